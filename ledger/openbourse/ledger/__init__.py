@@ -1,0 +1,1 @@
+"""The source of truth for money: double entry in PostgreSQL."""

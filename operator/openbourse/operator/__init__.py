@@ -1,0 +1,1 @@
+"""Runs exchanges on Kubernetes: observes, plans, acts."""

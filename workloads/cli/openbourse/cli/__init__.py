@@ -1,0 +1,1 @@
+"""`openbourse` on the command line."""

@@ -1,0 +1,1 @@
+"""What every component may import: messages, resources, units, the engine session."""

@@ -1,0 +1,115 @@
+"""Makes an exchange's own certificate authority and the certificates of its components. Bytes out, no files."""
+
+import datetime
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from openbourse.contracts.component import Component
+from openbourse.contracts.tls import SCHEME
+
+AUTHORITY_DAYS = 3650
+CERTIFICATE_DAYS = 90
+# Clocks of two machines differ; a certificate made now must be valid on the other one.
+_SKEW = datetime.timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """PEM of a certificate and its private key."""
+
+    certificate: bytes
+    key: bytes
+
+    def files(self, authority: "Issued") -> dict[str, bytes]:
+        """As a folder, or a Secret, that `openbourse.contracts.tls` reads."""
+        return {"ca.crt": authority.certificate, "tls.crt": self.certificate, "tls.key": self.key}
+
+
+def make_authority(exchange: str, now: datetime.datetime) -> Issued:
+    """An authority for one exchange: it signs its components and nothing else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(f"{exchange} OpenBourse authority")
+    certificate = (
+        _builder(name, name, key.public_key(), now, AUTHORITY_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _issued(certificate, key)
+
+
+def issue(
+    authority: Issued, exchange: str, component: Component, hosts: Iterable[str], now: datetime.datetime
+) -> Issued:
+    """A certificate that names `component` and is good for `hosts` (DNS names or addresses), as server and client."""
+    signer = x509.load_pem_x509_certificate(authority.certificate)
+    signer_key = serialization.load_pem_private_key(authority.key, password=None)
+    assert isinstance(signer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SCHEME}://{exchange}/{component}")]
+    names += [_host(host) for host in hosts]
+    certificate = (
+        _builder(_name(component), signer.subject, key.public_key(), now, CERTIFICATE_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(certificates=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
+        .sign(signer_key, hashes.SHA256())
+    )
+    return _issued(certificate, key)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime.datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _usage(*, certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
+    return Issued(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )

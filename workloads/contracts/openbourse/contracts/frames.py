@@ -1,0 +1,42 @@
+"""Length-prefixed frames: a 4-byte big-endian length and one Protobuf message. Bytes in, bytes out, no sockets."""
+
+import struct
+
+from google.protobuf.message import Message
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+
+_LENGTH = struct.Struct(">I")
+
+
+class FrameTooLarge(ValueError):
+    """A peer announced a frame longer than MAX_FRAME_BYTES: close the connection, there is no way to go on."""
+
+
+def encode(message: Message) -> bytes:
+    body = message.SerializeToString()
+    return _LENGTH.pack(len(body)) + body
+
+
+class Decoder:
+    """Cuts a stream of bytes, in pieces of any size, into the bodies of its frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The bodies completed by `data`, in order. Raises FrameTooLarge."""
+        self._buffer += data
+        bodies: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > MAX_FRAME_BYTES:
+                raise FrameTooLarge(f"a frame of {length} bytes was announced, at most {MAX_FRAME_BYTES} are taken")
+            end = start + _LENGTH.size + length
+            if end > len(self._buffer):
+                break
+            bodies.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return bodies

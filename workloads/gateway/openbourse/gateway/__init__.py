@@ -1,0 +1,1 @@
+"""The traders' side: the Binance Spot wire in front of the engines."""
