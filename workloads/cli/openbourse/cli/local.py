@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from openbourse.cli.keys import Key, create_key, read_keys
+from openbourse.gateway.keys import Key, create_key, read_keys
 from openbourse.cli.processes import Child, ChildFailed
 from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
