@@ -3,12 +3,14 @@
 # the project's cluster: eval "$(gitops/bootstrap/kind/env.sh)". The other scripts source it, and share its words.
 set -euo pipefail
 KIND_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-REPOSITORY=$(cd "$KIND_DIR/../../.." && pwd)
 # shellcheck source=versions.env
 . "$KIND_DIR/versions.env"
 CACHE=${OPENBOURSE_CACHE:-$HOME/.cache/openbourse}/cluster
 BIN=$CACHE/bin
+
+# shellcheck disable=SC2034
 CLUSTER=openbourse
+# shellcheck disable=SC2034
 NODE_PORT=18080
 OWN_ENGINE=unix://$CACHE/docker.sock
 export KUBECONFIG=$CACHE/kubeconfig PATH=$BIN:$PATH
