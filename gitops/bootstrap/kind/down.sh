@@ -7,7 +7,7 @@
 [ -d "$CACHE" ] || { say "there is no cluster"; exit; }
 lock
 use_engine
-if [ -e "$CACHE/made/cluster" ] || docker info > /dev/null 2>&1; then
+if [ -x "$BIN/kind" ] && { [ -e "$CACHE/made/cluster" ] || docker info > /dev/null 2>&1; }; then
   engine_up
   say "deleting the cluster"
   kind delete cluster --name $CLUSTER > "$CACHE/delete.log" 2>&1 || { cat "$CACHE/delete.log" >&2; die "kind could not delete the cluster"; }

@@ -7,11 +7,7 @@ KIND_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$KIND_DIR/versions.env"
 CACHE=${OPENBOURSE_CACHE:-$HOME/.cache/openbourse}/cluster
 BIN=$CACHE/bin
-
-# shellcheck disable=SC2034
-CLUSTER=openbourse
-# shellcheck disable=SC2034
-NODE_PORT=18080
+export CLUSTER=openbourse
 OWN_ENGINE=unix://$CACHE/docker.sock
 export KUBECONFIG=$CACHE/kubeconfig PATH=$BIN:$PATH
 

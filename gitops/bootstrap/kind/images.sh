@@ -102,5 +102,5 @@ BASE=$(base_image)
 postgresql
 openbourse
 load $POSTGRESQL $OPENBOURSE
-for image in $OPENBOURSE $POSTGRESQL; do echo "$image $(docker image inspect -f '{{.Id}}' $image)"; done
+for image in $OPENBOURSE $POSTGRESQL; do echo "$image $(docker image inspect -f '{{.Id}}' "$image")"; done
 say "the images are in the nodes"

@@ -6,6 +6,7 @@
 # shellcheck source=engine.sh
 . "$KIND_DIR/engine.sh"
 lock
+NODE_PORT=18080            # of this machine: kind.yaml
 MADE=$CACHE/made/cluster   # holds what the cluster was made from; written last
 
 wanted() { echo "$(node_image) $(fingerprint "$KIND_DIR/kind.yaml")"; }
