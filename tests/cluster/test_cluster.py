@@ -1,15 +1,11 @@
 """The cluster itself: what everything else that is tested on it relies on."""
 
-from __future__ import annotations
-
 import time
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from tests.cluster.conftest import Cluster
+from fixtures.clusters import Cluster
 
 pytestmark = pytest.mark.cluster
 
