@@ -11,6 +11,7 @@ engine_up
 UV=${CACHE%/cluster}/bin/uv
 [ -x "$UV" ] || UV=$(command -v uv) || die "uv is missing: run make install"
 CONTEXT=$CACHE/context
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${CACHE%/cluster}/target}
 OPENBOURSE=openbourse/openbourse:dev
 POSTGRESQL=openbourse/postgresql:15
 cd "$KIND_DIR/../../.."

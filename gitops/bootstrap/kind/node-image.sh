@@ -113,16 +113,17 @@ kind_node_image() {
   say "making the node image $IMAGE"
   tar -C "$ROOT" -c . | docker import - openbourse/kind-root:1 > /dev/null
   tar -C "$ROOT" -c --exclude=./usr/bin/kube{let,adm} --exclude=./usr/local/bin/c{ontainerd\*,tr} --exclude=./usr/lib/systemd . | docker import - openbourse/kind-tools:1 > /dev/null
+  printf 'FROM openbourse/kind-root:1\nENV container=docker\nSTOPSIGNAL SIGRTMIN+3\n' | docker build -q -t openbourse/kind-base:1 - > "$CACHE/build.log" 2>&1
   local images; images=$(control_plane_images)
   docker rm -f $BUILDER > /dev/null 2>&1 || true
-  docker run -d --name $BUILDER --privileged --entrypoint=sleep openbourse/kind-root:1 infinity > /dev/null
+  docker run -d --name $BUILDER --privileged --entrypoint=sleep openbourse/kind-base:1 infinity > /dev/null
   docker exec -d $BUILDER containerd
   for _ in $(seq 60); do docker exec $BUILDER ctr version > /dev/null 2>&1 && break; sleep 0.5; done
   # shellcheck disable=SC2086  # one word for each image
   docker save $images | docker exec -i $BUILDER ctr --namespace=k8s.io images import --label=io.cri-containerd.pinned=pinned --all-platforms --no-unpack --digests - > "$CACHE/import.log" 2>&1 ||
     { tail "$CACHE/import.log" >&2; die "the images could not be put into the node image"; }
   docker exec $BUILDER sh -c 'kill $(pidof containerd); while pidof containerd > /dev/null; do sleep 0.1; done'
-  docker commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' --change 'STOPSIGNAL SIGRTMIN+3' --change 'ENV container=docker' $BUILDER "$IMAGE" > /dev/null
+  docker commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' $BUILDER "$IMAGE" > /dev/null
   docker rm -f $BUILDER > /dev/null
 }
 
