@@ -5,6 +5,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+
 from fixtures.clusters import Cluster
 
 pytestmark = pytest.mark.cluster

