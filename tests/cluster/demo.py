@@ -239,7 +239,7 @@ class Demo:
 
     @contextlib.contextmanager
     def ledger(self) -> Iterator[tuple[str, ...]]:
-        """The options with which `openbourse ledger` reaches the ledger: a forwarded port and a person's certificate."""
+        """How `openbourse ledger` reaches the ledger: a forwarded port and a person's certificate."""
         material = self.folder / "tls"
         material.mkdir(exist_ok=True)
         secret = json.loads(self.kubectl("get", "secret", "demo-cli-tls", "-o", "json"))

