@@ -1,6 +1,7 @@
 """Frames come out as they went in, however the stream is cut."""
 
 import pytest
+
 from openbourse.contracts import v1
 from openbourse.contracts.frames import MAX_FRAME_BYTES, Decoder, FrameTooLarge, encode
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from openbourse.contracts import v1
 from openbourse.contracts.listings import Listings
-from pydantic import ValidationError
 
 BTCUSDT = {"symbol": "BTCUSDT", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.00001"}
 

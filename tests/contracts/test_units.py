@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openbourse.contracts.units import INT64_MAX, InvalidDecimal, SymbolUnits, format_units, parse_units
 
 BTCUSDT = SymbolUnits(tick_units=1_000_000, lot_units=1_000, base_scale=8, quote_scale=8)

@@ -6,10 +6,11 @@ document into DefineAsset and DefineSymbol commands; everybody else asks the eng
 
 from typing import Annotated, Self
 
-from openbourse.contracts import v1
-from openbourse.contracts.units import INT64_MAX, PPM, SCALE_MAX, InvalidDecimal, parse_units
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+
+from openbourse.contracts import v1
+from openbourse.contracts.units import INT64_MAX, PPM, SCALE_MAX, InvalidDecimal, parse_units
 
 DecimalText = Annotated[str, Field(pattern=r"^[0-9]{1,19}(\.[0-9]{1,18})?$", max_length=40)]
 AssetName = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,16}$")]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
+
 from openbourse.contracts import v1
 from openbourse.contracts.frames import Decoder, FrameTooLarge, encode
 

@@ -1,0 +1,86 @@
+# Everything is a target without arguments; `make` alone lists them. Each installs just what it needs, says so, and is
+# quick the second time. What can be cached lives outside the checkout, in $OPENBOURSE_CACHE (~/.cache/openbourse).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export OPENBOURSE_CACHE := $(or $(OPENBOURSE_CACHE),$(HOME)/.cache/openbourse)
+export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(OPENBOURSE_CACHE)/target)
+export PATH := $(OPENBOURSE_CACHE)/bin:$(PATH)
+
+ONLY ?=
+KIND := gitops/bootstrap/kind
+ENGINE := workloads/engine
+CONTRACTS := workloads/contracts
+RUN := uv run --frozen --no-sync
+PYTEST := $(RUN) pytest
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: ## Everything that development needs, but for the cluster
+	@.ci/install-uv
+	@echo "Python packages and the engine's extension (the first time a few minutes)"
+	@uv sync --frozen --quiet
+
+# What `openbourse local` needs and no more: no compilers of messages, no linters, no cluster.
+.PHONY: install-local
+install-local:
+	@.ci/install-uv
+	@echo "Python packages and the engine's extension (the first time a few minutes)"
+	@uv sync --frozen --quiet --inexact --no-default-groups --extra local
+
+.PHONY: run
+run: install-local ## The exchange on this machine: engine, ledger, gateway, a demo account (no Kubernetes)
+	@exec $(RUN) openbourse local
+
+.PHONY: check
+check: install ## Formats, lints, types, import rules, message compatibility
+	$(RUN) ruff format --check --quiet .
+	$(RUN) ruff check --quiet .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) buf lint $(CONTRACTS)
+	$(RUN) buf breaking $(CONTRACTS) --against $(CONTRACTS)/baseline.binpb
+	git grep -lzE '^#!.*\b(ba)?sh\b' -- ':!*.md' | xargs -0 $(RUN) shellcheck
+	cd $(ENGINE) && cargo fmt --check
+	cd $(ENGINE) && cargo clippy --quiet --all-targets -- -D warnings
+
+# Without ONLY: everything but the long runs. ONLY=fast: no servers, no cluster. ONLY=<folder of tests>: that folder.
+.PHONY: test
+test: install ## All tests (make test ONLY=fast: the inner loop; ONLY=ledger: one folder)
+	@.ci/run-tests "$(ONLY)"
+
+.PHONY: simulate
+simulate: install ## Seeded simulations with more seeds than the tests take
+	SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} $(PYTEST) -q tests/simulation
+	cd $(ENGINE) && SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} cargo test --release --quiet simulation
+
+.PHONY: soak
+soak: install ## The long runs
+	$(PYTEST) -m soak
+
+.PHONY: bench
+bench: install ## Benchmarks, one line of JSON last (make bench ONLY=engine: one group)
+	@ONLY=$(ONLY) $(RUN) python tests/bench
+
+.PHONY: regen
+regen: install ## Everything that is generated: messages, custom resources
+	PATH="$(CURDIR)/.venv/bin:$$PATH" buf generate $(CONTRACTS) --template $(CONTRACTS)/buf.gen.yaml --output $(CONTRACTS)
+	$(RUN) python -m openbourse.contracts.resources crds
+
+.PHONY: cluster
+cluster: install ## A Kubernetes cluster of four nodes (kind), with our images in it
+	@$(KIND)/provision.sh
+	@$(KIND)/up.sh
+	@$(KIND)/images.sh
+
+.PHONY: cluster-down
+cluster-down: ## Ends the cluster and the Docker engine that was started for it
+	@$(KIND)/down.sh
+
+.PHONY: demo
+demo: cluster ## From kubectl apply to a settled trade, a halt and a killed engine, on the cluster
+	@eval "$$($(KIND)/env.sh)"; exec $(RUN) python tests/cluster/demo.py
