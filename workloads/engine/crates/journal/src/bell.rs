@@ -10,7 +10,10 @@ pub struct Bell(OwnedFd);
 
 impl Bell {
     pub fn new() -> io::Result<Bell> {
-        Ok(Bell(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?))
+        Ok(Bell(eventfd(
+            0,
+            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
+        )?))
     }
 
     pub fn descriptor(&self) -> RawFd {

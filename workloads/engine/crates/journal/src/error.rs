@@ -14,7 +14,11 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at offset {} (seq {}): {}", self.file, self.offset, self.seq, self.why)
+        write!(
+            f,
+            "{} at offset {} (seq {}): {}",
+            self.file, self.offset, self.seq, self.why
+        )
     }
 }
 
@@ -25,7 +29,11 @@ pub enum Error {
     /// A record that may have been acknowledged is damaged.
     Corrupt(Place),
     /// The folder holds the log of another shard.
-    WrongShard { file: String, found: String, wanted: String },
+    WrongShard {
+        file: String,
+        found: String,
+        wanted: String,
+    },
     /// Another process writes this log.
     Locked { folder: String },
     /// A batch that no segment can hold.
@@ -48,15 +56,25 @@ impl fmt::Display for Error {
                 "write-ahead log damaged: {place}. It may have been acknowledged, so nothing was cut or changed. \
                  Keep the folder, run `openbourse wal verify` on it, and restore this file from a copy of the volume"
             ),
-            Error::WrongShard { file, found, wanted } => write!(
+            Error::WrongShard {
+                file,
+                found,
+                wanted,
+            } => write!(
                 f,
                 "{file} belongs to shard {found:?}, not to {wanted:?}: give each shard a folder of its own"
             ),
             Error::Locked { folder } => {
-                write!(f, "{folder} is in use: another engine writes this log. Stop it first")
+                write!(
+                    f,
+                    "{folder} is in use: another engine writes this log. Stop it first"
+                )
             }
             Error::TooLarge { bytes, most } => {
-                write!(f, "a batch of {bytes} bytes does not fit into a segment, which holds {most}")
+                write!(
+                    f,
+                    "a batch of {bytes} bytes does not fit into a segment, which holds {most}"
+                )
             }
         }
     }

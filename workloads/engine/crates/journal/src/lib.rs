@@ -7,9 +7,9 @@
 
 mod bell;
 mod error;
+mod log;
 #[cfg(feature = "lossy")]
 pub mod lossy;
-mod log;
 mod reader;
 mod record;
 mod recovery;

@@ -17,7 +17,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { segment_bytes: 16 << 20, ahead: true }
+        Options {
+            segment_bytes: 16 << 20,
+            ahead: true,
+        }
     }
 }
 
@@ -86,17 +89,30 @@ impl Log {
     }
 
     /// The first segment of a new log.
-    pub(crate) fn create(storage: Arc<dyn Storage>, shard: &str, options: Options) -> Result<Log, Error> {
+    pub(crate) fn create(
+        storage: Arc<dyn Storage>,
+        shard: &str,
+        options: Options,
+    ) -> Result<Log, Error> {
         let mut spare = Spare::new(storage.clone(), options.segment_bytes);
         let chain = Chain::default();
         let (file, segment) = begin_segment(&*storage, &mut spare, shard, 1, chain)?;
-        let end = End { segment, capacity: options.segment_bytes, position: HEADER_BYTES, chain, next_seq: 1 };
+        let end = End {
+            segment,
+            capacity: options.segment_bytes,
+            position: HEADER_BYTES,
+            chain,
+            next_seq: 1,
+        };
         Ok(Log::at(storage, shard, options, file, end))
     }
 
     /// Durable when it comes back. After an error nothing is known of this batch, and the log must not be used again.
     pub fn append(&mut self, batch: &Batch) -> Result<(), Error> {
-        assert_eq!(batch.first_seq, self.next_seq, "batches follow each other without a gap");
+        assert_eq!(
+            batch.first_seq, self.next_seq,
+            "batches follow each other without a gap"
+        );
         assert!(!batch.commands.is_empty(), "a batch has commands");
         let chain_before = self.chain;
         self.buffer.clear();
@@ -107,21 +123,34 @@ impl Log {
         if self.position + self.buffer.len() > self.capacity {
             let most = self.options.segment_bytes - HEADER_BYTES;
             if self.buffer.len() > most {
-                return Err(Error::TooLarge { bytes: self.buffer.len(), most });
+                return Err(Error::TooLarge {
+                    bytes: self.buffer.len(),
+                    most,
+                });
             }
-            (self.file, self.segment) =
-                begin_segment(&*self.storage, &mut self.spare, &self.shard, batch.first_seq, chain_before)?;
+            (self.file, self.segment) = begin_segment(
+                &*self.storage,
+                &mut self.spare,
+                &self.shard,
+                batch.first_seq,
+                chain_before,
+            )?;
             self.capacity = self.options.segment_bytes;
             self.position = HEADER_BYTES;
         }
         self.file
             .write_at(&self.buffer, self.position as u64)
             .and_then(|()| self.file.sync())
-            .map_err(Error::io(format!("write {} at offset {}", self.segment, self.position)))?;
+            .map_err(Error::io(format!(
+                "write {} at offset {}",
+                self.segment, self.position
+            )))?;
         self.position += self.buffer.len();
         self.next_seq = batch.seqs().end;
         if self.options.ahead && self.position > self.capacity / 4 {
-            self.spare.begin().map_err(Error::io("start a thread for the next segment"))?;
+            self.spare
+                .begin()
+                .map_err(Error::io("start a thread for the next segment"))?;
         }
         Ok(())
     }
@@ -146,7 +175,11 @@ fn begin_segment(
     let name = segment_name(first_seq);
     let doing = || format!("begin segment {name}");
     let file = spare.take().map_err(Error::io(doing()))?;
-    let header = segment::encode_header(&Header { shard: shard.into(), first_seq, chain });
+    let header = segment::encode_header(&Header {
+        shard: shard.into(),
+        first_seq,
+        chain,
+    });
     file.write_at(&header, 0)
         .and_then(|()| file.sync())
         .and_then(|()| storage.rename(spare::NAME, &name))

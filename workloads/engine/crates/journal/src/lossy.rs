@@ -87,17 +87,32 @@ impl LossyDisk {
                 let mut bytes = file.synced.clone();
                 for start in (0..file.now.len()).step_by(SECTOR) {
                     let new = &file.now[start..(start + SECTOR).min(file.now.len())];
-                    let old = bytes.get(start..(start + new.len()).min(bytes.len())).unwrap_or_default();
+                    let old = bytes
+                        .get(start..(start + new.len()).min(bytes.len()))
+                        .unwrap_or_default();
                     if new != old && keep() {
                         bytes.resize(bytes.len().max(start + new.len()), 0);
                         bytes[start..start + new.len()].copy_from_slice(new);
                     }
                 }
-                Content { now: bytes.clone(), synced: bytes, dirty: BTreeSet::new() }
+                Content {
+                    now: bytes.clone(),
+                    synced: bytes,
+                    dirty: BTreeSet::new(),
+                }
             })
             .collect();
-        let names = if keep() { disk.names.clone() } else { disk.synced_names.clone() };
-        LossyDisk(Arc::new(Mutex::new(Disk { files, synced_names: names.clone(), names, ..Disk::default() })))
+        let names = if keep() {
+            disk.names.clone()
+        } else {
+            disk.synced_names.clone()
+        };
+        LossyDisk(Arc::new(Mutex::new(Disk {
+            files,
+            synced_names: names.clone(),
+            names,
+            ..Disk::default()
+        })))
     }
 
     /// The disk as a killed process leaves it: the machine lives on, so nothing is lost.
@@ -123,7 +138,10 @@ impl LossyDisk {
     /// All files with their content.
     pub fn content(&self) -> BTreeMap<String, Vec<u8>> {
         let disk = self.0.lock().unwrap();
-        disk.names.iter().map(|(name, index)| (name.clone(), disk.files[*index].now.clone())).collect()
+        disk.names
+            .iter()
+            .map(|(name, index)| (name.clone(), disk.files[*index].now.clone()))
+            .collect()
     }
 
     fn step<T>(&self, change: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
@@ -152,8 +170,17 @@ impl Storage for LossyDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let index = *self.0.lock().unwrap().names.get(name).ok_or_else(|| missing(name))?;
-        Ok(Box::new(LossyFile { disk: self.clone(), index }))
+        let index = *self
+            .0
+            .lock()
+            .unwrap()
+            .names
+            .get(name)
+            .ok_or_else(|| missing(name))?;
+        Ok(Box::new(LossyFile {
+            disk: self.clone(),
+            index,
+        }))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
@@ -163,7 +190,10 @@ impl Storage for LossyDisk {
             disk.names.insert(name.into(), index);
             Ok(index)
         })?;
-        Ok(Box::new(LossyFile { disk: self.clone(), index }))
+        Ok(Box::new(LossyFile {
+            disk: self.clone(),
+            index,
+        }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -194,7 +224,9 @@ impl File for LossyFile {
             let start = offset as usize;
             now.resize(now.len().max(start + bytes.len()), 0);
             now[start..start + bytes.len()].copy_from_slice(bytes);
-            disk.files[self.index].dirty.extend(start / SECTOR..(start + bytes.len()).div_ceil(SECTOR));
+            disk.files[self.index]
+                .dirty
+                .extend(start / SECTOR..(start + bytes.len()).div_ceil(SECTOR));
             Ok(())
         })
     }

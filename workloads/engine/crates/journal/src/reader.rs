@@ -18,7 +18,14 @@ pub struct Reader {
 impl Reader {
     /// From the first record of the log.
     pub fn new(storage: Arc<dyn Storage>) -> Reader {
-        Reader { storage, next_seq: 1, segment: String::new(), bytes: Vec::new(), used: 0, position: 0 }
+        Reader {
+            storage,
+            next_seq: 1,
+            segment: String::new(),
+            bytes: Vec::new(),
+            used: 0,
+            position: 0,
+        }
     }
 
     pub fn next_seq(&self) -> u64 {
@@ -44,7 +51,12 @@ impl Reader {
             found => {
                 let why = format!("a committed record is missing: {found:?}");
                 let (file, offset) = (self.segment.clone(), self.position as u64);
-                Err(Error::Corrupt(Place { file, offset, seq: self.next_seq, why }))
+                Err(Error::Corrupt(Place {
+                    file,
+                    offset,
+                    seq: self.next_seq,
+                    why,
+                }))
             }
         }
     }
@@ -54,11 +66,27 @@ impl Reader {
     }
 
     fn read(&mut self) -> Result<(), Error> {
-        let names = segments(self.storage.list().map_err(Error::io("list the segments"))?);
-        let holds_next = names.iter().rev().find(|(first_seq, _)| *first_seq <= self.next_seq);
-        let Some((_, name)) = holds_next else { return Ok(()) };
-        self.bytes = self.storage.read(name).map_err(Error::io(format!("read {name}")))?;
-        self.used = self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let names = segments(
+            self.storage
+                .list()
+                .map_err(Error::io("list the segments"))?,
+        );
+        let holds_next = names
+            .iter()
+            .rev()
+            .find(|(first_seq, _)| *first_seq <= self.next_seq);
+        let Some((_, name)) = holds_next else {
+            return Ok(());
+        };
+        self.bytes = self
+            .storage
+            .read(name)
+            .map_err(Error::io(format!("read {name}")))?;
+        self.used = self
+            .bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
         if self.segment != *name {
             self.segment = name.clone();
             self.position = HEADER_BYTES;

@@ -99,7 +99,12 @@ pub fn encode(
 }
 
 fn next_chain(previous: &Chain, facts: &[u8], payload: &[u8]) -> Chain {
-    Sha256::new().chain_update(previous).chain_update(facts).chain_update(payload).finalize().into()
+    Sha256::new()
+        .chain_update(previous)
+        .chain_update(facts)
+        .chain_update(payload)
+        .finalize()
+        .into()
 }
 
 impl Record<'_> {
@@ -188,7 +193,12 @@ fn lacks_a_sector(bytes: &[u8], start: usize, end: usize) -> bool {
     let mut at = start;
     while at < end {
         let next = (at + 1).next_multiple_of(SECTOR).min(end);
-        if bytes.get(at..next.min(bytes.len())).unwrap_or_default().iter().all(|byte| *byte == 0) {
+        if bytes
+            .get(at..next.min(bytes.len()))
+            .unwrap_or_default()
+            .iter()
+            .all(|byte| *byte == 0)
+        {
             return true;
         }
         at = next;

@@ -58,20 +58,39 @@ pub fn scan<E: From<Error>>(
     mut visit: impl FnMut(&Record) -> Result<(), E>,
 ) -> Result<Scan, E> {
     let names = segments(storage.list().map_err(Error::io("list the segments"))?);
-    let mut scan = Scan { shard: shard.unwrap_or_default().into(), ..Scan::default() };
+    let mut scan = Scan {
+        shard: shard.unwrap_or_default().into(),
+        ..Scan::default()
+    };
     for (index, (first_seq, name)) in names.iter().enumerate() {
-        let bytes = storage.read(name).map_err(Error::io(format!("read {name}")))?;
+        let bytes = storage
+            .read(name)
+            .map_err(Error::io(format!("read {name}")))?;
         let header = decode_header(name, &bytes, *first_seq)?;
         if let Some(wanted) = shard.filter(|wanted| *wanted != header.shard) {
-            return Err(Error::WrongShard { file: name.clone(), found: header.shard, wanted: wanted.into() }.into());
+            return Err(Error::WrongShard {
+                file: name.clone(),
+                found: header.shard,
+                wanted: wanted.into(),
+            }
+            .into());
         }
-        let place = |why: String| Place { file: name.clone(), offset: 0, seq: scan.last_seq + 1, why };
+        let place = |why: String| Place {
+            file: name.clone(),
+            offset: 0,
+            seq: scan.last_seq + 1,
+            why,
+        };
         if *first_seq != scan.last_seq + 1 {
-            let why = format!("the segment begins at seq {first_seq}: what comes before it is missing");
+            let why =
+                format!("the segment begins at seq {first_seq}: what comes before it is missing");
             return Err(Error::Corrupt(place(why)).into());
         }
         if header.chain != scan.chain {
-            return Err(Error::Corrupt(place("the segment continues another log: its chain differs".into())).into());
+            return Err(Error::Corrupt(place(
+                "the segment continues another log: its chain differs".into(),
+            ))
+            .into());
         }
         scan.shard = header.shard;
         scan.segments.push(name.clone());
@@ -86,13 +105,30 @@ fn read_segment<E: From<Error>>(
     is_last: bool,
     visit: &mut impl FnMut(&Record) -> Result<(), E>,
 ) -> Result<(), E> {
-    let name = scan.segments.last().expect("the segment that is read").clone();
-    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let mut tail = Tail { used, position: HEADER_BYTES, batch_position: HEADER_BYTES, ..Tail::default() };
+    let name = scan
+        .segments
+        .last()
+        .expect("the segment that is read")
+        .clone();
+    let used = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let mut tail = Tail {
+        used,
+        position: HEADER_BYTES,
+        batch_position: HEADER_BYTES,
+        ..Tail::default()
+    };
     loop {
         let at = tail.position;
         let expected_seq = scan.last_seq + 1;
-        let place = |why: &str| Place { file: name.clone(), offset: at as u64, seq: expected_seq, why: why.into() };
+        let place = |why: &str| Place {
+            file: name.clone(),
+            offset: at as u64,
+            seq: expected_seq,
+            why: why.into(),
+        };
         let (record, unfinished) = match find(&bytes, used, at) {
             Found::Whole(record) => (Some(record), None),
             Found::Unmarked(record) => (Some(record), Some("its end marker was never written")),
@@ -102,7 +138,9 @@ fn read_segment<E: From<Error>>(
         };
         if let Some(why) = unfinished {
             if !is_last {
-                return Err(Error::Corrupt(place(&format!("{why}, but a later segment exists"))).into());
+                return Err(
+                    Error::Corrupt(place(&format!("{why}, but a later segment exists"))).into(),
+                );
             }
             if let Some(later) = later_batch(&bytes, at, expected_seq) {
                 let why = format!("{why}, but seq {later} of a later batch is behind it");
@@ -137,7 +175,10 @@ fn check(scan: &Scan, record: &Record) -> Result<(), String> {
         return Err(format!("it has seq {}", record.seq));
     }
     if record.epoch < scan.last_epoch {
-        return Err(format!("its epoch {} is older than {} before it", record.epoch, scan.last_epoch));
+        return Err(format!(
+            "its epoch {} is older than {} before it",
+            record.epoch, scan.last_epoch
+        ));
     }
     if !record.follows(&scan.chain) {
         return Err("its chain does not follow from the record before it".into());
@@ -185,11 +226,14 @@ fn repair(
     found: &Scan,
 ) -> Result<Log, Error> {
     let tail = &found.end;
-    let file = storage.open(segment).map_err(Error::io(format!("open {segment}")))?;
+    let file = storage
+        .open(segment)
+        .map_err(Error::io(format!("open {segment}")))?;
     let capacity = tail.bytes.len().max(options.segment_bytes);
     let write = || {
         // Written again, not only synced: after a sync that failed, memory may hold what the disk does not.
-        let batch = &tail.bytes[tail.batch_position.min(tail.position)..tail.position.min(tail.bytes.len())];
+        let batch = &tail.bytes
+            [tail.batch_position.min(tail.position)..tail.position.min(tail.bytes.len())];
         file.write_at(batch, tail.batch_position as u64)?;
         if tail.unmarked {
             file.write_at(&MARKER, (tail.position - MARKER.len()) as u64)?;

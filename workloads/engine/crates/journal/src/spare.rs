@@ -23,16 +23,26 @@ pub struct Spare {
 
 impl Spare {
     pub fn new(storage: Arc<dyn Storage>, segment_bytes: usize) -> Spare {
-        Spare { storage, segment_bytes, hurry: Arc::default(), making: None }
+        Spare {
+            storage,
+            segment_bytes,
+            hurry: Arc::default(),
+            making: None,
+        }
     }
 
     /// Starts a thread that makes the file, unless one does or did.
     pub fn begin(&mut self) -> io::Result<()> {
         if self.making.is_none() {
-            let (storage, bytes, hurry) = (self.storage.clone(), self.segment_bytes, self.hurry.clone());
+            let (storage, bytes, hurry) =
+                (self.storage.clone(), self.segment_bytes, self.hurry.clone());
             hurry.store(false, Ordering::Relaxed);
             let make = move || make(&*storage, bytes, &hurry);
-            self.making = Some(thread::Builder::new().name("wal-spare".into()).spawn(make)?);
+            self.making = Some(
+                thread::Builder::new()
+                    .name("wal-spare".into())
+                    .spawn(make)?,
+            );
         }
         Ok(())
     }
@@ -41,7 +51,9 @@ impl Spare {
     pub fn take(&mut self) -> io::Result<Box<dyn File>> {
         self.hurry.store(true, Ordering::Relaxed);
         match self.making.take() {
-            Some(making) => making.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))),
+            Some(making) => making
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))),
             None => make(&*self.storage, self.segment_bytes, &self.hurry),
         }
     }
@@ -57,7 +69,11 @@ impl Drop for Spare {
     }
 }
 
-fn make(storage: &dyn Storage, segment_bytes: usize, hurry: &AtomicBool) -> io::Result<Box<dyn File>> {
+fn make(
+    storage: &dyn Storage,
+    segment_bytes: usize,
+    hurry: &AtomicBool,
+) -> io::Result<Box<dyn File>> {
     let file = storage.create(NAME)?;
     zero(&*file, 0, segment_bytes, || {
         if !hurry.load(Ordering::Relaxed) {

@@ -21,7 +21,7 @@ pub trait Storage: Send + Sync {
 }
 
 /// A file open for writing. What was written may be lost until `sync` came back without an error.
-pub trait File: Send {
+pub trait File: Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Data and length, as fdatasync does.
     fn sync(&self) -> io::Result<()>;
@@ -36,7 +36,10 @@ pub struct Folder {
 impl Folder {
     /// To read only: beside a running engine.
     pub fn shared(path: impl Into<PathBuf>) -> Folder {
-        Folder { path: path.into(), _lock: None }
+        Folder {
+            path: path.into(),
+            _lock: None,
+        }
     }
 
     /// Makes the folder if need be. The lock goes with the process, however that ends.
@@ -50,9 +53,15 @@ impl Folder {
             .open(path.join("lock"))
             .map_err(Error::io(format!("open {shown}/lock")))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Folder { path, _lock: Some(lock) }),
+            Ok(()) => Ok(Folder {
+                path,
+                _lock: Some(lock),
+            }),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { folder: shown }),
-            Err(fs::TryLockError::Error(source)) => Err(Error::Io { doing: format!("lock {shown}"), source }),
+            Err(fs::TryLockError::Error(source)) => Err(Error::Io {
+                doing: format!("lock {shown}"),
+                source,
+            }),
         }
     }
 
@@ -78,7 +87,11 @@ impl Storage for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(RealFile(fs::OpenOptions::new().write(true).open(self.path.join(name))?)))
+        Ok(Box::new(RealFile(
+            fs::OpenOptions::new()
+                .write(true)
+                .open(self.path.join(name))?,
+        )))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {

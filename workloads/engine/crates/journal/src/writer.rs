@@ -25,7 +25,11 @@ pub struct Writer {
 impl Writer {
     pub fn start(log: Log) -> Result<Writer, Error> {
         let bell = Arc::new(Bell::new().map_err(Error::io("make an eventfd"))?);
-        let progress = Progress { durable_seq: log.next_seq() - 1, segment: log.segment().into(), failed: None };
+        let progress = Progress {
+            durable_seq: log.next_seq() - 1,
+            segment: log.segment().into(),
+            failed: None,
+        };
         let progress = Arc::new(Mutex::new(progress));
         let (sender, receiver) = sync_channel(1);
         let (rung, shared) = (bell.clone(), progress.clone());
@@ -33,7 +37,12 @@ impl Writer {
             .name("wal-writer".into())
             .spawn(move || write(log, &receiver, &rung, &shared))
             .map_err(Error::io("start the writer thread"))?;
-        Ok(Writer { bell, progress, batches: Some(sender), thread: Some(thread) })
+        Ok(Writer {
+            bell,
+            progress,
+            batches: Some(sender),
+            thread: Some(thread),
+        })
     }
 
     /// Rings when `progress` has changed.
@@ -43,13 +52,19 @@ impl Writer {
 
     /// At most one batch waits behind the one that is being written; a third waits here. After a failure it does nothing.
     pub fn submit(&self, batch: Batch) {
-        let batches = self.batches.as_ref().expect("the channel is open until the writer is dropped");
+        let batches = self
+            .batches
+            .as_ref()
+            .expect("the channel is open until the writer is dropped");
         // The thread is gone only after it said why in `progress`.
         let _ = batches.send(batch);
     }
 
     pub fn progress(&self) -> Progress {
-        self.progress.lock().expect("nobody panics with the progress in hand").clone()
+        self.progress
+            .lock()
+            .expect("nobody panics with the progress in hand")
+            .clone()
     }
 }
 
@@ -66,7 +81,9 @@ impl Drop for Writer {
 fn write(mut log: Log, batches: &Receiver<Batch>, bell: &Bell, progress: &Mutex<Progress>) {
     for batch in batches {
         let outcome = log.append(&batch);
-        let mut progress = progress.lock().expect("nobody panics with the progress in hand");
+        let mut progress = progress
+            .lock()
+            .expect("nobody panics with the progress in hand");
         match &outcome {
             Ok(()) => {
                 progress.durable_seq = batch.seqs().end - 1;
