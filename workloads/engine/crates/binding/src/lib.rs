@@ -1,7 +1,10 @@
 //! The one crate that knows Python.
 use pyo3::prelude::*;
 
+mod kernel;
+
 #[pymodule]
-fn _core(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<kernel::Kernel>()?;
     Ok(())
 }
