@@ -81,6 +81,24 @@ class Replay:
 
     def state_hash(self) -> tuple[int, bytes]: ...
 
+class Kernel:
+    """One shard's kernel without a log or a loop.
+
+    The windows say how many command ids and closed orders are remembered; they are part of the state.
+    """
+
+    def __new__(cls, shard: str, *, remembered_commands: int = 100_000, remembered_orders: int = 100_000) -> Kernel: ...
+    def step(self, seq: int, epoch: int, time_us: int, command: bytes) -> tuple[bytes, bytes]:
+        """The encoded Reply, and the events as field 4 of an encoded Events.
+
+        Raises ValueError when seq is not the next one, RuntimeError at a checkpoint of another state.
+        """
+
+    def answer(self, epoch: int, query: bytes) -> bytes:
+        """The encoded Answer. Raises ValueError when the bytes are no Query."""
+
+    def state_hash(self) -> bytes: ...
+
 class Verified:
     """How far a log is good. A place is a file, an offset, the seq that must be there, and what is wrong."""
 

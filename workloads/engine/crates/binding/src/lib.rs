@@ -1,6 +1,7 @@
 //! The one crate that knows Python: bytes in, bytes out, the GIL released wherever there is work. It decides nothing.
 
 mod engine;
+mod kernel;
 mod wal;
 
 use openbourse_pipeline::ITSELF;
@@ -12,6 +13,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Fatal", module.py().get_type::<engine::Fatal>())?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Replay>()?;
+    module.add_class::<kernel::Kernel>()?;
     module.add_class::<wal::Verified>()?;
     module.add_class::<wal::Records>()?;
     module.add_function(wrap_pyfunction!(wal::verify, module)?)?;

@@ -4,10 +4,13 @@
 //! Decides nothing but whether a message can be said in the kernel's types. No I/O, no clock, and no input that panics.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod decode;
+mod encode;
 mod shard;
 
 pub use openbourse_matching::symbol_state::SymbolState;
-pub use openbourse_matching::{Diverged, Stamp};
+pub use openbourse_matching::{Diverged, Stamp, Windows};
 pub use shard::{HaltInForce, Shard};
 
 /// Generated from `workloads/contracts/openbourse/contracts/v1`.
