@@ -83,4 +83,4 @@ cluster-down: ## Ends the cluster and the Docker engine that was started for it
 
 .PHONY: demo
 demo: cluster ## From kubectl apply to a settled trade, a halt and a killed engine, on the cluster
-	@eval "$$($(KIND)/env.sh)"; exec $(RUN) python tests/cluster/demo.py
+	@eval "$$($(KIND)/env.sh)"; PYTHONPATH=tests exec $(RUN) python tests/cluster/demo.py

@@ -1,4 +1,4 @@
-"""A child process that is kept alive: started, waited for until it is ready, started again when it dies, stopped in the end.
+"""A child process that is kept alive: started until it is ready, started again when it dies, stopped in the end.
 
 It is watched through its own status port, as Kubernetes would. Nothing here knows what the process does.
 """

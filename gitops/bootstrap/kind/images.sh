@@ -1,0 +1,107 @@
+#!/bin/bash
+# Builds openbourse/openbourse:dev and openbourse/postgresql:15 and puts them into the nodes of the cluster. What has
+# not changed is neither built nor loaded again. Prints each image with its id.
+# shellcheck source=env.sh
+. "$(dirname "$0")/env.sh"
+# shellcheck source=engine.sh
+. "$KIND_DIR/engine.sh"
+lock
+[ -e "$CACHE/made/cluster" ] || die "there is no cluster to load images into: run $KIND_DIR/up.sh"
+engine_up
+UV=${CACHE%/cluster}/bin/uv
+[ -x "$UV" ] || UV=$(command -v uv) || die "uv is missing: run make install"
+CONTEXT=$CACHE/context
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${CACHE%/cluster}/target}
+OPENBOURSE=openbourse/openbourse:dev
+POSTGRESQL=openbourse/postgresql:15
+cd "$KIND_DIR/../../.."
+
+# The base has Debian 12 and Python 3.11: from the registry, or else made here and imported.
+base_image() {
+  if [ "$(way)" = stock ]; then echo "$PYTHON_IMAGE"; return; fi
+  local name; name=openbourse/python:$DEBIAN-$(fingerprint "$KIND_DIR/versions.env")
+  if ! docker image inspect "$name" > /dev/null 2>&1; then
+    say "making the base image of our images"
+    local root=$CACHE/python-root; rm -rf "$root"
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$DEBIAN" "$root" > "$CACHE/debootstrap.log" 2>&1 ||
+      { tail "$CACHE/debootstrap.log" >&2; die "debootstrap failed: are Debian's archives reachable?"; }
+    rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale,info}/*
+    tar -C "$root" -c . | docker import - "$name" > /dev/null
+    rm -rf "$root"
+  fi
+  echo "$name"
+}
+
+sources() { # paths: a name for what git knows there, and what it would know
+  git ls-files -z -co --exclude-standard -- "$@" | while IFS= read -r -d '' file; do [ ! -f "$file" ] || sha256sum "$file"; done | sort | sha256sum | cut -c1-12
+}
+made_from() { docker image inspect -f '{{index .Config.Labels "openbourse.dev/inputs"}}' "$1" 2> /dev/null || true; }
+
+build() { # name, target, inputs
+  docker build -q --network host --target "$2" --build-arg "BASE_IMAGE=$BASE" --label "openbourse.dev/inputs=$3" -t "$1" -f Dockerfile "$CONTEXT" \
+    > "$CACHE/build.log" 2>&1 || { tail -n 30 "$CACHE/build.log" >&2; die "docker build of $1 failed; all of it is in $CACHE/build.log"; }
+}
+
+dependencies() { # the locked ones, as wheels
+  local locked extras=() extra
+  for extra in engine ledger gateway operator cli; do extras+=(--extra "$extra"); done
+  mkdir -p "$CACHE/dependencies"
+  "$UV" export -q --frozen --no-dev --no-emit-workspace --no-annotate --no-header "${extras[@]}" -o "$CACHE/requirements.new" > /dev/null
+  locked=$(fingerprint "$CACHE/requirements.new")
+  if [ ! -e "$CACHE/made/dependencies@$locked" ]; then
+    say "getting the wheels of the locked dependencies"
+    rm -rf "$CACHE/dependencies" && mkdir "$CACHE/dependencies"
+    "$UV" run -q --no-project --python 3.11 --with pip python -m pip wheel -q --no-deps -r "$CACHE/requirements.new" -w "$CACHE/dependencies" > "$CACHE/wheels.log" 2>&1 ||
+      { tail "$CACHE/wheels.log" >&2; die "a locked dependency could not be had as a wheel; all of it is in $CACHE/wheels.log"; }
+    rm -f "$CACHE"/made/dependencies@* && touch "$CACHE/made/dependencies@$locked"
+  fi
+}
+
+openbourse() {
+  local inputs; inputs=$(sources Dockerfile LICENSE README.md pyproject.toml uv.lock ledger operator workloads)-$BASE
+  [ "$(made_from $OPENBOURSE)" != "$inputs" ] || return 0
+  dependencies
+  say "building the wheels of openbourse and its engine"
+  mkdir -p "$CONTEXT/wheels"
+  rm -rf "$CONTEXT"/wheels/*
+  cp -rl "$CACHE/dependencies" "$CONTEXT/wheels/dependencies"
+  nice -n 5 "$UV" build -q --wheel --all-packages --python 3.11 -o "$CONTEXT/wheels/own" > "$CACHE/wheels.log" 2>&1 || { tail -n 30 "$CACHE/wheels.log" >&2; die "the wheels could not be built"; }
+  say "building $OPENBOURSE"
+  build $OPENBOURSE openbourse "$inputs"
+}
+
+postgresql() {
+  local inputs; inputs=$(sources Dockerfile gitops/platform/postgresql)-$BASE
+  [ "$(made_from $POSTGRESQL)" != "$inputs" ] || return 0
+  say "building $POSTGRESQL"
+  mkdir -p "$CONTEXT/gitops/platform"
+  rm -rf "$CONTEXT/gitops/platform/postgresql" && cp -r gitops/platform/postgresql "$CONTEXT/gitops/platform/"
+  build $POSTGRESQL postgresql "$inputs"
+}
+
+# Which id a node's image has is kept as a label of the image on the node: it lives and dies with it.
+load() {
+  local nodes node image id missing=()
+  mapfile -t nodes < <(kind get nodes --name $CLUSTER 2> /dev/null)
+  for image in "$@"; do
+    id=$(docker image inspect -f '{{.Id}}' "$image"); id=${id#sha256:}
+    for node in "${nodes[@]}"; do
+      [ -n "$(docker exec "$node" ctr -n k8s.io images ls -q "name==docker.io/$image,labels.\"openbourse.dev/id\"==${id:0:12}")" ] || { missing+=("$image"); break; }
+    done
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "loading ${missing[*]} into the nodes"
+    kind load docker-image --name $CLUSTER "${missing[@]}" > "$CACHE/load.log" 2>&1 || { tail "$CACHE/load.log" >&2; die "kind could not load the images; all of it is in $CACHE/load.log"; }
+    for image in "${missing[@]}"; do
+      id=$(docker image inspect -f '{{.Id}}' "$image"); id=${id#sha256:}
+      for node in "${nodes[@]}"; do docker exec "$node" ctr -n k8s.io images label "docker.io/$image" "openbourse.dev/id=${id:0:12}" > /dev/null; done
+    done
+  fi
+}
+
+BASE=$(base_image)
+postgresql
+openbourse
+load $POSTGRESQL $OPENBOURSE
+for image in $OPENBOURSE $POSTGRESQL; do echo "$image $(docker image inspect -f '{{.Id}}' "$image")"; done
+say "the images are in the nodes"

@@ -1,0 +1,30 @@
+"""The demo is a test: it ends well, and its last lines say that nothing was lost."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.clusters import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
+
+DEMO = Path(__file__).with_name("demo.py")
+DEMO_TIMEOUT_S = 600
+
+
+@pytest.mark.timeout(DEMO_TIMEOUT_S + 30)
+def test_from_apply_to_a_settled_trade_through_a_halt_and_a_killed_engine(cluster: Cluster) -> None:
+    environment = cluster.environment | {"PYTHONPATH": str(DEMO.parents[1])}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        [sys.executable, DEMO], env=environment, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^trades settled [1-9]", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^acknowledged orders lost 0 of [1-9]\d\d", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^engine = ledger", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^halt acknowledged after \d+ ms", done.stdout, re.MULTILINE), done.stdout

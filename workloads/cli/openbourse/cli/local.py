@@ -1,0 +1,261 @@
+"""`openbourse local`: a whole exchange on this machine, without Kubernetes, from one command.
+
+Starts the real parts, each as the process that it is on a cluster: PostgreSQL (carried by a wheel), engine, ledger,
+gateway. Everything is kept in one folder, so that the next start goes on where the last one ended; a part that dies
+is started again. Decides nothing about orders or money.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from openbourse.cli.local_folder import (
+    DEMO_ACCOUNTS,
+    LocalFailed,
+    database,
+    demo_keys,
+    identity,
+    only_one,
+    write_certificates,
+    write_listings,
+)
+from openbourse.cli.processes import Child, ChildFailed
+from openbourse.contracts.component import Component
+from openbourse.contracts.tls import client_context
+from openbourse.gateway.keys import Key
+
+SHARD = "main"
+DEPOSIT_TIMEOUT_S = 30.0
+
+DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
+
+console = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    gateway: int
+    gateway_status: int
+    engine: int
+    engine_status: int
+    ledger: int
+    ledger_status: int
+
+
+def command(
+    data: Annotated[Path, typer.Option(help="Folder that keeps everything: log, database, keys.")] = Path(
+        ".data/local"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway for traders.")] = 8080,
+) -> None:
+    """Run an exchange on this machine: engine, ledger, gateway, PostgreSQL, two demo accounts with funds.
+
+    \b
+    openbourse local
+    openbourse local --data /tmp/exchange --port 9000
+    """
+    try:
+        asyncio.run(_run(data.resolve(), port))
+    except (ChildFailed, LocalFailed) as error:
+        console.print(f"[red]{error}", markup=True)
+        raise typer.Exit(1) from None
+
+
+async def _run(data: Path, port: int) -> None:
+    started = time.monotonic()
+    ports = _ports(port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    console.print(f"OpenBourse in [bold]{data}[/]")
+    (data / "logs").mkdir(parents=True, exist_ok=True)
+    console.print("  PostgreSQL ...")
+    with only_one(data), database(data / "postgresql") as dsn:
+        write_certificates(data / "tls")
+        write_listings(data / "listings.json")
+        keys = demo_keys(data / "keys.json")
+        children = _children(data, ports, dsn)
+        try:
+            await _migrate(data, dsn)
+            for child in children:
+                await _start(child, stop)
+            await _fund(data, ports)
+            console.print(f"ready after {time.monotonic() - started:.1f} s")
+            console.print(_welcome(ports, keys, data, children))
+            await _keep(children, stop)
+        except Interrupted:
+            pass
+        finally:
+            console.print("stopping")
+            for child in reversed(children):
+                await child.stop()
+    console.print("stopped; everything is kept")
+
+
+class Interrupted(Exception):
+    """Ctrl-C before the exchange was up."""
+
+
+async def _start(child: Child, stop: asyncio.Event) -> None:
+    console.print(f"  {child.name} ...")
+    starting = asyncio.ensure_future(child.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            raise Interrupted
+        starting.result()
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+
+
+async def _keep(children: list[Child], stop: asyncio.Event) -> None:
+    """Until `stop`. Raises ChildFailed when a part dies too often."""
+    keepers = [asyncio.create_task(child.keep(console.print)) for child in children]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({*keepers, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()
+    finally:
+        for task in (*keepers, stopping):
+            task.cancel()
+        await asyncio.gather(*keepers, stopping, return_exceptions=True)
+
+
+def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
+    """In the order in which they are started."""
+
+    def child(component: Component, status_port: int, *arguments: str, **environment: str) -> Child:
+        common = ["--shard", SHARD, "--tls", str(data / "tls" / component), "--status", f"127.0.0.1:{status_port}"]
+        return Child(
+            name=component,
+            command=[sys.executable, "-m", f"openbourse.{component}", *arguments, *common],
+            status_port=status_port,
+            log=data / "logs" / f"{component}.log",
+            environment=environment,
+        )
+
+    engine, ledger = f"127.0.0.1:{ports.engine}", f"127.0.0.1:{ports.ledger}"
+    return [
+        child(
+            Component.ENGINE,
+            ports.engine_status,
+            *("--wal", str(data / "wal"), "--listen", engine, "--listings", str(data / "listings.json")),
+        ),
+        child(
+            Component.LEDGER,
+            ports.ledger_status,
+            *("serve", "--engine", engine, "--listen", ledger),
+            OPENBOURSE_DATABASE=dsn,
+        ),
+        child(
+            Component.GATEWAY,
+            ports.gateway_status,
+            *("--engine", engine, "--ledger", f"https://{ledger}", "--keys", str(data / "keys.json")),
+            *("--listen", f"127.0.0.1:{ports.gateway}"),
+        ),
+    ]
+
+
+async def _migrate(data: Path, dsn: str) -> None:
+    console.print("  database ...")
+    log = data / "logs" / "migrate.log"
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "openbourse.ledger", "migrate"),
+            env=os.environ | {"OPENBOURSE_DATABASE": dsn},
+            stdout=file,
+            stderr=file,
+        )
+        if await asyncio.wait_for(process.wait(), 60) != 0:
+            raise LocalFailed(f"the database could not be migrated:\n{log.read_text()}")
+
+
+async def _fund(data: Path, ports: Ports) -> None:
+    """Each demo account gets its funds once: the transfer's id is made from the folder's own identity."""
+    folder = identity(data)
+    context = client_context(data / "tls" / Component.CLI)
+    async with httpx.AsyncClient(base_url=f"https://127.0.0.1:{ports.ledger}", verify=context) as client:
+        for account in DEMO_ACCOUNTS:
+            for asset, amount in DEMO_FUNDS.items():
+                transfer = str(uuid.uuid5(folder, f"{account}/{asset}"))
+                deposit = {"account": account, "asset": asset, "amount": amount, "transfer_id": transfer}
+                answer = await client.post("/v1/deposits", json=deposit, timeout=DEPOSIT_TIMEOUT_S)
+                if not answer.is_success:
+                    raise LocalFailed(f"the demo funds were refused: {answer.text}")
+
+
+def _ports(gateway: int) -> Ports:
+    """The gateway's port is as asked for; the others are the usual ones where they are free."""
+    if not _is_free(gateway):
+        raise LocalFailed(f"port {gateway} is taken: choose another one with --port")
+    chosen = [gateway]
+    for wanted in (gateway + 1, 7000, 7001, 7100, 7101):
+        chosen.append(wanted if wanted not in chosen and _is_free(wanted) else _any_free())
+    return Ports(*chosen)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _any_free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> Panel:
+    base = f"http://127.0.0.1:{ports.gateway}"
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("[bold]traders", f"{base}/api/v3")
+    for key in keys:
+        table.add_row(f"[bold]{key.label}", f"account {key.account}, key {key.api_key}, secret {key.secret}")
+    for child in children:
+        table.add_row(
+            f"[bold]{child.name}", f"http://127.0.0.1:{child.status_port}/status, pid {child.pid}, {child.log}"
+        )
+    table.add_row("[bold]listing", f"{data / 'listings.json'} (edit it: the engine reads it again)")
+    snippet = FIRST_ORDER.format(base=base, key=keys[0].api_key, secret=keys[0].secret)
+    grid = Table.grid()
+    grid.add_row(table)
+    grid.add_row(snippet)
+    return Panel(grid, title="OpenBourse", subtitle="Ctrl-C ends it; everything is kept", expand=False)
+
+
+FIRST_ORDER = """
+[bold]curl[/] '{base}/api/v3/depth?symbol=BTCUSDT'
+
+[bold]import[/] ccxt
+exchange = ccxt.binance({{'apiKey': '{key}', 'secret': '{secret}'}})
+for name, url in exchange.urls['api'].items():
+    if isinstance(url, str):
+        exchange.urls['api'][name] = url.replace('https://api.binance.com', '{base}')
+exchange.create_order('BTC/USDT', 'limit', 'buy', 0.01, 50000)
+print(exchange.fetch_open_orders('BTC/USDT'))
+"""

