@@ -1,7 +1,21 @@
-//! The one crate that knows Python.
+//! The one crate that knows Python: bytes in, bytes out, the GIL released wherever there is work. It decides nothing.
+
+mod engine;
+mod kernel;
+mod wal;
+
+use openbourse_pipeline::ITSELF;
 use pyo3::prelude::*;
 
 #[pymodule]
-fn _core(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("ITSELF", ITSELF)?;
+    module.add("Fatal", module.py().get_type::<engine::Fatal>())?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<engine::Replay>()?;
+    module.add_class::<kernel::Kernel>()?;
+    module.add_class::<wal::Verified>()?;
+    module.add_class::<wal::Records>()?;
+    module.add_function(wrap_pyfunction!(wal::verify, module)?)?;
     Ok(())
 }

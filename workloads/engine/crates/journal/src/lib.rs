@@ -1,1 +1,29 @@
+//! The write-ahead log: records, segments, recovery, the writer thread. It knows nothing of what a command means,
+//! and touches the disk only through [`Storage`].
+//!
+//! What it promises: a record is acknowledged (`durable_seq` passes it) only after an fdatasync that covers it came
+//! back; recovery keeps every acknowledged record or refuses to start; two processes never write one log.
 #![forbid(unsafe_code)]
+
+mod bell;
+mod error;
+mod log;
+#[cfg(feature = "lossy")]
+pub mod lossy;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod spare;
+mod storage;
+mod writer;
+
+pub use bell::Bell;
+pub use error::{Error, Place};
+pub use log::{Batch, Log, Options};
+pub use reader::Reader;
+pub use record::{Chain, MARKER, OVERHEAD_MOST, Record, SECTOR, record_bytes};
+pub use recovery::{Recovered, Scan, recover, scan};
+pub use segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, segment_name};
+pub use storage::{File, Folder, Storage};
+pub use writer::{Progress, Writer};

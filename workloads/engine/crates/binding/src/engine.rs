@@ -1,0 +1,217 @@
+//! The pipeline and the replay, as Python sees them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use openbourse_journal::{Folder, Options};
+use openbourse_pipeline as pipeline;
+use openbourse_pipeline::{Begun, Limits, Pipeline, Received, Sender, Stream};
+use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+pyo3::create_exception!(_core, Fatal, PyException);
+
+pub fn fatal(error: impl std::fmt::Display) -> PyErr {
+    Fatal::new_err(error.to_string())
+}
+
+type Frames<'py> = Vec<(u64, Bound<'py, PyBytes>)>;
+type Asked<'py> = (Bound<'py, PyBytes>, Option<u64>, bool, bool);
+
+#[pyclass(module = "openbourse.engine._core")]
+pub struct Engine(Pipeline);
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (folder, shard, *, batch_requests = None))]
+    fn new(
+        py: Python<'_>,
+        folder: PathBuf,
+        shard: &str,
+        batch_requests: Option<usize>,
+    ) -> PyResult<Engine> {
+        let mut limits = Limits::default();
+        limits.batch_requests = batch_requests.unwrap_or(limits.batch_requests);
+        py.detach(|| {
+            let folder = Folder::exclusive(folder).map_err(fatal)?;
+            Pipeline::open(Arc::new(folder), shard, limits, Options::default())
+                .map(Engine)
+                .map_err(fatal)
+        })
+    }
+
+    fn lead(&mut self, epoch: u64) -> PyResult<()> {
+        self.0.lead(epoch).map_err(fatal)
+    }
+
+    fn bell(&self) -> i32 {
+        self.0.bell().descriptor()
+    }
+
+    fn connect(&mut self, connection: u64, component: &str) {
+        self.0.connect(connection, Sender::of(component));
+    }
+
+    fn disconnect(&mut self, connection: u64) {
+        self.0.disconnect(connection);
+    }
+
+    fn receive<'py>(
+        &mut self,
+        py: Python<'py>,
+        connection: u64,
+        data: &[u8],
+    ) -> Option<Asked<'py>> {
+        let received = self.0.receive(connection, data);
+        if received == Received::default() {
+            return None;
+        }
+        Some((
+            PyBytes::new(py, &received.send),
+            received.subscribe,
+            received.close,
+            received.pause,
+        ))
+    }
+
+    fn begin(&mut self, py: Python<'_>, now_us: i64) -> PyResult<u8> {
+        let begun = py.detach(|| self.0.begin(now_us)).map_err(fatal)?;
+        Ok(match begun {
+            Begun::Nothing => 0,
+            Begun::Syncing => 1,
+            Begun::Ready => 2,
+        })
+    }
+
+    fn collect<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Frames<'py>>> {
+        let collected = py.detach(|| self.0.collect()).map_err(fatal)?;
+        Ok(collected.map(|frames| {
+            frames
+                .into_iter()
+                .map(|(connection, bytes)| (connection, PyBytes::new(py, &bytes)))
+                .collect()
+        }))
+    }
+
+    fn resumed(&mut self) -> Vec<u64> {
+        self.0.resumed()
+    }
+
+    fn events<'py>(
+        &self,
+        py: Python<'py>,
+        from_seq: u64,
+        bytes_most: usize,
+    ) -> PyResult<Option<(u64, Bound<'py, PyBytes>)>> {
+        match self.0.events(from_seq, bytes_most) {
+            Stream::Frame { last_seq, bytes } => Ok(Some((last_seq, PyBytes::new(py, &bytes)))),
+            Stream::UpToDate => Ok(Some((from_seq - 1, PyBytes::new(py, b"")))),
+            Stream::Older => Ok(None),
+            Stream::Beyond { committed_seq } => Err(PyValueError::new_err(format!(
+                "events from seq {from_seq} were asked for, but this log ends at {committed_seq}: \
+                 the subscriber has followed another log"
+            ))),
+        }
+    }
+
+    #[getter]
+    fn is_idle(&self) -> bool {
+        self.0.is_idle()
+    }
+
+    #[getter]
+    fn shard(&self) -> &str {
+        self.0.shard()
+    }
+
+    #[getter]
+    fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
+    #[getter]
+    fn last_epoch(&self) -> u64 {
+        self.0.last_epoch()
+    }
+
+    #[getter]
+    fn committed_seq(&self) -> u64 {
+        self.0.committed_seq()
+    }
+
+    #[getter]
+    fn seq(&self) -> u64 {
+        self.0.seq()
+    }
+
+    #[getter]
+    fn pending_commands(&self) -> usize {
+        self.0.pending_commands()
+    }
+
+    #[getter]
+    fn segment(&self) -> String {
+        self.0.segment()
+    }
+
+    #[getter]
+    fn cut(&self) -> Option<String> {
+        self.0.cut().map(ToString::to_string)
+    }
+
+    fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {
+        py.detach(|| (self.0.seq(), self.0.state_hash()))
+    }
+
+    fn last_checkpoint(&self) -> Option<(u64, [u8; 32])> {
+        self.0.last_checkpoint()
+    }
+
+    fn halts(&self) -> Vec<(String, u64, u64)> {
+        self.0
+            .halts()
+            .into_iter()
+            .map(|halt| (halt.name, halt.epoch, halt.seq))
+            .collect()
+    }
+}
+
+#[pyclass(module = "openbourse.engine._core")]
+pub struct Replay(pipeline::Replay);
+
+#[pymethods]
+impl Replay {
+    #[new]
+    fn new(folder: PathBuf, shard: &str, epoch: u64, from_seq: u64) -> Replay {
+        Replay(pipeline::Replay::new(
+            Arc::new(Folder::shared(folder)),
+            shard,
+            epoch,
+            from_seq,
+        ))
+    }
+
+    #[getter]
+    fn next_seq(&self) -> u64 {
+        self.0.next_seq()
+    }
+
+    fn step<'py>(
+        &mut self,
+        py: Python<'py>,
+        committed_seq: u64,
+        commands_most: usize,
+        bytes_most: usize,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let frame = py
+            .detach(|| self.0.step(committed_seq, commands_most, bytes_most))
+            .map_err(fatal)?;
+        Ok(frame.map(|bytes| PyBytes::new(py, &bytes)))
+    }
+
+    fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {
+        py.detach(|| self.0.state_hash())
+    }
+}

@@ -1,0 +1,96 @@
+//! Reads committed records from some seq on, beside the writer or without one. It changes nothing.
+
+use std::sync::Arc;
+
+use crate::record::{Found, Record, find, record_bytes};
+use crate::segment::{HEADER_BYTES, segments};
+use crate::{Error, Place, Storage};
+
+pub struct Reader {
+    storage: Arc<dyn Storage>,
+    next_seq: u64,
+    segment: String,
+    bytes: Vec<u8>,
+    used: usize,
+    position: usize,
+}
+
+impl Reader {
+    /// From the first record of the log.
+    pub fn new(storage: Arc<dyn Storage>) -> Reader {
+        Reader {
+            storage,
+            next_seq: 1,
+            segment: String::new(),
+            bytes: Vec::new(),
+            used: 0,
+            position: 0,
+        }
+    }
+
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The next record, or none beyond `committed_seq`. Every record up to there must be whole, or it is an error.
+    pub fn next(&mut self, committed_seq: u64) -> Result<Option<Record<'_>>, Error> {
+        if self.next_seq > committed_seq {
+            return Ok(None);
+        }
+        // What was read may be older than what is committed, so a missing record is looked for once more: in the same
+        // segment, and in the one that begins with it.
+        if !self.is_here() {
+            self.read()?;
+        }
+        match find(&self.bytes, self.used, self.position) {
+            Found::Whole(record) if record.seq == self.next_seq => {
+                self.position += record_bytes(record.payload.len());
+                self.next_seq += 1;
+                Ok(Some(record))
+            }
+            found => {
+                let why = format!("a committed record is missing: {found:?}");
+                let (file, offset) = (self.segment.clone(), self.position as u64);
+                Err(Error::Corrupt(Place {
+                    file,
+                    offset,
+                    seq: self.next_seq,
+                    why,
+                }))
+            }
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        matches!(find(&self.bytes, self.used, self.position), Found::Whole(_))
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        let names = segments(
+            self.storage
+                .list()
+                .map_err(Error::io("list the segments"))?,
+        );
+        let holds_next = names
+            .iter()
+            .rev()
+            .find(|(first_seq, _)| *first_seq <= self.next_seq);
+        let Some((_, name)) = holds_next else {
+            return Ok(());
+        };
+        self.bytes = self
+            .storage
+            .read(name)
+            .map_err(Error::io(format!("read {name}")))?;
+        self.used = self
+            .bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        if self.segment != *name {
+            self.segment = name.clone();
+            self.position = HEADER_BYTES;
+        }
+        Ok(())
+    }
+}

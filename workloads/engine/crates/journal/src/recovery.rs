@@ -1,0 +1,255 @@
+//! Reads a log from its start and decides what a bad end means.
+//!
+//! A record that is not whole is the torn end of a batch that was never acknowledged only if a crash explains it:
+//! it looks like bytes that were not written (a sector of zeros, an early end), and nothing of a later batch is
+//! behind it, for a batch is begun only after the one before it was synced. Everything else may have been
+//! acknowledged, so it is damage, and the engine does not start.
+
+use std::sync::Arc;
+
+use crate::log::{End, Log, Options};
+use crate::record::{Chain, Found, MARKER, find, header, record_bytes};
+use crate::segment::{HEADER_BYTES, decode_header, segments};
+use crate::{Error, Place, Record, Storage, spare};
+
+/// What a log holds.
+#[derive(Debug, Default)]
+pub struct Scan {
+    pub shard: String,
+    pub segments: Vec<String>,
+    pub last_seq: u64,
+    pub last_epoch: u64,
+    pub last_time_us: i64,
+    pub chain: Chain,
+    /// The unfinished end of a batch that was never acknowledged. Of a log in use it may be a batch on its way.
+    pub torn: Option<Place>,
+    end: Tail,
+}
+
+/// The end of the last segment.
+#[derive(Debug, Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    /// Without the zeros at the end of the file.
+    used: usize,
+    /// Behind the last whole record.
+    position: usize,
+    /// Where the last batch begins in this segment.
+    batch_position: usize,
+    batch_first_seq: u64,
+    /// The last record lacks its end marker only.
+    unmarked: bool,
+}
+
+/// A log that may be written on, and what was cut from it.
+pub struct Recovered {
+    pub log: Log,
+    pub last_seq: u64,
+    pub last_epoch: u64,
+    pub last_time_us: i64,
+    pub chain: Chain,
+    pub cut: Option<Place>,
+}
+
+/// Reads everything and changes nothing. `visit` gets each record in order; its error ends the scan.
+pub fn scan<E: From<Error>>(
+    storage: &dyn Storage,
+    shard: Option<&str>,
+    mut visit: impl FnMut(&Record) -> Result<(), E>,
+) -> Result<Scan, E> {
+    let names = segments(storage.list().map_err(Error::io("list the segments"))?);
+    let mut scan = Scan {
+        shard: shard.unwrap_or_default().into(),
+        ..Scan::default()
+    };
+    for (index, (first_seq, name)) in names.iter().enumerate() {
+        let bytes = storage
+            .read(name)
+            .map_err(Error::io(format!("read {name}")))?;
+        let header = decode_header(name, &bytes, *first_seq)?;
+        if let Some(wanted) = shard.filter(|wanted| *wanted != header.shard) {
+            return Err(Error::WrongShard {
+                file: name.clone(),
+                found: header.shard,
+                wanted: wanted.into(),
+            }
+            .into());
+        }
+        let place = |why: String| Place {
+            file: name.clone(),
+            offset: 0,
+            seq: scan.last_seq + 1,
+            why,
+        };
+        if *first_seq != scan.last_seq + 1 {
+            let why =
+                format!("the segment begins at seq {first_seq}: what comes before it is missing");
+            return Err(Error::Corrupt(place(why)).into());
+        }
+        if header.chain != scan.chain {
+            return Err(Error::Corrupt(place(
+                "the segment continues another log: its chain differs".into(),
+            ))
+            .into());
+        }
+        scan.shard = header.shard;
+        scan.segments.push(name.clone());
+        read_segment(&mut scan, bytes, index + 1 == names.len(), &mut visit)?;
+    }
+    Ok(scan)
+}
+
+fn read_segment<E: From<Error>>(
+    scan: &mut Scan,
+    bytes: Vec<u8>,
+    is_last: bool,
+    visit: &mut impl FnMut(&Record) -> Result<(), E>,
+) -> Result<(), E> {
+    let name = scan
+        .segments
+        .last()
+        .expect("the segment that is read")
+        .clone();
+    let used = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let mut tail = Tail {
+        used,
+        position: HEADER_BYTES,
+        batch_position: HEADER_BYTES,
+        ..Tail::default()
+    };
+    loop {
+        let at = tail.position;
+        let expected_seq = scan.last_seq + 1;
+        let place = |why: &str| Place {
+            file: name.clone(),
+            offset: at as u64,
+            seq: expected_seq,
+            why: why.into(),
+        };
+        let (record, unfinished) = match find(&bytes, used, at) {
+            Found::Whole(record) => (Some(record), None),
+            Found::Unmarked(record) => (Some(record), Some("its end marker was never written")),
+            Found::Nothing => break,
+            Found::Torn(why) => (None, Some(why)),
+            Found::Damaged(why) => return Err(Error::Corrupt(place(why)).into()),
+        };
+        if let Some(why) = unfinished {
+            if !is_last {
+                return Err(
+                    Error::Corrupt(place(&format!("{why}, but a later segment exists"))).into(),
+                );
+            }
+            if let Some(later) = later_batch(&bytes, at, expected_seq) {
+                let why = format!("{why}, but seq {later} of a later batch is behind it");
+                return Err(Error::Corrupt(place(&why)).into());
+            }
+            scan.torn = Some(place(why));
+            tail.unmarked = record.is_some();
+        }
+        let Some(record) = record else { break };
+        check(scan, &record).map_err(|why| Error::Corrupt(place(&why)))?;
+        visit(&record)?;
+        if record.batch_first_seq != tail.batch_first_seq {
+            (tail.batch_position, tail.batch_first_seq) = (at, record.batch_first_seq);
+        }
+        scan.last_seq = record.seq;
+        scan.last_epoch = record.epoch;
+        scan.last_time_us = record.time_us;
+        scan.chain = record.chain;
+        tail.position = at + record_bytes(record.payload.len());
+        if tail.unmarked {
+            break;
+        }
+    }
+    tail.bytes = bytes;
+    scan.end = tail;
+    Ok(())
+}
+
+/// Whether a record that is whole is also the one that must follow.
+fn check(scan: &Scan, record: &Record) -> Result<(), String> {
+    if record.seq != scan.last_seq + 1 {
+        return Err(format!("it has seq {}", record.seq));
+    }
+    if record.epoch < scan.last_epoch {
+        return Err(format!(
+            "its epoch {} is older than {} before it",
+            record.epoch, scan.last_epoch
+        ));
+    }
+    if !record.follows(&scan.chain) {
+        return Err("its chain does not follow from the record before it".into());
+    }
+    Ok(())
+}
+
+/// The seq of a record behind `at` that belongs to a later batch than the record `seq` that should be there.
+fn later_batch(bytes: &[u8], at: usize, seq: u64) -> Option<u64> {
+    (at + 8..bytes.len())
+        .step_by(8)
+        .filter_map(|behind| header(bytes, behind))
+        .find(|header| header.batch_first_seq > seq)
+        .map(|header| header.seq)
+}
+
+/// Makes a log ready to be written on, a new one if there is none: reads it, cuts a torn end, and makes durable what
+/// it read, before anything of it counts.
+pub fn recover<E: From<Error>>(
+    storage: Arc<dyn Storage>,
+    shard: &str,
+    options: Options,
+    visit: impl FnMut(&Record) -> Result<(), E>,
+) -> Result<Recovered, E> {
+    let found = scan(&*storage, Some(shard), visit)?;
+    let log = match found.segments.last() {
+        None => Log::create(storage, shard, options)?,
+        Some(segment) => repair(storage, shard, options, segment, &found)?,
+    };
+    Ok(Recovered {
+        log,
+        last_seq: found.last_seq,
+        last_epoch: found.last_epoch,
+        last_time_us: found.last_time_us,
+        chain: found.chain,
+        cut: found.torn,
+    })
+}
+
+fn repair(
+    storage: Arc<dyn Storage>,
+    shard: &str,
+    options: Options,
+    segment: &str,
+    found: &Scan,
+) -> Result<Log, Error> {
+    let tail = &found.end;
+    let file = storage
+        .open(segment)
+        .map_err(Error::io(format!("open {segment}")))?;
+    let capacity = tail.bytes.len().max(options.segment_bytes);
+    let write = || {
+        // Written again, not only synced: after a sync that failed, memory may hold what the disk does not.
+        let batch = &tail.bytes
+            [tail.batch_position.min(tail.position)..tail.position.min(tail.bytes.len())];
+        file.write_at(batch, tail.batch_position as u64)?;
+        if tail.unmarked {
+            file.write_at(&MARKER, (tail.position - MARKER.len()) as u64)?;
+        }
+        file.sync()?;
+        spare::zero(&*file, tail.position, tail.used, || ())?;
+        spare::zero(&*file, tail.bytes.len().max(tail.position), capacity, || ())?;
+        storage.sync_folder()
+    };
+    write().map_err(Error::io(format!("make the end of {segment} durable")))?;
+    let end = End {
+        segment: segment.into(),
+        capacity,
+        position: tail.position,
+        chain: found.chain,
+        next_seq: found.last_seq + 1,
+    };
+    Ok(Log::at(storage, shard, options, file, end))
+}

@@ -1,0 +1,197 @@
+//! The resting orders of one symbol: levels by price, and in each level a queue by time.
+//!
+//! Knows nothing of money. Orders live in slots that are linked into the queues, so that any order leaves its queue
+//! without a search.
+
+use std::collections::BTreeMap;
+
+use crate::order::{Order, Side};
+
+#[derive(Default)]
+pub(crate) struct OrderBook {
+    bids: BTreeMap<i64, Level>,
+    asks: BTreeMap<i64, Level>,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    by_order_id: BTreeMap<u64, usize>,
+}
+
+/// All orders at one price; never empty.
+struct Level {
+    first: usize,
+    last: usize,
+    quantity_lots: i64,
+}
+
+struct Slot {
+    order: Order,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+impl OrderBook {
+    /// The order that trades next.
+    pub fn front(&self, side: Side) -> Option<&Order> {
+        let level = match side {
+            Side::Buy => self.bids.last_key_value(),
+            Side::Sell => self.asks.first_key_value(),
+        };
+        level.map(|(_, level)| &self.slots[level.first].order)
+    }
+
+    pub fn get(&self, order_id: u64) -> Option<&Order> {
+        self.by_order_id
+            .get(&order_id)
+            .map(|slot| &self.slots[*slot].order)
+    }
+
+    /// What rests at a price; 0 where there is no level.
+    pub fn quantity_lots(&self, side: Side, price_ticks: i64) -> i64 {
+        self.levels_of(side)
+            .get(&price_ticks)
+            .map_or(0, |level| level.quantity_lots)
+    }
+
+    /// Price and quantity, best first.
+    pub fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (i64, i64)> + '_> {
+        let of = |(price, level): (&i64, &Level)| (*price, level.quantity_lots);
+        match side {
+            Side::Buy => Box::new(self.bids.iter().rev().map(of)),
+            Side::Sell => Box::new(self.asks.iter().map(of)),
+        }
+    }
+
+    /// In the order in which they would trade.
+    pub fn orders(&self, side: Side) -> impl Iterator<Item = &Order> {
+        self.levels(side).flat_map(move |(price, _)| {
+            let mut next = self.levels_of(side).get(&price).map(|level| level.first);
+            std::iter::from_fn(move || {
+                let slot = &self.slots[next?];
+                next = slot.after;
+                Some(&slot.order)
+            })
+        })
+    }
+
+    pub fn len(&self, side: Side) -> usize {
+        self.orders(side).count()
+    }
+
+    /// Joins the end of its level's queue.
+    pub fn rest(&mut self, order: Order) {
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => self.slots.len(),
+        };
+        let mut slot = Slot {
+            order,
+            before: None,
+            after: None,
+        };
+        let levels = match order.side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        };
+        levels
+            .entry(order.price_ticks)
+            .and_modify(|level| {
+                self.slots[level.last].after = Some(at);
+                slot.before = Some(level.last);
+                level.last = at;
+                level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
+                    .expect("what rests is paid for, and money is bounded");
+            })
+            .or_insert(Level {
+                first: at,
+                last: at,
+                quantity_lots: order.leaves_lots(),
+            });
+        if at == self.slots.len() {
+            self.slots.push(slot);
+        } else {
+            self.slots[at] = slot;
+        }
+        let before = self.by_order_id.insert(order.order_id, at);
+        assert_eq!(before, None, "order {} rests twice", order.order_id);
+    }
+
+    /// Fills the order that trades next, as far as given, and takes it out when nothing is left of it.
+    pub fn fill_front(
+        &mut self,
+        side: Side,
+        quantity_lots: i64,
+        quote_units: i64,
+        time_us: i64,
+    ) -> Order {
+        let mut entry = match side {
+            Side::Buy => self.bids.last_entry(),
+            Side::Sell => self.asks.first_entry(),
+        }
+        .expect("there is an order to fill");
+        let level = entry.get_mut();
+        level.quantity_lots -= quantity_lots;
+        let order = &mut self.slots[level.first].order;
+        order.fill(quantity_lots, quote_units, time_us);
+        let order = *order;
+        if order.leaves_lots() == 0 {
+            self.take_out(order.order_id);
+        }
+        order
+    }
+
+    /// Takes out an order that is to trade no more.
+    pub fn remove(&mut self, order_id: u64) -> Option<Order> {
+        let order = *self.get(order_id)?;
+        let level = (self.levels_mut(order.side).get_mut(&order.price_ticks))
+            .expect("a resting order has a level");
+        level.quantity_lots -= order.leaves_lots();
+        self.take_out(order_id);
+        Some(order)
+    }
+
+    fn take_out(&mut self, order_id: u64) {
+        let at = self.by_order_id.remove(&order_id).expect("the order rests");
+        let Slot {
+            order,
+            before,
+            after,
+        } = self.slots[at];
+        self.free.push(at);
+        if let Some(before) = before {
+            self.slots[before].after = after;
+        }
+        if let Some(after) = after {
+            self.slots[after].before = before;
+        }
+        let levels = self.levels_mut(order.side);
+        let level = levels
+            .get_mut(&order.price_ticks)
+            .expect("a resting order has a level");
+        match (before, after) {
+            (None, None) => {
+                assert_eq!(
+                    level.quantity_lots, 0,
+                    "a level's quantity is the sum of its orders"
+                );
+                levels.remove(&order.price_ticks);
+            }
+            (None, Some(first)) => level.first = first,
+            (Some(last), None) => level.last = last,
+            (Some(_), Some(_)) => {}
+        }
+    }
+
+    fn levels_of(&self, side: Side) -> &BTreeMap<i64, Level> {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    fn levels_mut(&mut self, side: Side) -> &mut BTreeMap<i64, Level> {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+}

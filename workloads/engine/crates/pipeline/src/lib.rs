@@ -1,0 +1,23 @@
+//! What lies between sockets and the disk: frames in, sequenced and durable, frames out. It composes journal and
+//! kernel, and decides who may send what. It has no sockets, no clock and no threads but the log's writer.
+//!
+//! The commit line runs through [`Pipeline::collect`]: nothing that depends on a command leaves before its record is
+//! durable, be it a reply, an answer or an event.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod events;
+mod fatal;
+mod frames;
+mod limits;
+mod pipeline;
+mod replay;
+mod sender;
+
+pub use connection::Received;
+pub use events::Stream;
+pub use fatal::Fatal;
+pub use limits::Limits;
+pub use pipeline::{Begun, ITSELF, Pipeline};
+pub use replay::Replay;
+pub use sender::Sender;

@@ -1,0 +1,71 @@
+//! The committed stream from any seq: the log read from its start into a kernel of its own, a bounded piece at a time.
+
+use std::sync::Arc;
+
+use openbourse_journal::{Reader, Storage};
+use openbourse_protocol::{Shard, Stamp};
+
+use crate::Fatal;
+use crate::events::frame;
+
+pub struct Replay {
+    reader: Reader,
+    kernel: Shard,
+    epoch: u64,
+    from_seq: u64,
+}
+
+impl Replay {
+    /// `epoch` is the session's, as frames carry it.
+    pub fn new(storage: Arc<dyn Storage>, shard: &str, epoch: u64, from_seq: u64) -> Replay {
+        Replay {
+            reader: Reader::new(storage),
+            kernel: Shard::new(shard),
+            epoch,
+            from_seq,
+        }
+    }
+
+    /// The seq that the next frame begins at.
+    pub fn next_seq(&self) -> u64 {
+        self.from_seq.max(self.reader.next_seq())
+    }
+
+    /// Steps at most `commands_most` commands, none beyond `committed_seq`, until there are `bytes_most` of events.
+    /// None: still before the wanted seq, or at `committed_seq`.
+    pub fn step(
+        &mut self,
+        committed_seq: u64,
+        commands_most: usize,
+        bytes_most: usize,
+    ) -> Result<Option<Vec<u8>>, Fatal> {
+        let first_seq = self.next_seq();
+        let (mut reply, mut events) = (Vec::new(), Vec::new());
+        for _ in 0..commands_most {
+            let wanted = self.reader.next_seq() >= self.from_seq;
+            let Some(record) = self.reader.next(committed_seq)? else {
+                break;
+            };
+            let stamp = Stamp {
+                seq: record.seq,
+                epoch: record.epoch,
+                time_us: record.time_us,
+            };
+            reply.clear();
+            self.kernel
+                .step(stamp, record.payload, &mut reply, &mut events)?;
+            if !wanted {
+                events.clear();
+            } else if events.len() >= bytes_most {
+                break;
+            }
+        }
+        let last_seq = self.reader.next_seq() - 1;
+        Ok((last_seq >= first_seq)
+            .then(|| frame(self.epoch, first_seq, last_seq, [&events].into_iter())))
+    }
+
+    pub fn state_hash(&self) -> (u64, [u8; 32]) {
+        (self.kernel.seq(), self.kernel.state_hash())
+    }
+}

@@ -1,0 +1,37 @@
+//! Who may send which command.
+
+use openbourse_protocol::v1::command::Body;
+
+/// A connection's other side, as its certificate names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    Gateway,
+    Ledger,
+    /// Queries and the committed stream only: the operator, people, other engines.
+    Reader,
+    /// The engine's own commands. Never a connection.
+    Itself,
+}
+
+impl Sender {
+    /// From the name of a component of the exchange.
+    pub fn of(component: &str) -> Sender {
+        match component {
+            "gateway" => Sender::Gateway,
+            "ledger" => Sender::Ledger,
+            _ => Sender::Reader,
+        }
+    }
+
+    pub fn may_send(self, body: &Body) -> bool {
+        match body {
+            Body::PlaceOrder(_) | Body::CancelOrder(_) => self == Sender::Gateway,
+            Body::CreditFunds(_) => self == Sender::Ledger,
+            Body::DefineAsset(_)
+            | Body::DefineSymbol(_)
+            | Body::ImposeHalt(_)
+            | Body::LiftHalt(_)
+            | Body::Checkpoint(_) => self == Sender::Itself,
+        }
+    }
+}

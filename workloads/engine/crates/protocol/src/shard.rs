@@ -1,0 +1,119 @@
+//! A kernel with bytes around it.
+
+use openbourse_matching::symbol_state::SymbolState;
+use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Windows};
+use prost::Message;
+use prost::encoding::message;
+
+use crate::encode::Envelope;
+use crate::{answer, decode, encode, v1};
+
+/// Of `events` in `openbourse.v1.Events`.
+const EVENTS_FIELD: u32 = 4;
+
+/// One shard: commands, queries, replies, answers and events as encoded messages.
+pub struct Shard {
+    kernel: Kernel,
+    effects: Effects,
+}
+
+/// A halt that has been imposed and not lifted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaltInForce {
+    pub name: String,
+    pub state: SymbolState,
+    /// By name. None: every symbol.
+    pub symbols: Vec<String>,
+    pub reason: String,
+    /// Of the command that imposed it, or last changed it.
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+impl Shard {
+    pub fn new(shard: &str) -> Self {
+        Self::with_windows(shard, Windows::default())
+    }
+
+    pub fn with_windows(shard: &str, windows: Windows) -> Self {
+        Self {
+            kernel: Kernel::with_windows(shard, windows),
+            effects: Effects::new(),
+        }
+    }
+
+    /// Takes an encoded `v1::Command`. Appends the encoded `v1::Reply` to `reply`, and to `events` each `v1::Event` as
+    /// field 4 of `v1::Events`, so that what several commands append is one valid repeated field.
+    ///
+    /// Bytes that are no command, or one that lacks something, get a Rejection INVALID. After `Diverged` nothing was
+    /// appended and the shard is as it was.
+    ///
+    /// # Panics
+    /// When `stamp.seq` is not `self.seq() + 1`.
+    pub fn step(
+        &mut self,
+        stamp: Stamp,
+        command: &[u8],
+        reply: &mut Vec<u8>,
+        events: &mut Vec<u8>,
+    ) -> Result<(), Diverged> {
+        let message = v1::Command::decode(command).ok();
+        let command = decode::command(message.as_ref());
+        self.kernel.step(stamp, &command, &mut self.effects)?;
+        let made = self.effects.reply.as_ref().expect("every step has a reply");
+        encode::reply(&self.kernel, made)
+            .encode(reply)
+            .expect("a vector has room");
+        let Some(message) = &message else {
+            return Ok(());
+        };
+        let envelope = Envelope {
+            kernel: &self.kernel,
+            stamp,
+            correlation_id: &message.correlation_id,
+            causation_id: &message.causation_id,
+        };
+        for (index, (event, movements)) in (0..).zip(self.effects.events()) {
+            message::encode(
+                EVENTS_FIELD,
+                &envelope.event(index, event, movements),
+                events,
+            );
+        }
+        Ok(())
+    }
+
+    /// Appends the encoded `v1::Answer` as of `seq()`; `epoch` is that of the session.
+    pub fn answer(&self, epoch: u64, query: &v1::Query, answer: &mut Vec<u8>) {
+        let made = answer::answer(&self.kernel, epoch, query);
+        made.encode(answer).expect("a vector has room");
+    }
+
+    /// Costs time proportional to the balances and the resting orders.
+    pub fn state_hash(&self) -> [u8; 32] {
+        self.kernel.state_hash()
+    }
+
+    /// Of the last command; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.kernel.seq()
+    }
+
+    /// Seq and state hash of the last EngineCheckpoint.
+    pub fn last_checkpoint(&self) -> Option<(u64, [u8; 32])> {
+        self.kernel.last_checkpoint()
+    }
+
+    /// In force, by name.
+    pub fn halts(&self) -> Vec<HaltInForce> {
+        let halts = self.kernel.halts().map(|(name, halt)| HaltInForce {
+            name: name.to_string(),
+            state: halt.terms.state,
+            symbols: halt.terms.symbols.iter().map(ToString::to_string).collect(),
+            reason: halt.terms.reason.clone(),
+            epoch: halt.epoch,
+            seq: halt.seq,
+        });
+        halts.collect()
+    }
+}

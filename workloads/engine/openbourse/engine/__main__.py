@@ -1,0 +1,64 @@
+"""`python -m openbourse.engine`: the command line of one engine process."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from openbourse.contracts.session import Address
+from openbourse.engine.run import Settings, run
+
+EXAMPLE = """example:
+  python -m openbourse.engine --shard main --wal /var/lib/engine --listen 0.0.0.0:7000 --status 0.0.0.0:7001 \\
+      --tls /etc/openbourse/tls --listings /etc/openbourse/listings.json
+"""
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m openbourse.engine",
+        description="Runs the engine of one shard: matching, risk and the write-ahead log.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--shard", required=True, help="name of the shard")
+    parser.add_argument("--wal", required=True, type=Path, metavar="DIR", help="folder of the write-ahead log")
+    parser.add_argument("--listen", required=True, type=_address, metavar="HOST:PORT", help="commands, mutual TLS")
+    parser.add_argument(
+        "--status", required=True, type=_address, metavar="HOST:PORT", help="plain HTTP: /livez /readyz /status"
+    )
+    parser.add_argument("--tls", required=True, type=Path, metavar="DIR", help="folder with ca.crt, tls.crt, tls.key")
+    parser.add_argument(
+        "--listings",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="assets and symbols, JSON; read again when it changes",
+    )
+    parser.add_argument("--halts-namespace", metavar="NS", help="watch the Halt objects of this Kubernetes namespace")
+    parser.add_argument(
+        "--exchange", metavar="NAME", help="the exchange that the Halts are of (with --halts-namespace)"
+    )
+    # Benchmarks compare group commit with one sync per command.
+    parser.add_argument("--batch-requests", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> int:
+    parser = _parser()
+    given = parser.parse_args()
+    if (given.halts_namespace is None) != (given.exchange is None):
+        parser.error("--halts-namespace and --exchange go together")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return run(Settings(**vars(given)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

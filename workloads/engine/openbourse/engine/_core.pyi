@@ -1,0 +1,132 @@
+"""The Rust core. Nothing here touches a socket; all I/O is the write-ahead log's."""
+
+from collections.abc import Iterator
+from os import PathLike
+
+# The connection of the engine's own commands: it needs no Hello and has no end.
+ITSELF: int
+
+class Fatal(Exception):
+    """The engine must stop: the log is damaged, in use or of another shard, the disk failed, a replay diverged."""
+
+class Engine:
+    """Log, kernel and the protocol of connections. One thread uses it."""
+
+    def __new__(cls, folder: str | PathLike[str], shard: str, *, batch_requests: int | None = None) -> Engine:
+        """Locks the folder, recovers and replays the log. Raises Fatal."""
+
+    def lead(self, epoch: int) -> None:
+        """Begins to write, under an epoch above `last_epoch`. Raises Fatal."""
+
+    def bell(self) -> int:
+        """An eventfd that is readable when `collect` has something to give."""
+
+    def connect(self, connection: int, component: str) -> None:
+        """A new connection, from a peer whose certificate names `component`."""
+
+    def disconnect(self, connection: int) -> None:
+        """Its replies go nowhere from here on. Unknown ones are ignored."""
+
+    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool] | None:
+        """Takes bytes of a connection. None: nothing to do. Else: send at once, subscribe from seq, close, pause."""
+
+    def begin(self, now_us: int) -> int:
+        """Makes a batch of what waits. 0: nothing to do, 1: the bell will ring, 2: collect now. Raises Fatal."""
+
+    def collect(self) -> list[tuple[int, bytes]] | None:
+        """The durable batch's frames by connection; None while it is not durable. Raises Fatal."""
+
+    def resumed(self) -> list[int]:
+        """Paused connections that may be read again, each once."""
+
+    def events(self, from_seq: int, bytes_most: int) -> tuple[int, bytes] | None:
+        """A frame of committed events and its last seq; no bytes when there is nothing newer; None when they are
+        too old for memory. Raises ValueError beyond the end of the log."""
+
+    @property
+    def is_idle(self) -> bool: ...
+    @property
+    def shard(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def last_epoch(self) -> int: ...
+    @property
+    def committed_seq(self) -> int: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def pending_commands(self) -> int: ...
+    @property
+    def segment(self) -> str: ...
+    @property
+    def cut(self) -> str | None:
+        """The torn end that recovery cut from the log."""
+
+    def state_hash(self) -> tuple[int, bytes]:
+        """A seq, which may not be committed yet, and the hash of the state there."""
+
+    def last_checkpoint(self) -> tuple[int, bytes] | None: ...
+    def halts(self) -> list[tuple[str, int, int]]:
+        """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
+
+class Replay:
+    """Committed events out of the log, through a kernel of its own. One thread at a time uses it."""
+
+    def __new__(cls, folder: str | PathLike[str], shard: str, epoch: int, from_seq: int) -> Replay: ...
+    @property
+    def next_seq(self) -> int: ...
+    def step(self, committed_seq: int, commands_most: int, bytes_most: int) -> bytes | None:
+        """At most so many commands further; a frame of events once there are any wanted. Raises Fatal."""
+
+    def state_hash(self) -> tuple[int, bytes]: ...
+
+class Kernel:
+    """One shard's kernel without a log or a loop.
+
+    The windows say how many command ids and closed orders are remembered; they are part of the state.
+    """
+
+    def __new__(cls, shard: str, *, remembered_commands: int = 100_000, remembered_orders: int = 100_000) -> Kernel: ...
+    def step(self, seq: int, epoch: int, time_us: int, command: bytes) -> tuple[bytes, bytes]:
+        """The encoded Reply, and the events as field 4 of an encoded Events.
+
+        Raises ValueError when seq is not the next one, RuntimeError at a checkpoint of another state.
+        """
+
+    def answer(self, epoch: int, query: bytes) -> bytes:
+        """The encoded Answer. Raises ValueError when the bytes are no Query."""
+
+    def state_hash(self) -> bytes: ...
+
+class Verified:
+    """How far a log is good. A place is a file, an offset, the seq that must be there, and what is wrong."""
+
+    @property
+    def shard(self) -> str: ...
+    @property
+    def segments(self) -> list[str]: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def last_seq(self) -> int: ...
+    @property
+    def first_epoch(self) -> int: ...
+    @property
+    def last_epoch(self) -> int: ...
+    @property
+    def chain(self) -> bytes: ...
+    @property
+    def torn(self) -> tuple[str, int, int, str] | None: ...
+    @property
+    def damaged(self) -> tuple[str, int, int, str] | None: ...
+
+def verify(folder: str | PathLike[str], shard: str | None = None) -> Verified:
+    """Reads the whole log and changes nothing. Raises Fatal when it cannot be read."""
+
+class Records:
+    """seq, epoch, time_us, batch_first_seq, chain, command: of each record up to `last_seq`. Raises Fatal."""
+
+    def __new__(cls, folder: str | PathLike[str], last_seq: int) -> Records: ...
+    def __iter__(self) -> Iterator[tuple[int, int, int, int, bytes, bytes]]: ...
+    def __next__(self) -> tuple[int, int, int, int, bytes, bytes]: ...

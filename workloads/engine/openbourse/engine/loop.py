@@ -1,0 +1,106 @@
+"""The engine's one loop: what arrived becomes a batch, and what is durable goes out. Sockets are somebody else's.
+
+1. receive   bytes of any connection are cut into requests, which wait
+2. begin     all that wait become one batch: sequenced, handed to the disk, stepped by the kernel meanwhile
+3. collect   the bell rang: the batch is durable, its events are on the committed stream
+4. begin     the next batch, before anything is written to a socket, so that the disk never idles
+5. release   replies and answers to their connections, paused ones read again, subscribers get the new events
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from openbourse.engine._core import Engine, Fatal
+
+_NOTHING, _SYNCING, _READY = 0, 1, 2
+
+
+class Peer(Protocol):
+    """Who gets the frames of a connection."""
+
+    def send(self, frames: bytes) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class Loop:
+    """Runs in the event loop that makes it. `failed` gets the Fatal that ends the engine."""
+
+    def __init__(self, core: Engine) -> None:
+        self.core = core
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.peers: dict[int, Peer] = {}
+        # Called with the committed seq whenever it has moved.
+        self.on_committed: list[Callable[[int], None]] = []
+        self.begun_at_s: float | None = None
+        # Nothing waits for a batch and none is on its way.
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._begin_is_due = False
+        self._told_seq = core.committed_seq
+        self._events = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """The core leads."""
+        self._events.add_reader(self.core.bell(), self._bell)
+
+    def stop(self) -> None:
+        self._events.remove_reader(self.core.bell())
+
+    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool] | None:
+        """As the core's; the batch begins when all sockets that have something now were read."""
+        asked = self.core.receive(connection, data)
+        if not self._begin_is_due:
+            self._begin_is_due = True
+            self.idle.clear()
+            self._events.call_soon(self._due)
+        return asked
+
+    def _due(self) -> None:
+        self._begin_is_due = False
+        self._turn(collect=False)
+
+    def _bell(self) -> None:
+        self._turn(collect=True)
+
+    def _turn(self, *, collect: bool) -> None:
+        if self.failed.done():
+            return
+        try:
+            frames = (self.core.collect() or []) if collect else []
+            begun = self._begin()
+            while begun == _READY:
+                frames += self.core.collect() or []
+                begun = self._begin()
+        except Fatal as error:
+            self.failed.set_exception(error)
+            return
+        if begun == _SYNCING:
+            self.begun_at_s = time.monotonic()
+        elif collect:
+            self.begun_at_s = None
+        self._release(frames)
+        if self.core.is_idle and not self._begin_is_due:
+            self.idle.set()
+
+    def _begin(self) -> int:
+        return self.core.begin(time.time_ns() // 1000)
+
+    def _release(self, frames: list[tuple[int, bytes]]) -> None:
+        for connection, data in frames:
+            if (peer := self.peers.get(connection)) is not None:
+                peer.send(data)
+        for connection in self.core.resumed():
+            if (peer := self.peers.get(connection)) is not None:
+                peer.resume_reading()
+        seq = self.core.committed_seq
+        if seq != self._told_seq:
+            self._told_seq = seq
+            for told in tuple(self.on_committed):
+                told(seq)
+
+    @property
+    def syncing_for_s(self) -> float:
+        """How long the disk has been at the batch on its way; 0 when there is none."""
+        return 0.0 if self.begun_at_s is None else time.monotonic() - self.begun_at_s

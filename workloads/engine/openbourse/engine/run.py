@@ -1,0 +1,139 @@
+"""The engine process, wired in one place.
+
+1. lock the log, recover it, replay it into the kernel
+2. lead: a new epoch, durable before anything is served under it
+3. start the loop and the engine's own requests
+4. list what the listings file says
+5. serve status, then the port
+6. wait for a stop or a failure
+7. stop: take nothing more, answer what was taken, checkpoint, close
+"""
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import logging
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbourse.contracts import tls
+from openbourse.contracts.session import Address
+from openbourse.engine import arbiter
+from openbourse.engine._core import Engine, Fatal
+from openbourse.engine.checkpoints import Checkpoints
+from openbourse.engine.listings import ListingsFile
+from openbourse.engine.loop import Loop
+from openbourse.engine.own import OwnRequests
+from openbourse.engine.serve import Server
+from openbourse.engine.status import Status, in_force
+from openbourse.engine.subscribe import Streams
+
+log = logging.getLogger(__name__)
+
+FINISH_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    shard: str
+    wal: Path
+    listen: Address
+    status: Address
+    tls: Path
+    listings: Path
+    halts_namespace: str | None = None
+    exchange: str | None = None
+    batch_requests: int | None = None
+
+
+def run(settings: Settings) -> int:
+    """Until SIGTERM or SIGINT (0), or until the log or the disk says no (1)."""
+    try:
+        started = time.monotonic()
+        core = Engine(settings.wal, settings.shard, batch_requests=settings.batch_requests)
+        if core.cut is not None:
+            log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
+        log.info("replayed %d commands in %.2f s", core.committed_seq, time.monotonic() - started)
+        leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
+        core.lead(leadership.epoch)
+        asyncio.run(_serve(settings, core, leadership))
+    except (Fatal, OSError) as error:
+        log.critical("the engine ends: %s", error)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    loop = Loop(core)
+    loop.start()
+    own = OwnRequests(loop)
+    checkpoints = Checkpoints(core, own)
+    loop.on_committed.append(checkpoints.committed)
+    status = Status(loop, leadership)
+    listings = ListingsFile(settings.listings, own)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            watching = [tasks.create_task(_fail(loop))]
+            await listings.apply_if_changed()
+            watching.append(tasks.create_task(listings.watch(stop)))
+            if settings.halts_namespace is not None:
+                watching.append(tasks.create_task(_watch_halts(settings, own, loop, stop)))
+            server = Server(loop, Streams(core, settings.wal, tasks))
+            await status.listen(settings.status)
+            await server.listen(settings.listen, tls.server_context(settings.tls))
+            status.ready = True
+            gc.freeze()
+            print(  # noqa: T201 (whoever started the process waits for this line)
+                f"engine ready shard={core.shard} epoch={core.epoch} seq={core.committed_seq} "
+                f"listen={settings.listen} status={settings.status}",
+                file=sys.stderr,
+                flush=True,
+            )
+            await stop.wait()
+            status.ready = False
+            await _finish(server, loop, checkpoints)
+            status.close()
+            for task in watching:
+                task.cancel()
+    except* Fatal as failures:
+        raise failures.exceptions[0] from None
+    except* OSError as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        loop.stop()
+
+
+async def _fail(loop: Loop) -> None:
+    """Ends everything when the loop has failed."""
+    await loop.failed
+
+
+async def _watch_halts(settings: Settings, own: OwnRequests, loop: Loop, stop: asyncio.Event) -> None:
+    # Only engines on a cluster have the Kubernetes client.
+    halts = importlib.import_module("openbourse.engine.halts")
+    await halts.watch_halts(
+        namespace=settings.halts_namespace,
+        exchange=settings.exchange,
+        shard=settings.shard,
+        sequence=own.sequence,
+        in_force=in_force(loop),
+        stop=stop,
+    )
+
+
+async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints) -> None:
+    log.info("stopping")
+    server.stop_taking()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FINISH_S):
+            await loop.idle.wait()
+            await checkpoints.finish()
+    await server.close()

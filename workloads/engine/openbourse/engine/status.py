@@ -1,0 +1,92 @@
+"""Plain HTTP beside the engine's port: /livez, /readyz and /status. It shows, and changes nothing."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+
+from openbourse.contracts.session import Address
+from openbourse.engine.arbiter import Leadership
+from openbourse.engine.loop import Loop
+
+log = logging.getLogger(__name__)
+
+REQUEST_S = 5.0
+REQUEST_BYTES = 8192
+# A disk that takes longer for one batch is as good as gone: the process should be restarted elsewhere.
+DISK_STUCK_S = 30.0
+
+_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+
+class Status:
+    def __init__(self, loop: Loop, leadership: Leadership) -> None:
+        self.ready = False
+        self._loop = loop
+        self._leadership = leadership
+        self._listener: asyncio.Server | None = None
+
+    async def listen(self, address: Address) -> None:
+        self._listener = await asyncio.start_server(self._serve, address.host, address.port, limit=REQUEST_BYTES)
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    def document(self) -> dict[str, object]:
+        """The state hash is that of the last checkpoint: to make one takes as long as the state is large."""
+        core = self._loop.core
+        checkpoint = core.last_checkpoint()
+        seq, state_hash = (checkpoint[0], checkpoint[1].hex()) if checkpoint else (0, "")
+        return {
+            "shard": core.shard,
+            "role": "leader",
+            "epoch": core.epoch,
+            "member": self._leadership.member,
+            "boot": self._leadership.boot,
+            "in_sync": list(self._leadership.in_sync),
+            "ready": self.ready,
+            "committed_seq": core.committed_seq,
+            "last_checkpoint_seq": seq,
+            "state_hash_seq": seq,
+            "state_hash": state_hash,
+            "wal_segment": core.segment,
+            "lag": {"pending_commands": core.pending_commands, "settled_seq": None},
+            "halts": [{"name": name, "epoch": epoch, "seq": at} for name, epoch, at in core.halts()],
+        }
+
+    def _answer(self, path: str) -> tuple[int, dict[str, object]]:
+        match path:
+            case "/livez":
+                stuck = self._loop.syncing_for_s > DISK_STUCK_S
+                return (503 if stuck else 200), {"live": not stuck}
+            case "/readyz":
+                return (200 if self.ready else 503), {"ready": self.ready}
+            case "/status":
+                return 200, self.document()
+            case _:
+                return 404, {"error": "there are /livez, /readyz and /status"}
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request a connection."""
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                method, path, *_ = [*head.split("\r\n", 1)[0].split(" "), "", ""]
+                code, body = self._answer(path.partition("?")[0]) if method == "GET" else (405, {"error": "GET only"})
+                content = json.dumps(body).encode()
+                writer.write(
+                    f"HTTP/1.1 {code} {_REASONS[code]}\r\nContent-Type: application/json\r\n"
+                    f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()
+                    + content
+                )
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            log.debug("a status request ended early: %s", error)
+        finally:
+            writer.close()
+
+
+def in_force(loop: Loop) -> Callable[[], list[str]]:
+    """The names of the halts in force, now and whenever asked."""
+    return lambda: [name for name, _epoch, _seq in loop.core.halts()]
