@@ -90,7 +90,9 @@ def _json(data: bytes) -> dict[str, str]:
         return sent
 
     try:
-        document = json.loads(data, object_pairs_hook=pairs, parse_int=str, parse_float=str, parse_constant=_no_number)
+        document: object = json.loads(
+            data, object_pairs_hook=pairs, parse_int=str, parse_float=str, parse_constant=_no_number
+        )
     except (ValueError, RecursionError):
         raise Invalid(errors.BAD_JSON, detail="the body is no JSON object") from None
     # The hook gave `sent` for every object in it: what came out is `sent` only if the whole is one object.
