@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+
 from openbourse.contracts.session import Address, EngineSession
 from openbourse.contracts.tls import client_context
 from openbourse.gateway.app import make_app

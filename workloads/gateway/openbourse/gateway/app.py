@@ -4,13 +4,14 @@ import json
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
+from starlette.routing import Route
+
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Refused, Word
 from openbourse.gateway.keys import KeyRing
 from openbourse.gateway.limits import Usage
 from openbourse.gateway.rest import Rest
 from openbourse.gateway.wire import Resource
-from starlette.routing import Route
 
 
 def make_app(rest: Rest, keys: KeyRing, usage: Usage) -> FastAPI:

@@ -3,19 +3,24 @@
 The file is JSON, `{"keys": [{"api_key", "secret", "account", "label", "created"}]}`, readable by its owner alone.
 """
 
+import datetime
+import fcntl
 import logging
 import os
 import re
 import secrets
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from openbourse.contracts.units import FIRST_TRADER
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Invalid
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer, field_validator
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +34,13 @@ class Key(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     api_key: str = Field(pattern=f"^{API_KEY.pattern}$")
-    secret: SecretStr = Field(min_length=16, max_length=128)
+    secret: str = Field(min_length=16, max_length=128, pattern=r"^[!-~]+$", repr=False)
     account: int = Field(ge=FIRST_TRADER, lt=2**63)
     label: str = Field(default="", max_length=64)
     created: str = Field(description="UTC, ISO 8601", max_length=40)
 
-    @field_serializer("secret", when_used="json")
-    def _secret_for_the_file(self, secret: SecretStr) -> str:
-        return secret.get_secret_value()
 
-
-class Keys(BaseModel):
+class _KeyFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys: tuple[Key, ...] = ()
@@ -56,33 +57,66 @@ class KeyFileInvalid(ValueError):
     """The file is not a file of keys. Says where and why, and never what stands there."""
 
 
-def new_key(account: int, label: str, now: str) -> Key:
-    """Raises ValueError for an account or a label that is not allowed."""
-    return Key(
-        api_key=secrets.token_hex(32),
-        secret=SecretStr(secrets.token_hex(32)),
-        account=account,
-        label=label,
-        created=now,
-    )
+class NoSuchKey(LookupError):
+    """There is no key with this api_key in the file."""
 
 
-def read_keys(path: Path) -> Keys:
+def read_keys(path: Path) -> list[Key]:
     """Raises OSError and KeyFileInvalid."""
     try:
-        return Keys.model_validate_json(path.read_bytes())
+        return list(_KeyFile.model_validate_json(path.read_bytes()).keys)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise KeyFileInvalid(f"{path}: {place}: {first['msg']}") from None
+        raise KeyFileInvalid(f"{path}: {_first_problem(error)}") from None
 
 
-def write_keys(path: Path, keys: Keys) -> None:
+def create_key(path: Path, *, account: int, label: str = "") -> Key:
+    """Adds a new key to the file, which is made if need be. Raises OSError, KeyFileInvalid."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    try:
+        key = Key(
+            api_key=secrets.token_hex(32), secret=secrets.token_hex(32), account=account, label=label, created=now
+        )
+    except ValidationError as error:
+        raise KeyFileInvalid(_first_problem(error)) from None
+    with _locked(path):
+        _write(path, [*(read_keys(path) if path.exists() else ()), key])
+    return key
+
+
+def revoke_key(path: Path, api_key: str) -> Key:
+    """Takes a key out of the file. Raises OSError, KeyFileInvalid, NoSuchKey."""
+    with _locked(path):
+        keys = read_keys(path)
+        revoked = next((key for key in keys if key.api_key == api_key), None)
+        if revoked is None:
+            raise NoSuchKey(f"{path} has no key {api_key[:64]}")
+        _write(path, [key for key in keys if key is not revoked])
+    return revoked
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the document"
+    return f"{place}: {first['msg']}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time, so that two who add a key both have it in the file."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, keys: list[Key]) -> None:
     """Replaces the file in one step, readable by its owner alone."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(keys.model_dump_json(indent=2) + "\n")
+            file.write(_KeyFile(keys=tuple(keys)).model_dump_json(indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -144,7 +178,4 @@ class KeyRing:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     def _read(self) -> dict[str, Holder]:
-        return {
-            key.api_key: Holder(key.account, key.secret.get_secret_value().encode())
-            for key in read_keys(self._path).keys
-        }
+        return {key.api_key: Holder(key.account, key.secret.encode()) for key in read_keys(self._path)}

@@ -4,12 +4,13 @@ import ssl
 from dataclasses import asdict, dataclass
 
 import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from openbourse.contracts.units import format_units
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Unavailable
 from openbourse.gateway.markets import Market
 from openbourse.gateway.orders import Clock
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
 TIMEOUT_S = 5.0
 CONNECTIONS_MOST = 20

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Response
+
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.keys import KeyRing
 
