@@ -38,6 +38,13 @@ EXAMPLE = """example:
 """
 
 
+def address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     limits = Limits()
     parser = argparse.ArgumentParser(
@@ -46,7 +53,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    address = Address.parse
     parser.add_argument("--shard", required=True, help="the shard whose symbols are traded here")
     parser.add_argument(
         "--engine", required=True, action="append", type=address, help="HOST:PORT of an engine of it; may be repeated"
@@ -91,13 +97,13 @@ def listener(app: FastAPI) -> Listener:
     )
 
 
-def listen(address: Address) -> socket.socket:
+def listen(at: Address) -> socket.socket:
     """Raises OSError."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        opened.bind((address.host, address.port))
+        opened.bind((at.host, at.port))
     except OSError:
         opened.close()
         raise

@@ -123,7 +123,7 @@ class _Request:
 
 
 class Resource:
-    """One path: an ASGI application that answers its methods."""
+    """One path: an ASGI application that answers its methods. Without any, it answers that there is no such path."""
 
     def __init__(self, endpoints: Mapping[str, Endpoint], keys: KeyRing, usage: Usage) -> None:
         self.endpoints = endpoints
@@ -160,7 +160,7 @@ class Resource:
         weight = 1
         try:
             if endpoint is None:
-                raise Invalid(errors.NO_SUCH_METHOD)
+                raise Invalid(errors.NO_SUCH_METHOD if self.endpoints else errors.NO_SUCH_PATH)
             body = await read_body(request.headers, receive)
             call = _call(request, body)
             weight = endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(call.parameters)
