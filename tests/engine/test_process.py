@@ -5,8 +5,8 @@ import secrets
 import signal
 
 import pytest
-from fixtures.engines import RunningEngine
 
+from fixtures.engines import RunningEngine
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, committed_events

@@ -173,6 +173,8 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """What was written goes out first, if the peer reads it."""
         self._closing = True
+        # TLS ends with a word of the peer, which must be read.
+        self.resume_reading()
         self._transport.close()
 
     def abort(self) -> None:

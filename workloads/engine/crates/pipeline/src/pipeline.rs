@@ -162,6 +162,9 @@ impl Pipeline {
         if let Some(refusal) = refusal {
             received.send.extend(refusal.frame());
             received.close = true;
+            if connection == ITSELF {
+                self.connections.insert(ITSELF, state);
+            }
             return received;
         }
         state.cutter = cutter;
