@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+
 from fixtures.databases import LedgerDatabase
 from fixtures.ledgers import SHARD, deliveries, record_transfers, transfer_id
 from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT, FIRST_TRADER, INT64_MAX

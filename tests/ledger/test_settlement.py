@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from fixtures.ledgers import SHARD, deliveries, joined, trade
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX

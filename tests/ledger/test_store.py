@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
+
 from fixtures.databases import LedgerDatabase
 from fixtures.ledgers import SHARD, deliveries, joined, record_transfers, transfer_id
 from openbourse.contracts import v1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
+
 from openbourse.ledger.errors import Diverged, LedgerError, StaleSession, Unavailable
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -14,6 +15,8 @@ ROLE = "openbourse_ledger"
 CONNECT_TIMEOUT_S = 5.0
 # How long a reading statement may take; settlement has no such limit (store.py says why).
 READ_TIMEOUT_S = 10.0
+# Summing every entry that there is.
+LONG_READ_TIMEOUT_S = 120.0
 
 # Each turned off would let PostgreSQL forget what it has confirmed.
 DURABLE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")

@@ -12,6 +12,7 @@ from enum import StrEnum
 from importlib.resources import files
 
 import asyncpg
+
 from openbourse.ledger import database
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Invalid, Unavailable
@@ -116,8 +117,11 @@ async def require_migrated(connection: Connection) -> None:
     except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
         applied = []
     migrations = known()
-    # What the database has beyond is of a newer release, whose `pre` migrations this one can live with.
-    missing = pending(applied[: len(migrations)], migrations, Phase.PRE)
+    try:
+        # What the database has beyond is of a newer release, whose `pre` migrations this one can live with.
+        missing = pending(applied[: len(migrations)], migrations, Phase.PRE)
+    except Invalid as error:
+        raise Unavailable(f"database: {error}") from error
     if missing:
         raise Unavailable(f"database: {missing[0].name} is not applied: run `python -m openbourse.ledger migrate`")
 

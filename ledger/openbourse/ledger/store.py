@@ -12,10 +12,12 @@ from functools import lru_cache
 from itertools import accumulate, chain
 
 import asyncpg
+
 from openbourse.contracts import v1
 from openbourse.ledger import database, queries, settlement
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged
+from openbourse.ledger.migrate import require_migrated
 from openbourse.ledger.settlement import Batch, CheckpointRow, Entry, Rows, SymbolRow, Trade, Watermark
 
 _SQL = queries.load("settle.sql")
@@ -46,6 +48,7 @@ async def open_settlement(dsn: str, shard: str) -> tuple[Connection, Watermark]:
     """The settling connection of a shard and where to go on. Raises Unavailable."""
     connection = await database.connect(dsn, _SETTINGS)
     try:
+        await require_migrated(connection)
         await database.require_durable(connection)
         await connection.execute(_SQL["begin_watermark"], shard)
         async with connection.transaction():
