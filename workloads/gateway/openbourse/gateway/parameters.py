@@ -6,15 +6,16 @@ Values stay the text that was sent: no float is ever made of one.
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
-from typing import TypeVar
+from typing import AnyStr, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Invalid, Word
 
 PARAMETERS_MOST = 64
+NAME_LENGTH_MOST = 40
 LONG_MOST = 2**63 - 1
 
 INTEGER = "^[0-9]{1,20}$"
@@ -22,7 +23,6 @@ DECIMAL = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
 SYMBOL = "^[A-Z0-9-_.]{1,32}$"
 CLIENT_ORDER_ID = "^[a-zA-Z0-9-_]{1,36}$"
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _LEGAL = {pattern: re.compile(pattern) for pattern in (INTEGER, DECIMAL, SYMBOL, CLIENT_ORDER_ID)}
 
@@ -54,21 +54,29 @@ def _body(content_type: bytes, body: bytes) -> dict[str, str]:
 
 def _form(data: bytes) -> dict[str, str]:
     sent: dict[str, str] = {}
-    for pair in data.split(b"&") if data else ():
-        if not pair:
-            continue
-        raw_name, _, raw_value = pair.partition(b"=")
-        _add(sent, _text(raw_name), _text(raw_value))
+    if not data:
+        return sent
+    if b"%" in data or b"+" in data:
+        pairs = [(_decoded(name), _decoded(value)) for name, _, value in _pairs(data.split(b"&"), b"=")]
+    else:
+        # What most requests are: nothing to decode, so one decode is enough.
+        pairs = [(name, value) for name, _, value in _pairs(_text(data).split("&"), "=")]
+    for name, value in pairs:
+        _add(sent, name, value)
     return sent
 
 
+def _pairs(parts: list[AnyStr], equals: AnyStr) -> Iterator[tuple[AnyStr, AnyStr, AnyStr]]:
+    return (part.partition(equals) for part in parts if part)
+
+
+def _decoded(data: bytes) -> str:
+    if _BAD_PERCENT.search(data):
+        raise Invalid(errors.ILLEGAL_CHARACTERS, detail="a percent sign is followed by two hexadecimal digits")
+    return _text(unquote_to_bytes(data.replace(b"+", b" ")))
+
+
 def _text(data: bytes) -> str:
-    if b"%" in data:
-        if _BAD_PERCENT.search(data):
-            raise Invalid(errors.ILLEGAL_CHARACTERS, detail="a percent sign is followed by two hexadecimal digits")
-        data = unquote_to_bytes(data.replace(b"+", b" "))
-    elif b"+" in data:
-        data = data.replace(b"+", b" ")
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -106,11 +114,11 @@ def _no_number(text: str) -> str:
 
 
 def _add(sent: dict[str, str], name: str, value: str) -> None:
-    if _NAME.fullmatch(name) is None:
+    if not (name.isalnum() and name.isascii() and len(name) <= NAME_LENGTH_MOST):
         raise Invalid(errors.ILLEGAL_CHARACTERS, detail="a parameter's name is letters and digits")
     if name in sent:
         raise Invalid(errors.REPEATED_PARAMETER, detail=f"{name} was sent more than once")
-    if "\x00" in value or "\ud800" <= max(value, default="") <= "\udfff":
+    if not value.isprintable():
         raise Invalid(errors.ILLEGAL_CHARACTERS, detail=f"{name} is not plain text")
     sent[name] = value
 

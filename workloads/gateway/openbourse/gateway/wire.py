@@ -213,9 +213,8 @@ def _microseconds(unit: bytes | None) -> bool:
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     """Raises Invalid for more than BODY_BYTES_MOST, without reading on."""
     announced = headers.get(b"content-length", b"0")
-    too_large = Invalid(errors.TOO_LARGE, detail=f"a body has at most {BODY_BYTES_MOST} bytes")
     if len(announced) > 9 or int(announced) > BODY_BYTES_MOST:
-        raise too_large
+        raise _too_large()
     body = b""
     while True:
         message = await receive()
@@ -224,9 +223,13 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         part: bytes = message.get("body", b"")
         body += part
         if len(body) > BODY_BYTES_MOST:
-            raise too_large
+            raise _too_large()
         if not message.get("more_body", False):
             return body
+
+
+def _too_large() -> Invalid:
+    return Invalid(errors.TOO_LARGE, detail=f"a body has at most {BODY_BYTES_MOST} bytes")
 
 
 def _refusal_headers(refusal: Refused, endpoints: Mapping[str, Endpoint]) -> list[tuple[bytes, bytes]]:
