@@ -19,8 +19,6 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 
 from openbourse.cli.local_folder import (
     DEMO_ACCOUNTS,
@@ -96,7 +94,7 @@ async def _run(data: Path, port: int) -> None:
                 await _start(child, stop)
             await _fund(data, ports)
             console.print(f"ready after {time.monotonic() - started:.1f} s")
-            console.print(_welcome(ports, keys, data, children))
+            _welcome(ports, keys, data, children)
             await _keep(children, stop)
         except Interrupted:
             pass
@@ -230,28 +228,30 @@ def _any_free() -> int:
         return port
 
 
-def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> Panel:
+def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> None:
+    """Lines that can be copied: nothing is wrapped or boxed."""
     base = f"http://127.0.0.1:{ports.gateway}"
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("[bold]traders", f"{base}/api/v3")
+    rows = [("traders", f"{base}/api/v3")]
+    rows += [(child.name, f"http://127.0.0.1:{child.status_port}/status   {child.log}") for child in children]
+    rows.append(("listing", f"{data / 'listings.json'}   edit it: the engine reads it again"))
     for key in keys:
-        table.add_row(f"[bold]{key.label}", f"account {key.account}, key {key.api_key}, secret {key.secret}")
-    for child in children:
-        table.add_row(
-            f"[bold]{child.name}", f"http://127.0.0.1:{child.status_port}/status, pid {child.pid}, {child.log}"
-        )
-    table.add_row("[bold]listing", f"{data / 'listings.json'} (edit it: the engine reads it again)")
+        rows.append((key.label or str(key.account), f"account {key.account}"))
+        rows += [("  key", key.api_key), ("  secret", key.secret)]
+    console.print()
+    for name, text in rows:
+        console.print(f"[bold]{name:9}[/]", end="")
+        console.print(text, markup=False, soft_wrap=True)
     snippet = FIRST_ORDER.format(base=base, key=keys[0].api_key, secret=keys[0].secret)
-    grid = Table.grid()
-    grid.add_row(table)
-    grid.add_row(snippet)
-    return Panel(grid, title="OpenBourse", subtitle="Ctrl-C ends it; everything is kept", expand=False)
+    console.print(snippet, markup=False, soft_wrap=True)
+    console.print("Ctrl-C ends it; everything is kept.")
 
 
 FIRST_ORDER = """
-[bold]curl[/] '{base}/api/v3/depth?symbol=BTCUSDT'
+# the book
+curl '{base}/api/v3/depth?symbol=BTCUSDT'
 
-[bold]import[/] ccxt
+# a first order, with ccxt
+import ccxt
 exchange = ccxt.binance({{'apiKey': '{key}', 'secret': '{secret}'}})
 for name, url in exchange.urls['api'].items():
     if isinstance(url, str):
