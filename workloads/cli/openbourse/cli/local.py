@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +38,7 @@ from openbourse.gateway.keys import Key
 
 SHARD = "main"
 DEPOSIT_TIMEOUT_S = 30.0
+MIGRATE_TIMEOUT_S = 60.0
 
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
 
@@ -89,10 +91,7 @@ async def _run(data: Path, port: int) -> None:
         keys = demo_keys(data / "keys.json")
         children = _children(data, ports, dsn)
         try:
-            await _migrate(data, dsn)
-            for child in children:
-                await _start(child, stop)
-            await _fund(data, ports)
+            await _unless_stopped(_bring_up(data, ports, dsn, children), stop)
             console.print(f"ready after {time.monotonic() - started:.1f} s")
             _welcome(ports, keys, data, children)
             await _keep(children, stop)
@@ -109,19 +108,18 @@ class Interrupted(Exception):
     """Ctrl-C before the exchange was up."""
 
 
-async def _start(child: Child, stop: asyncio.Event) -> None:
-    console.print(f"  {child.name} ...")
-    starting = asyncio.ensure_future(child.start())
-    stopping = asyncio.ensure_future(stop.wait())
+async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    """Waits for `work`, but no longer than for `stop`, which cancels it and raises Interrupted."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
             raise Interrupted
-        starting.result()
+        working.result()
     finally:
-        for task in (starting, stopping):
+        for task in (working, stopping):
             task.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def _keep(children: list[Child], stop: asyncio.Event) -> None:
@@ -173,8 +171,17 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
     ]
 
 
-async def _migrate(data: Path, dsn: str) -> None:
+async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child]) -> None:
+    """One after another, as each needs the one before."""
     console.print("  database ...")
+    await _migrate(data, dsn)
+    for child in children:
+        console.print(f"  {child.name} ...")
+        await child.start()
+    await _fund(data, ports)
+
+
+async def _migrate(data: Path, dsn: str) -> None:
     log = data / "logs" / "migrate.log"
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -182,9 +189,16 @@ async def _migrate(data: Path, dsn: str) -> None:
             env=os.environ | {"OPENBOURSE_DATABASE": dsn},
             stdout=file,
             stderr=file,
+            start_new_session=True,
         )
-        if await asyncio.wait_for(process.wait(), 60) != 0:
-            raise LocalFailed(f"the database could not be migrated:\n{log.read_text()}")
+        try:
+            code = await asyncio.wait_for(process.wait(), MIGRATE_TIMEOUT_S)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if code != 0:
+        raise LocalFailed(f"the database could not be migrated:\n{log.read_text()}")
 
 
 async def _fund(data: Path, ports: Ports) -> None:
