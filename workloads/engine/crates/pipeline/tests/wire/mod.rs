@@ -80,7 +80,7 @@ pub fn listings() -> Vec<Body> {
         quote_asset: "USDT".into(),
         tick_units: 1_000_000,
         lot_units: 1_000,
-        max_price_ticks: 1_000_000_00,
+        max_price_ticks: 100_000_000,
         max_quantity_lots: 900_000_000,
         ..Default::default()
     };
