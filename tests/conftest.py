@@ -1,3 +1,7 @@
 """Fixtures that start the real parts; each module of `fixtures` says what it starts."""
 
-pytest_plugins: list[str] = ["fixtures.clusters", "fixtures.engines"]
+pytest_plugins: list[str] = [
+    "fixtures.clusters",
+    "fixtures.databases",
+    "fixtures.engines",
+]

@@ -1,4 +1,4 @@
-"""`make demo`: from `kubectl apply` to a settled trade, a halt and a killed engine, on the cluster, with each step's time.
+"""`make demo`: from `kubectl apply` to a settled trade, a halt and a killed engine, on the cluster, each step timed.
 
 Everything is done as a person would do it: kubectl, helm, `openbourse`, and unmodified ccxt. The last lines are the
 proof; any step that is not as it should be ends the demo with what was seen instead.

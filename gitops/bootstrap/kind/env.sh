@@ -2,6 +2,7 @@
 # Where the cluster's parts are. Run, it prints the exports of a shell in which kubectl, helm, kind and docker reach
 # the project's cluster: eval "$(gitops/bootstrap/kind/env.sh)". The other scripts source it, and share its words.
 set -euo pipefail
+shopt -s inherit_errexit
 KIND_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=versions.env
 . "$KIND_DIR/versions.env"

@@ -79,25 +79,27 @@ postgresql() {
   build $POSTGRESQL postgresql "$inputs"
 }
 
-# Which id a node's image has is kept as a label of the image on the node: it lives and dies with it.
+# The nodes that get our images are the workers: the control plane takes no pods but its own. Which id an image has there
+# is kept as a label of the image on the node, where it lives and dies with it.
 load() {
   local nodes node image id missing=()
-  mapfile -t nodes < <(kind get nodes --name $CLUSTER 2> /dev/null)
+  mapfile -t nodes < <(docker ps --filter "label=io.x-k8s.kind.cluster=$CLUSTER" --filter label=io.x-k8s.kind.role=worker --format '{{.Names}}')
   for image in "$@"; do
-    id=$(docker image inspect -f '{{.Id}}' "$image"); id=${id#sha256:}
+    id=$(label_of "$image")
     for node in "${nodes[@]}"; do
-      [ -n "$(docker exec "$node" ctr -n k8s.io images ls -q "name==docker.io/$image,labels.\"openbourse.dev/id\"==${id:0:12}")" ] || { missing+=("$image"); break; }
+      [ -n "$(on "$node" images ls -q "name==docker.io/$image,labels.\"openbourse.dev/id\"==$id")" ] || { missing+=("$image"); break; }
     done
   done
-  if [ ${#missing[@]} -gt 0 ]; then
-    say "loading ${missing[*]} into the nodes"
-    kind load docker-image --name $CLUSTER "${missing[@]}" > "$CACHE/load.log" 2>&1 || { tail "$CACHE/load.log" >&2; die "kind could not load the images; all of it is in $CACHE/load.log"; }
-    for image in "${missing[@]}"; do
-      id=$(docker image inspect -f '{{.Id}}' "$image"); id=${id#sha256:}
-      for node in "${nodes[@]}"; do docker exec "$node" ctr -n k8s.io images label "docker.io/$image" "openbourse.dev/id=${id:0:12}" > /dev/null; done
-    done
-  fi
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "loading ${missing[*]} into the nodes"
+  kind load docker-image --name "$CLUSTER" --nodes "$(IFS=,; echo "${nodes[*]}")" "${missing[@]}" > "$CACHE/load.log" 2>&1 ||
+    { tail "$CACHE/load.log" >&2; die "kind could not load the images; all of it is in $CACHE/load.log"; }
+  for image in "${missing[@]}"; do
+    for node in "${nodes[@]}"; do on "$node" images label "docker.io/$image" "openbourse.dev/id=$(label_of "$image")" > /dev/null; done
+  done
 }
+label_of() { docker image inspect -f '{{slice .Id 7 19}}' "$1"; }
+on() { docker exec "$1" ctr -n k8s.io "${@:2}" 2> "$CACHE/ctr.log" || { cat "$CACHE/ctr.log" >&2; die "node $1 does not answer: run $KIND_DIR/up.sh"; }; }
 
 BASE=$(base_image)
 postgresql

@@ -90,7 +90,8 @@ image() { # name, base, binary, its path in the image, entrypoint if any
 
 # The images that a node must have before it can pull any: the control plane's, under the names that kubeadm asks for.
 control_plane_images() {
-  local name program
+  local name program names
+  names=$("$BIN/kubeadm" config images list --kubernetes-version "$KUBERNETES" 2> "$CACHE/kubeadm.log") || die "kubeadm does not list its images: see $CACHE/kubeadm.log"
   while read -r name; do
     program=${name##*/}; program=${program%:*}
     case $program in
@@ -100,7 +101,7 @@ control_plane_images() {
       *) image "$name" scratch "$BIN/$program" "/usr/local/bin/$program";;
     esac
     echo "$name"
-  done < <("$BIN/kubeadm" config images list --kubernetes-version "$KUBERNETES" 2> /dev/null)
+  done <<< "$names"
   name=$(sed -n 's/.*sandbox_image = "\(.*\)"/\1/p' "$ROOT/etc/containerd/config.toml")
   image "$name" scratch "$BIN/pause" /pause /pause
   image $PARTS openbourse/kind-tools:1 "$BIN/local-path-provisioner" /usr/local/bin/local-path-provisioner
@@ -125,6 +126,9 @@ kind_node_image() {
   docker exec $BUILDER sh -c 'kill $(pidof containerd); while pidof containerd > /dev/null; do sleep 0.1; done'
   docker commit --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' $BUILDER "$IMAGE" > /dev/null
   docker rm -f $BUILDER > /dev/null
+  # Earlier ones; one that a cluster still runs on stays until the next time.
+  docker images --format '{{.Repository}}:{{.Tag}}' openbourse/kind-node | grep -vxF "$IMAGE" | xargs -r docker rmi > /dev/null 2>&1 || true
+  docker image prune -f > /dev/null
 }
 
 kubernetes

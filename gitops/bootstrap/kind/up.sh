@@ -34,7 +34,7 @@ repair() {
 }
 
 make() {
-  rm -f "$MADE"
+  rm -f "$MADE" "$KUBECONFIG.lock"   # kind leaves its lock behind when it is interrupted; ours is held
   kind delete cluster --name $CLUSTER > /dev/null 2>&1 || true
   ! (exec 3<> /dev/tcp/127.0.0.1/$NODE_PORT) 2>/dev/null || die "port $NODE_PORT of 127.0.0.1 is taken: end what listens there (ss -ltnp 'sport = :$NODE_PORT')"
   say "making the cluster: four nodes of $(node_image)"

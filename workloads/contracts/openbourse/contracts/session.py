@@ -231,13 +231,18 @@ async def _first_frame(reader: asyncio.StreamReader, decoder: Decoder) -> v1.Ser
 
 
 async def committed_events(
-    shard: str, addresses: Sequence[Address], tls: ssl.SSLContext | None, client: str, from_seq: int
+    shard: str,
+    addresses: Sequence[Address],
+    tls: ssl.SSLContext | None,
+    client: str,
+    from_seq: int,
+    highest_epoch: int = 0,
 ) -> AsyncIterator[v1.Events]:
     """The committed stream from `from_seq` on, without a gap or a repeat, through every reconnect; never ends.
 
+    Leaders of an epoch older than `highest_epoch`, or than one heard of since, are not listened to.
     The consumer's pace is the stream's: nothing is read ahead of it but what the socket holds.
     """
-    highest_epoch = 0
     next_seq = from_seq
     retry_s = RETRY_FIRST_S
     turn = 0

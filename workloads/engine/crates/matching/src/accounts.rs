@@ -25,7 +25,7 @@ pub(crate) struct OpenOrder {
     pub order_id: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Account {
     /// In the order of first use; an asset is here once a movement touched it. A handful, so a search is quick.
     balances: Vec<(AssetId, Balance)>,
@@ -57,7 +57,7 @@ impl Account {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Accounts {
     by_number: BTreeMap<u64, Account>,
 }

@@ -7,6 +7,7 @@ use crate::names::ClientOrderId;
 use crate::order::Order;
 use crate::state_hash::Chain;
 
+#[derive(Clone)]
 pub(crate) struct ClosedOrders {
     most: usize,
     /// How many were forgotten: the number of the first that is still here.

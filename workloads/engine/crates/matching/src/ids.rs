@@ -8,6 +8,7 @@ use crate::listings::Listings;
 use crate::state_hash::{Chain, Encoding};
 
 /// A resend older than the window is carried out again, so the window must be longer than any sender's patience.
+#[derive(Clone)]
 pub(crate) struct RecentCommands {
     most: usize,
     /// How many were forgotten: the number of the first that is still here.

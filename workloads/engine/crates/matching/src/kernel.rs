@@ -21,6 +21,7 @@ const REASON_MOST: usize = 1024;
 /// Symbols that one halt may name.
 const HALT_SYMBOLS_MOST: usize = 1000;
 
+#[derive(Clone)]
 pub struct Kernel {
     shard: String,
     seq: u64,

@@ -30,6 +30,7 @@ pub struct SymbolDefinition {
 }
 
 /// A listed symbol.
+#[derive(Clone)]
 pub(crate) struct Symbol {
     pub id: SymbolId,
     pub definition: SymbolDefinition,
@@ -63,7 +64,7 @@ impl Symbol {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Listings {
     assets: Vec<DefineAsset>,
     assets_by_name: BTreeMap<AssetName, AssetId>,

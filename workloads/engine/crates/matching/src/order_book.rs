@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::order::{Order, Side};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct OrderBook {
     bids: BTreeMap<i64, Level>,
     asks: BTreeMap<i64, Level>,
@@ -17,12 +17,14 @@ pub(crate) struct OrderBook {
 }
 
 /// All orders at one price; never empty.
+#[derive(Clone)]
 struct Level {
     first: usize,
     last: usize,
     quantity_lots: i64,
 }
 
+#[derive(Clone)]
 struct Slot {
     order: Order,
     before: Option<usize>,

@@ -108,7 +108,7 @@ impl Kernel {
 }
 
 /// A hash over everything that ever entered a window.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Chain {
     count: u64,
     head: [u8; 32],
@@ -126,7 +126,7 @@ impl Chain {
 }
 
 /// The canonical encoding, hashed as it grows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Encoding {
     hasher: Sha256,
     pending: Vec<u8>,

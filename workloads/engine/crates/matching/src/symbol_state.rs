@@ -39,7 +39,7 @@ pub struct Halt {
     pub epoch: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Halts {
     in_force: BTreeMap<HaltName, Halt>,
 }

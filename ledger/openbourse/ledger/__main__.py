@@ -1,0 +1,81 @@
+"""`python -m openbourse.ledger`: serve the ledger of one shard, or migrate its database."""
+
+import argparse
+import asyncio
+import logging
+import os
+import ssl
+import sys
+from pathlib import Path
+
+from openbourse.contracts.session import Address
+from openbourse.ledger.database import dsn_from_environment
+from openbourse.ledger.errors import LedgerError
+from openbourse.ledger.migrate import Phase, migrate
+from openbourse.ledger.run import Settings, serve
+
+_ENVIRONMENT = """\
+The database comes from OPENBOURSE_DATABASE (postgresql://user@host/database) or from the file that
+OPENBOURSE_DATABASE_FILE names.
+
+example: OPENBOURSE_DATABASE=postgresql://openbourse_ledger@db/openbourse python -m openbourse.ledger serve \\
+           --engine engine-0.engine:7000 --listen 0.0.0.0:7100 --status 0.0.0.0:7101 --tls /etc/openbourse/tls
+"""
+_MIGRATE = """\
+Run as the owner of the database: OPENBOURSE_DATABASE is the owner's. Makes the role openbourse_ledger, as which
+the ledger works, and gives it the password in OPENBOURSE_LEDGER_PASSWORD if that is set.
+
+example: OPENBOURSE_DATABASE=postgresql://postgres@db/openbourse python -m openbourse.ledger migrate
+"""
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        dsn = dsn_from_environment()
+        if arguments.command == "migrate":
+            applied = asyncio.run(migrate(dsn, arguments.phase, os.environ.get("OPENBOURSE_LEDGER_PASSWORD")))
+            print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")  # noqa: T201
+        else:
+            settings = Settings(
+                arguments.shard, arguments.engine, arguments.listen, arguments.status, arguments.tls, dsn
+            )
+            asyncio.run(serve(settings))
+    except (LedgerError, ValueError, OSError, ssl.SSLError) as error:
+        print(f"openbourse.ledger: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m openbourse.ledger", description="The money ledger of an exchange.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    serving = commands.add_parser("serve", help="settle one shard and answer", epilog=_ENVIRONMENT, formatter_class=raw)
+    serving.add_argument("--shard", default="main", help="the shard to settle (default: main)")
+    serving.add_argument(
+        "--engine",
+        type=Address.parse,
+        action="append",
+        required=True,
+        metavar="HOST:PORT",
+        help="an engine of the shard; again for each of its members",
+    )
+    serving.add_argument("--listen", type=Address.parse, required=True, metavar="HOST:PORT", help="the API, mutual TLS")
+    serving.add_argument("--status", type=Address.parse, required=True, metavar="HOST:PORT", help="probes, plain HTTP")
+    serving.add_argument("--tls", type=Path, required=True, metavar="DIR", help="folder of ca.crt, tls.crt, tls.key")
+    migrating = commands.add_parser("migrate", help="bring the schema up", epilog=_MIGRATE, formatter_class=raw)
+    migrating.add_argument(
+        "--phase",
+        type=Phase,
+        choices=list(Phase),
+        default=Phase.POST,
+        help="pre: only what the code before this release can live with; post: all (default)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,218 @@
+"""The ledger's HTTP API for the exchange's own components and people, and the status that probes ask for.
+
+Amounts come in as decimal text, because people write them, and go out as integers of min-units, ticks and lots.
+Who may ask what is in one table; nothing here decides about money.
+"""
+
+import uuid
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Depends as DependsOn
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as HttpError
+
+from openbourse.contracts.component import Component
+from openbourse.contracts.session import EngineSession
+from openbourse.contracts.units import INT64_MAX
+from openbourse.ledger import transfers
+from openbourse.ledger.accounts import trader
+from openbourse.ledger.books import Books, TradesQuery
+from openbourse.ledger.coordinate import Coordinator
+from openbourse.ledger.errors import Conflict, Invalid, LedgerError, Unavailable
+from openbourse.ledger.progress import Progress
+from openbourse.ledger.reconcile import DIFFERENCES_SHOWN, Report, reconcile
+from openbourse.ledger.transfers import Transfer, TransferState
+
+TRADES_MOST = 1000
+TIME_MS_MOST = INT64_MAX // 1000 - 1
+
+# Everybody who is not named is refused.
+READERS = frozenset({Component.GATEWAY, Component.OPERATOR, Component.CLI})
+DEPOSITORS = frozenset({Component.CLI})
+RECONCILERS = frozenset({Component.OPERATOR, Component.CLI})
+
+_STATUS = {Invalid: 400, Conflict: 409, Unavailable: 503}
+
+
+class DepositRequest(BaseModel):
+    """`transfer_id` makes a retry safe: the same request with the same id is one deposit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    account: int = Field(description="a trader's account, from 1000")
+    asset: str = Field(max_length=40)
+    amount: str = Field(max_length=60, description="decimal text, such as 12.5")
+    transfer_id: uuid.UUID | None = None
+
+
+class TradesRequest(BaseModel):
+    """An account's trades in one symbol, by trade id: from `from_id` or `start_time_ms` on, otherwise the latest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    account: int = Field(ge=0, le=INT64_MAX)
+    symbol: str = Field(min_length=1, max_length=64)
+    order_id: int | None = Field(default=None, ge=0, le=INT64_MAX)
+    from_id: int | None = Field(default=None, ge=0, le=INT64_MAX)
+    start_time_ms: int | None = Field(default=None, ge=0, le=TIME_MS_MOST)
+    end_time_ms: int | None = Field(default=None, ge=0, le=TIME_MS_MOST)
+    limit: int = Field(default=500, ge=1, le=TRADES_MOST)
+
+
+def allow(components: frozenset[Component]) -> DependsOn:
+    """Refuses peers whose certificate names another component."""
+
+    def check(request: Request) -> Component:
+        component: Component = request.state.component
+        if component not in components:
+            raise HTTPException(403, f"{component} may not do this; {', '.join(sorted(components))} may")
+        return component
+
+    dependency: DependsOn = Depends(check)
+    return dependency
+
+
+def make_api(session: EngineSession, books: Books, coordinator: Coordinator, progress: Progress) -> FastAPI:
+    """The application behind the listener with mutual TLS."""
+    app = FastAPI(title="OpenBourse ledger", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(LedgerError, _ledger_error)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HttpError, _http_error)
+
+    @app.get("/v1/trades", dependencies=[allow(READERS)])
+    async def trades(wanted: Annotated[TradesRequest, Query()]) -> JSONResponse:
+        query = TradesQuery(
+            wanted.account,
+            wanted.symbol,
+            wanted.order_id,
+            wanted.from_id,
+            None if wanted.start_time_ms is None else wanted.start_time_ms * 1000,
+            # The whole of the last millisecond.
+            None if wanted.end_time_ms is None else wanted.end_time_ms * 1000 + 999,
+            wanted.limit,
+        )
+        return JSONResponse({"trades": [_trade(row) for row in await books.trades(query)]})
+
+    @app.post("/v1/deposits")
+    async def deposit(request: DepositRequest, component: Annotated[Component, allow(DEPOSITORS)]) -> JSONResponse:
+        transfer_id = request.transfer_id or uuid.uuid4()
+        wanted = transfers.deposit(request.account, request.asset, request.amount, transfer_id, await books.scales())
+        transfer = await coordinator.deposit(wanted, component)
+        return JSONResponse(_transfer(transfer), 202 if transfer.state is TransferState.PENDING else 200)
+
+    @app.get("/v1/transfers/{transfer_id}", dependencies=[allow(READERS)])
+    async def transfer(transfer_id: uuid.UUID) -> JSONResponse:
+        found = await books.transfer(transfer_id)
+        if found is None:
+            raise HTTPException(404, f"there is no transfer {transfer_id}")
+        return JSONResponse(_transfer(found))
+
+    @app.get("/v1/balances", dependencies=[allow(READERS)])
+    async def balances(account: Annotated[int, Query(ge=0, le=INT64_MAX)]) -> JSONResponse:
+        trader(account)
+        scales = await books.scales()
+        rows = [
+            {"asset": asset, "scale": scales[asset], "available": available, "hold": hold}
+            for asset, available, hold in await books.balances(account)
+        ]
+        return JSONResponse({"account": account, "balances": rows})
+
+    @app.post("/v1/reconcile", dependencies=[allow(RECONCILERS)])
+    async def reconciliation() -> JSONResponse:
+        return JSONResponse(_report(await reconcile(session, books, progress)))
+
+    return app
+
+
+def make_status(progress: Progress) -> FastAPI:
+    """The application behind the plain listener: it tells nothing that needs a secret."""
+    app = FastAPI(title="OpenBourse ledger status", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/livez")
+    async def livez() -> JSONResponse:
+        return JSONResponse({"live": True})
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        reason = progress.why_not_ready()
+        return JSONResponse({"ready": not reason, "reason": reason}, 503 if reason else 200)
+
+    @app.get("/status")
+    async def status() -> JSONResponse:
+        return JSONResponse(progress.as_json())
+
+    return app
+
+
+def _trade(row: object) -> dict[str, object]:
+    r: dict[str, object] = dict(row)  # type: ignore[call-overload]
+    side = "maker" if r["is_maker"] else "taker"
+    return {
+        "trade_id": r["trade_id"],
+        "order_id": r[f"{side}_order_id"],
+        "symbol": r["symbol"],
+        "price_ticks": r["price_ticks"],
+        "quantity_lots": r["quantity_lots"],
+        "quote_units": r["quote_units"],
+        "fee_units": r[f"{side}_fee_units"],
+        "fee_asset": r[f"{side}_fee_asset"],
+        "is_buyer": r["taker_is_buyer"] is not r["is_maker"],
+        "is_maker": r["is_maker"],
+        "time_us": r["occurred_at_us"],
+        "seq": r["seq"],
+    }
+
+
+def _transfer(transfer: Transfer) -> dict[str, object]:
+    deposit = transfer.deposit
+    answer: dict[str, object] = {
+        "transfer_id": str(deposit.transfer_id),
+        "account": deposit.account,
+        "asset": deposit.asset,
+        "amount_units": deposit.amount,
+        "state": transfer.state,
+    }
+    match transfer.state:
+        case TransferState.PENDING:
+            answer["ask"] = f"/v1/transfers/{deposit.transfer_id}"
+        case TransferState.POSTED:
+            answer["posted_seq"] = transfer.posted_seq
+        case TransferState.VOIDED:
+            answer["reason"] = transfer.reason
+    return answer
+
+
+def _report(report: Report) -> dict[str, object]:
+    return {
+        "equal": report.equal,
+        "seq": report.seq,
+        "accounts": report.accounts,
+        "balances": report.balances,
+        "engine_differences": len(report.engine),
+        "entries_differences": len(report.entries),
+        "unbalanced_assets": report.unbalanced_assets,
+        # Of each kind the first few; (available, hold) of the engine, or of the kept balance, and what it should be.
+        "engine_first": [asdict(difference) for difference in report.engine[:DIFFERENCES_SHOWN]],
+        "entries_first": [asdict(difference) for difference in report.entries[:DIFFERENCES_SHOWN]],
+    }
+
+
+async def _ledger_error(_: Request, error: Exception) -> JSONResponse:
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    return JSONResponse({"reason": type(error).__name__, "message": str(error)}, status)
+
+
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = (f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in error.errors())
+    return JSONResponse({"reason": "Invalid", "message": "; ".join(problems)[:1000]}, 400)
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HttpError)
+    reason = {403: "NotAllowed", 404: "NotFound"}.get(error.status_code, "Invalid")
+    return JSONResponse({"reason": reason, "message": error.detail}, error.status_code)

@@ -1,0 +1,167 @@
+"""What everybody but the settler reads and writes in the database: a small pool, short statements, time-outs."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+
+from openbourse.ledger import database, queries
+from openbourse.ledger.database import Connection
+from openbourse.ledger.settlement import Watermark
+from openbourse.ledger.transfers import Deposit, Transfer, TransferState
+
+_READ = queries.load("read.sql")
+_TRANSFERS = queries.load("transfers.sql")
+POOL_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TradesQuery:
+    """An account's trades in a symbol. None: no such limit."""
+
+    account: int
+    symbol: str
+    order_id: int | None
+    from_id: int | None
+    start_time_us: int | None
+    end_time_us: int | None
+    limit: int
+
+
+class Books:
+    """One shard's books. Every method raises Unavailable when the database is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", shard: str) -> None:
+        self._pool = pool
+        self._shard = shard
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            async with self._pool.acquire(timeout=database.CONNECT_TIMEOUT_S) as connection:
+                # A pool hands out proxies that behave as the connection behind them.
+                yield connection  # type: ignore[misc]
+        except database.CONNECTION_ERRORS as error:
+            raise database.as_ledger_error(error) from error
+
+    async def watermark(self) -> Watermark:
+        async with self._connection() as connection:
+            return await self._watermark(connection)
+
+    async def _watermark(self, connection: Connection) -> Watermark:
+        row = await connection.fetchrow(_READ["watermark"], self._shard)
+        return Watermark(row["session_epoch"], row["seq"]) if row else Watermark(0, 0)
+
+    async def scales(self) -> dict[str, int]:
+        """Every asset that the shard lists, as far as it is settled."""
+        async with self._connection() as connection:
+            return {row["asset"]: row["scale"] for row in await connection.fetch(_READ["scales"], self._shard)}
+
+    async def balances(self, account: int) -> list[tuple[str, int, int]]:
+        """(asset, available, hold), by asset."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(_READ["balances_of_account"], self._shard, account)
+            return [(row["asset"], row["available"], row["hold"]) for row in rows]
+
+    async def trades(self, query: TradesQuery) -> list[asyncpg.Record]:
+        """By trade id. The first from a lower end when one is given, otherwise the latest."""
+        account = (self._shard, query.account, query.symbol)
+        async with self._connection() as connection:
+            if query.from_id is None and query.start_time_us is None:
+                latest = await connection.fetch(
+                    _READ["trades_latest"], *account, query.order_id, query.end_time_us, query.limit
+                )
+                return latest[::-1]
+            return await connection.fetch(
+                _READ["trades_from"],
+                *account,
+                query.from_id,
+                query.order_id,
+                query.start_time_us,
+                query.end_time_us,
+                query.limit,
+            )
+
+    async def record(self, deposit: Deposit, requested_by: str) -> bool:
+        """Writes a pending transfer; False when one has this id already, whatever it is about."""
+        async with self._connection() as connection:
+            done = await connection.execute(
+                _TRANSFERS["record_transfer"],
+                deposit.transfer_id,
+                self._shard,
+                deposit.account,
+                deposit.asset,
+                deposit.amount,
+                requested_by,
+            )
+            return done == "INSERT 0 1"
+
+    async def transfer(self, transfer_id: uuid.UUID) -> Transfer | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(_TRANSFERS["transfer"], self._shard, transfer_id)
+            return _transfer(row) if row else None
+
+    async def pending(self, older_than_s: float, most: int) -> list[Transfer]:
+        """The oldest first."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(_TRANSFERS["pending_transfers"], self._shard, older_than_s, most)
+            return [_transfer(row) for row in rows]
+
+    async def void(self, transfer_id: uuid.UUID, reason: str) -> None:
+        """Nothing when it is not pending any more."""
+        async with self._connection() as connection:
+            await connection.execute(_TRANSFERS["void_transfer"], self._shard, transfer_id, reason)
+
+    async def snapshot(self, seq: int) -> "Snapshot":
+        """All balances, and what explains them, as of one moment."""
+        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            return Snapshot(
+                watermark=await self._watermark(connection),
+                balances=_by_balance(await connection.fetch(_READ["balances_of_shard"], self._shard)),
+                moved_after=_by_balance(await connection.fetch(_READ["moved_after"], self._shard, seq)),
+                entries=_by_balance(
+                    await connection.fetch(_READ["sum_of_entries"], self._shard, timeout=database.LONG_READ_TIMEOUT_S)
+                ),
+            )
+
+
+Amounts = dict[tuple[int, str], tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """(account, asset) -> (available, hold): the balances kept, the movements after a seq, the sum of all entries."""
+
+    watermark: Watermark
+    balances: Amounts
+    moved_after: Amounts
+    entries: Amounts
+
+
+@contextlib.asynccontextmanager
+async def open_books(dsn: str, shard: str) -> AsyncIterator[Books]:
+    """Opens no connection before the first is needed: the database may come later."""
+    async with asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=POOL_MOST,
+        timeout=database.CONNECT_TIMEOUT_S,
+        command_timeout=database.READ_TIMEOUT_S,
+        server_settings={"role": database.ROLE, "application_name": f"{database.ROLE}_books", "jit": "off"},
+    ) as pool:
+        yield Books(pool, shard)
+
+
+def _transfer(row: asyncpg.Record) -> Transfer:
+    return Transfer(
+        Deposit(row["transfer_id"], row["account"], row["asset"], row["amount"]),
+        TransferState(row["state"]),
+        row["reason"],
+        row["posted_seq"],
+    )
+
+
+def _by_balance(rows: list[asyncpg.Record]) -> Amounts:
+    return {(row["account"], row["asset"]): (row["available"], row["hold"]) for row in rows}

@@ -1,0 +1,145 @@
+"""Reads one shard's committed stream and settles it: whatever has arrived is one batch, again and again.
+
+A database that is away is waited for; the stream then waits too, once the backlog is full. A stream that contradicts
+the books stops settlement for good and leaves the process up, to say so. Nothing is decided here.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from openbourse.contracts import v1
+from openbourse.ledger import store
+from openbourse.ledger.database import Connection
+from openbourse.ledger.errors import Diverged, StaleSession, Unavailable
+from openbourse.ledger.progress import Progress
+from openbourse.ledger.settlement import Watermark
+
+log = logging.getLogger(__name__)
+
+# A batch is what has arrived, up to about so many events; one delivery is never cut.
+BATCH_EVENTS = 2_000
+# Read ahead of settlement at most about so many; beyond it the stream waits.
+BACKLOG_EVENTS = 20_000
+RETRY_FIRST_S = 0.05
+RETRY_MOST_S = 2.0
+
+Source = Callable[[Watermark], AsyncIterator[v1.Events]]
+
+
+class Backlog:
+    """Deliveries that wait to be settled, in order, bounded by their events."""
+
+    def __init__(self) -> None:
+        self._deliveries: deque[tuple[v1.Events, float]] = deque()
+        self._events = 0
+        self._changed = asyncio.Condition()
+
+    async def fill(self, source: AsyncIterator[v1.Events]) -> None:
+        """Reads the source, which never ends, no faster than the backlog is emptied."""
+        async for delivery in source:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._events < BACKLOG_EVENTS)
+                self._deliveries.append((delivery, time.monotonic()))
+                self._events += 1 + len(delivery.events)
+                self._changed.notify_all()
+
+    async def take(self) -> tuple[list[v1.Events], float]:
+        """The next batch, at least one delivery, and when its first one came in."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._deliveries))
+            batch: list[v1.Events] = []
+            since, events = self._deliveries[0][1], 0
+            while self._deliveries and (not batch or events + len(self._deliveries[0][0].events) < BATCH_EVENTS):
+                delivery, _ = self._deliveries.popleft()
+                batch.append(delivery)
+                events += 1 + len(delivery.events)
+            self._events -= events
+            self._changed.notify_all()
+            return batch, since
+
+
+class Settler:
+    """The one writer of a shard's books. `run` ends only when settlement has to stop for a person."""
+
+    def __init__(self, dsn: str, shard: str, source: Source, progress: Progress) -> None:
+        self._dsn = dsn
+        self._shard = shard
+        self._source = source
+        self._progress = progress
+        self._connection: Connection | None = None
+        # Held while a batch is on its way, so that whoever stops the process can let it finish.
+        self.busy = asyncio.Lock()
+
+    async def run(self) -> None:
+        retry_s = RETRY_FIRST_S
+        try:
+            while True:
+                try:
+                    watermark = await self._open()
+                    retry_s = RETRY_FIRST_S
+                    await self._settle_from(watermark)
+                except Unavailable as error:
+                    self._progress.trouble(error)
+                    log.warning("shard %s: %s; again in %.2f s", self._shard, error, retry_s)
+                except StaleSession as error:
+                    self._progress.trouble(error)
+                    log.warning("shard %s: %s; looking for the newer leader", self._shard, error)
+                except Diverged as error:
+                    self._progress.stopped(error)
+                    log.error("shard %s: settlement stopped: %s", self._shard, error)
+                    return
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_MOST_S)
+        finally:
+            self._drop_connection()
+
+    async def _settle_from(self, watermark: Watermark) -> None:
+        """Settles what the source gives after the watermark; never returns but by raising."""
+        backlog = Backlog()
+        failure: Diverged | StaleSession | None = None
+        source = self._source(watermark)
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(backlog.fill(source))
+            try:
+                while True:
+                    deliveries, self._progress.waiting_since = await backlog.take()
+                    async with self.busy:
+                        await self._settle(deliveries)
+                    self._progress.waiting_since = None
+            except (Diverged, StaleSession) as error:
+                failure = error
+            finally:
+                reader.cancel()
+        assert failure is not None
+        raise failure
+
+    async def _settle(self, deliveries: list[v1.Events]) -> None:
+        """Until it is committed. Whatever became of the attempt before, the watermark in the database knows."""
+        retry_s = RETRY_FIRST_S
+        while True:
+            try:
+                if self._connection is None:
+                    await self._open()
+                assert self._connection is not None
+                await self._progress.settled(await store.settle(self._connection, self._shard, deliveries))
+                return
+            except Unavailable as error:
+                self._drop_connection()
+                self._progress.trouble(error)
+                log.warning("shard %s: %s; again in %.2f s", self._shard, error, retry_s)
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, RETRY_MOST_S)
+
+    async def _open(self) -> Watermark:
+        self._drop_connection()
+        self._connection, watermark = await store.open_settlement(self._dsn, self._shard)
+        await self._progress.opened(watermark)
+        return watermark
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

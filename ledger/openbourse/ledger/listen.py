@@ -1,0 +1,118 @@
+"""HTTP listeners: for our own components over mutual TLS, and a plain one for probes. Knows nothing of money.
+
+A request's `state.component` is the component that the peer's certificate names.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from openbourse.contracts.session import Address
+from openbourse.contracts.tls import PeerRefused, component_of, server_context
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+BODY_BYTES_MOST = 8 * 1024
+CONNECTIONS_MOST = 200
+STOP_TIMEOUT_S = 3
+
+
+class MutualTlsProtocol(H11Protocol):
+    """Hands the peer's component on to the application; a peer without one is not listened to."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        try:
+            self.app_state = {**self.app_state, "component": component_of(transport.get_extra_info("peercert"))}
+        except PeerRefused as error:
+            log.warning("peer %s refused: %s", transport.get_extra_info("peername"), error)
+            transport.abort()
+
+
+class BoundedBody:
+    """Answers 413 to a request whose body is longer than BODY_BYTES_MOST, announced or not."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # A longer one is never held: it is read to its bound before the application sees any of it.
+        body, more = b"", True
+        while more and len(body) <= BODY_BYTES_MOST:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if len(body) > BODY_BYTES_MOST:
+            await _too_large(send)
+            return
+        given = False
+
+        async def give() -> "Message":
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, give, send)
+
+
+async def _too_large(send: "Send") -> None:
+    message = f"a request has at most {BODY_BYTES_MOST} bytes"
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"reason": "Invalid", "message": message}).encode()})
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process, which has more to stop than this."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def listening(app: "ASGIApp", address: Address, tls: Path | None) -> AsyncIterator[int]:
+    """Serves `app` while the block runs, with mutual TLS if there is a folder of it; gives the port. Raises OSError."""
+    options: dict[str, Any] = {"http": H11Protocol}
+    if tls is not None:
+        context = server_context(tls)
+        options = {"http": MutualTlsProtocol, "ssl_context_factory": lambda *_: context}
+    config = uvicorn.Config(
+        BoundedBody(app),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MOST,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        **options,
+    )
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    # Listens from here on: who connects before the server's first turn waits in the kernel's queue.
+    with socket.create_server((address.host, address.port), family=family, backlog=128) as bound:
+        server = _Server(config)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve([bound]))
+            try:
+                yield bound.getsockname()[1]
+            finally:
+                server.should_exit = True

@@ -1,0 +1,83 @@
+"""The ledger of one shard, wired: session and stream to the engine, settler, coordinator, listeners, and their end."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbourse.contracts import v1
+from openbourse.contracts.component import Component
+from openbourse.contracts.session import Address, EngineSession, committed_events
+from openbourse.contracts.tls import client_context
+from openbourse.ledger.api import make_api, make_status
+from openbourse.ledger.books import open_books
+from openbourse.ledger.consume import Settler
+from openbourse.ledger.coordinate import Coordinator
+from openbourse.ledger.listen import listening
+from openbourse.ledger.progress import Progress
+from openbourse.ledger.settlement import Watermark
+from openbourse.ledger.watch import watch
+
+# A batch that is on its way when the process is told to stop may finish within this time.
+LAST_BATCH_TIMEOUT_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `serve` is told on its command line."""
+
+    shard: str
+    engines: Sequence[Address]
+    listen: Address
+    status: Address
+    tls: Path
+    dsn: str
+
+
+async def serve(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. What could not finish in time is done again after the next start, from the watermark."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tls = client_context(settings.tls)
+    progress = Progress(settings.shard)
+    session = EngineSession(settings.shard, settings.engines, tls, Component.LEDGER)
+
+    def source(watermark: Watermark) -> AsyncIterator[v1.Events]:
+        return committed_events(
+            settings.shard, settings.engines, tls, Component.LEDGER, watermark.seq + 1, watermark.session_epoch
+        )
+
+    settler = Settler(settings.dsn, settings.shard, source, progress)
+    async with (
+        open_books(settings.dsn, settings.shard) as books,
+        listening(make_status(progress), settings.status, None) as status_port,
+        asyncio.TaskGroup() as tasks,
+    ):
+        coordinator = Coordinator(session, books, progress)
+        work = [
+            tasks.create_task(session.run()),
+            tasks.create_task(settler.run()),
+            tasks.create_task(watch(session, books, progress)),
+            tasks.create_task(coordinator.run()),
+        ]
+        async with listening(make_api(session, books, coordinator, progress), settings.listen, settings.tls) as port:
+            host = settings.listen.host
+            ready = f"ledger ready https://{host}:{port} status http://{settings.status.host}:{status_port}"
+            work.append(tasks.create_task(_say_when_ready(progress, ready)))
+            await stop.wait()
+        try:
+            async with asyncio.timeout(LAST_BATCH_TIMEOUT_S):
+                await settler.busy.acquire()
+        except TimeoutError:
+            print("the last batch did not finish in time: it is settled after the next start", file=sys.stderr)  # noqa: T201
+        for task in work:
+            task.cancel()
+
+
+async def _say_when_ready(progress: Progress, line: str) -> None:
+    while progress.why_not_ready():  # noqa: ASYNC110 - facts of four tasks, asked for once in a life
+        await asyncio.sleep(0.02)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,300 @@
+"""From committed events to one batch of rows and net balance changes. Pure: events and a watermark in, a Batch out.
+
+The engine decides what moves; this decides what is new, what was settled before, and what cannot be true. What is
+in range, balanced and not negative is for the database to enforce, whatever this says.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from openbourse.contracts import v1
+from openbourse.contracts.units import INT64_MAX
+from openbourse.ledger.accounts import kind_of
+from openbourse.ledger.errors import Diverged, StaleSession
+
+_BUY = v1.Side.SIDE_BUY
+
+# Events that may move money or holds; their names in the contract are their names in the books.
+MOVING_KINDS = frozenset({"order_accepted", "order_canceled", "order_expired", "trade_executed", "funds_credited"})
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """All events up to `seq` are settled; `session_epoch` is the newest leader that any of them came from."""
+
+    session_epoch: int
+    seq: int
+
+
+class Trade(NamedTuple):
+    """What a trade has beyond its legs."""
+
+    trade_id: int
+    price_ticks: int
+    quantity_lots: int
+    quote_units: int
+    taker_is_buyer: bool
+    maker_account: int
+    maker_order_id: int
+    maker_fee_units: int
+    maker_fee_asset: str
+    taker_account: int
+    taker_order_id: int
+    taker_fee_units: int
+    taker_fee_asset: str
+
+
+class Entry(NamedTuple):
+    """One event that moved money or holds. Legs are in parallel tuples, ordered by asset, then account."""
+
+    seq: int
+    event_index: int
+    epoch: int
+    kind: str
+    symbol: str
+    occurred_at_us: int
+    correlation_id: str
+    accounts: tuple[int, ...]
+    assets: tuple[str, ...]
+    available: tuple[int, ...]
+    hold: tuple[int, ...]
+    trade: Trade | None
+
+
+class SymbolRow(NamedTuple):
+    """A symbol's definition as it holds from `seq` on."""
+
+    seq: int
+    event_index: int
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    tick_units: int
+    lot_units: int
+    max_price_ticks: int
+    max_quantity_lots: int
+    min_notional_units: int
+    maker_fee_ppm: int
+    taker_fee_ppm: int
+
+
+class CheckpointRow(NamedTuple):
+    """The engine's state hash right after `seq`."""
+
+    seq: int
+    event_index: int
+    epoch: int
+    occurred_at_us: int
+    state_hash: bytes
+
+
+class Credit(NamedTuple):
+    """A pending transfer that this event posts."""
+
+    transfer_id: uuid.UUID
+    account: int
+    asset: str
+    amount: int
+    seq: int
+    event_index: int
+
+
+class Delta(NamedTuple):
+    """Net change of one balance over a whole batch."""
+
+    account: int
+    asset: str
+    available: int
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a run of events leaves in the books, in the order of the events."""
+
+    entries: list[Entry] = field(default_factory=list)
+    symbols: list[SymbolRow] = field(default_factory=list)
+    checkpoints: list[CheckpointRow] = field(default_factory=list)
+    credits: list[Credit] = field(default_factory=list)
+    # Asset -> scale. An asset never changes, so how often it was defined does not matter.
+    assets: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One transaction's worth: `new` is to be posted, `replayed` must be there already with equal content."""
+
+    watermark: Watermark
+    new: Rows
+    deltas: list[Delta]
+    trades: int
+    replayed: Rows
+    # First and last seq of what was delivered again; None when all is new.
+    replayed_range: tuple[int, int] | None
+
+
+def settle(shard: str, watermark: Watermark, deliveries: Sequence[v1.Events]) -> Batch:
+    """The batch for consecutive deliveries of the stream, which may begin at or before the watermark.
+
+    Raises StaleSession, or Diverged with the seq at which the stream and the books part.
+    """
+    new, replayed = Rows(), Rows()
+    session_epoch = watermark.session_epoch
+    next_seq = deliveries[0].first_seq
+    if next_seq > watermark.seq + 1:
+        raise Diverged(f"gap: settled through seq {watermark.seq}, but the stream goes on at {next_seq}")
+    for delivery in deliveries:
+        if delivery.epoch < session_epoch:
+            raise StaleSession(f"events of epoch {delivery.epoch} after events of epoch {session_epoch}")
+        session_epoch = delivery.epoch
+        if delivery.first_seq != next_seq or delivery.last_seq < delivery.first_seq:
+            raise Diverged(f"gap: expected seq {next_seq}, got {delivery.first_seq} to {delivery.last_seq}")
+        next_seq = delivery.last_seq + 1
+        last = (delivery.first_seq, -1)
+        for event in delivery.events:
+            key = (event.seq, event.index)
+            if event.shard != shard or key <= last or event.seq >= next_seq:
+                raise Diverged(f"event {event.event_id!r} does not belong between {last} and seq {next_seq}")
+            last = key
+            _record(event, new if event.seq > watermark.seq else replayed)
+    first, final = deliveries[0].first_seq, next_seq - 1
+    return Batch(
+        watermark=Watermark(session_epoch, max(watermark.seq, final)),
+        new=new,
+        deltas=net(new.entries),
+        trades=sum(entry.trade is not None for entry in new.entries),
+        replayed=replayed,
+        replayed_range=(first, min(final, watermark.seq)) if first <= watermark.seq else None,
+    )
+
+
+def _record(event: v1.Event, rows: Rows) -> None:
+    kind = event.WhichOneof("body")
+    if event.movements:
+        if kind not in MOVING_KINDS:
+            raise Diverged(f"seq {event.seq}: {kind} moves money, which this ledger does not know of; upgrade it")
+        rows.entries.append(_entry(event, kind))
+    elif kind in ("trade_executed", "funds_credited"):
+        raise Diverged(f"seq {event.seq}: {kind} without a movement")
+    match kind:
+        case "funds_credited":
+            rows.credits.append(_credit(event))
+        case "asset_defined":
+            asset = event.asset_defined
+            if rows.assets.setdefault(asset.asset, asset.scale) != asset.scale:
+                raise Diverged(f"seq {event.seq}: asset {asset.asset} changes its scale")
+        case "symbol_defined":
+            rows.symbols.append(_symbol(event))
+        case "engine_checkpoint":
+            rows.checkpoints.append(
+                CheckpointRow(
+                    event.seq, event.index, event.epoch, event.occurred_at_us, event.engine_checkpoint.state_hash
+                )
+            )
+
+
+def _entry(event: v1.Event, kind: str) -> Entry:
+    legs = sorted([(m.asset, m.account, m.available_change, m.hold_change) for m in event.movements])
+    assets, accounts, available, hold = zip(*legs, strict=True)
+    return Entry(
+        event.seq,
+        event.index,
+        event.epoch,
+        kind,
+        event.symbol,
+        event.occurred_at_us,
+        event.correlation_id,
+        accounts,
+        assets,
+        available,
+        hold,
+        _trade(event.trade_executed) if kind == "trade_executed" else None,
+    )
+
+
+def _trade(trade: v1.TradeExecuted) -> Trade:
+    maker, taker = trade.maker, trade.taker
+    return Trade(
+        trade.trade_id,
+        trade.price_ticks,
+        trade.quantity_lots,
+        trade.quote_units,
+        trade.taker_side == _BUY,
+        maker.account,
+        maker.order_id,
+        maker.fee_units,
+        maker.fee_asset,
+        taker.account,
+        taker.order_id,
+        taker.fee_units,
+        taker.fee_asset,
+    )
+
+
+def _credit(event: v1.Event) -> Credit:
+    credited = event.funds_credited
+    try:
+        transfer_id = uuid.UUID(credited.transfer_id)
+    except ValueError:
+        raise Diverged(
+            f"seq {event.seq}: transfer {credited.transfer_id[:60]!r} was not made by this ledger, its ids are UUIDs"
+        ) from None
+    return Credit(transfer_id, credited.account, credited.asset, credited.amount, event.seq, event.index)
+
+
+def _symbol(event: v1.Event) -> SymbolRow:
+    d = event.symbol_defined.definition
+    return SymbolRow(
+        event.seq,
+        event.index,
+        d.symbol,
+        d.base_asset,
+        d.quote_asset,
+        d.tick_units,
+        d.lot_units,
+        d.max_price_ticks,
+        d.max_quantity_lots,
+        d.min_notional_units,
+        d.maker_fee_ppm,
+        d.taker_fee_ppm,
+    )
+
+
+def net(entries: Sequence[Entry]) -> list[Delta]:
+    """One change for each balance that moves, by account, then asset. Raises Diverged for what cannot be a balance."""
+    sums: dict[tuple[int, str], list[int]] = {}
+    for entry in entries:
+        for account, asset, available, hold in zip(
+            entry.accounts, entry.assets, entry.available, entry.hold, strict=True
+        ):
+            change = sums.get((account, asset))
+            if change is None:
+                if kind_of(account) is None:
+                    raise Diverged(f"seq {entry.seq}: account {account} cannot exist")
+                sums[account, asset] = [available, hold]
+            else:
+                change[0] += available
+                change[1] += hold
+    for (account, asset), (available, hold) in sums.items():
+        if max(abs(available), abs(hold)) > INT64_MAX:
+            raise Diverged(f"through seq {entries[-1].seq}: {asset} of account {account} leaves the range of 64 bits")
+    return [Delta(account, asset, *change) for (account, asset), change in sorted(sums.items()) if any(change)]
+
+
+def contradiction(expected: Rows, stored: Rows) -> str | None:
+    """Where a delivery that came again differs from what was settled the first time, or None."""
+    for kind, again, first in (
+        ("entry", expected.entries, stored.entries),
+        ("definition", expected.symbols, stored.symbols),
+        ("checkpoint", expected.checkpoints, stored.checkpoints),
+    ):
+        if again != first:
+            there, here = {row[:2]: row for row in first}, {row[:2]: row for row in again}
+            seq, index = min(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+            return f"seq {seq} index {index}: {kind} settled as {there.get((seq, index))}, now {here.get((seq, index))}"
+    for asset, scale in expected.assets.items():
+        if stored.assets.get(asset) != scale:
+            return f"asset {asset} settled with scale {stored.assets.get(asset)}, now {scale}"
+    return None

@@ -1,0 +1,247 @@
+"""What the books refuse, whoever asks: the application's own role, and the owner of the tables."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from fixtures.databases import LedgerDatabase
+from fixtures.ledgers import SHARD, deliveries, record_transfers, transfer_id
+from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT, FIRST_TRADER, INT64_MAX
+from openbourse.ledger import store
+from openbourse.ledger.accounts import AccountKind, kind_of
+from openbourse.ledger.database import Connection
+
+pytestmark = pytest.mark.server
+
+STREAM = deliveries("""
+    asset USDT 2
+    asset BTC 8
+    symbol BTC USDT
+    credit 1000 USDT 500
+    credit 1001 BTC 50
+    hold 1000 USDT 200
+    hold 1001 BTC 20
+    trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1
+    checkpoint abcd
+""")
+POSTED, VOIDED, PENDING = transfer_id(4), transfer_id(100), transfer_id(101)
+
+ENTRY = (
+    "INSERT INTO ledger.entries (shard, seq, index, epoch, kind, symbol, occurred_at_us, correlation_id, "
+    "leg_accounts, leg_assets, leg_available, leg_hold) VALUES ('main', {seq}, 0, 1, '{kind}', '', 1, '', {legs})"
+)
+
+
+def entry(legs: str, *, seq: int = 1000, kind: str = "funds_credited") -> str:
+    return ENTRY.format(seq=seq, kind=kind, legs=legs)
+
+
+# Of everybody: the tables' owner is refused too.
+FOR_ALL = {
+    "change an entry": "UPDATE ledger.entries SET symbol = 'X'",
+    "change no entry": "UPDATE ledger.entries SET symbol = 'X' WHERE false",
+    "change a trade through its view": "UPDATE ledger.trades SET price_ticks = 1",
+    "delete an entry": "DELETE FROM ledger.entries WHERE seq = 8",
+    "delete a trade through its view": "DELETE FROM ledger.trades",
+    "empty the entries": "TRUNCATE ledger.entries",
+    "empty the entries and what refers to them": "TRUNCATE ledger.entries CASCADE",
+    "change an asset's scale": "UPDATE ledger.assets SET scale = 3",
+    "delete an asset": "DELETE FROM ledger.assets",
+    "empty the assets": "TRUNCATE ledger.assets CASCADE",
+    "change a symbol": "UPDATE ledger.symbols SET maker_fee_ppm = 0",
+    "delete a symbol": "DELETE FROM ledger.symbols",
+    "change a checkpoint": "UPDATE ledger.checkpoints SET state_hash = '\\x00'",
+    "delete a checkpoint": "DELETE FROM ledger.checkpoints",
+    "empty the checkpoints": "TRUNCATE ledger.checkpoints",
+    "overwrite an entry by an upsert": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", seq=4)
+    + " ON CONFLICT (shard, seq, index) DO UPDATE SET symbol = 'X'",
+    "post the same event twice": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", seq=4),
+    "post legs that do not sum to zero": entry("'{2,1000}', '{USDT,USDT}', '{-1,2}', '{0,0}'"),
+    "post legs that sum to zero over two assets only": entry("'{2,1000}', '{USDT,BTC}', '{-1,1}', '{0,0}'"),
+    "post legs that make money between": entry("'{2,1000,2}', '{BTC,USDT,BTC}', '{-1,1,0}', '{0,0,0}'"),
+    "post fewer assets than legs": entry("'{2,1000}', '{USDT}', '{-1,1}', '{0,0}'"),
+    "post fewer amounts than legs": entry("'{2,1000}', '{USDT,USDT}', '{0}', '{0,0}'"),
+    "post a leg without an amount": entry("'{2,1000}', '{USDT,USDT}', '{-1,NULL}', '{0,0}'"),
+    "post a leg without an asset": entry("'{2,1000}', '{NULL,NULL}', '{-1,1}', '{0,0}'"),
+    "post a leg without an account": entry("'{NULL,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"),
+    "post no legs": entry("'{}', '{}', '{}', '{}'"),
+    "post legs in two dimensions": entry("'{{2,1000}}', '{{USDT,USDT}}', '{{-1,1}}', '{{0,0}}'"),
+    "post legs that begin elsewhere": entry("'{2,1000}', '{USDT,USDT}', '[5:6]={-1,1}', '{0,0}'"),
+    "post legs over the range": entry(f"'{{2,1000}}', '{{USDT,USDT}}', '{{{INT64_MAX},1}}', '{{1,0}}'"),
+    "post a trade without its terms": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", kind="trade_executed"),
+    "take more than a trader has": "UPDATE ledger.balances SET available = available - 301 "
+    "WHERE account = 1000 AND asset = 'USDT'",
+    "take more than is on hold": "UPDATE ledger.balances SET hold = hold - 1 WHERE account = 1000 AND asset = 'USDT'",
+    "take fees below zero": "UPDATE ledger.balances SET available = -1 WHERE account = 1",
+    "put the outside on hold below zero": "UPDATE ledger.balances SET hold = -1 WHERE account = 2",
+    "open a balance below zero": "INSERT INTO ledger.balances VALUES (1002, -1, 0, 'main', 'USDT')",
+    "open a balance of an unknown asset": "INSERT INTO ledger.balances VALUES (1002, 1, 0, 'main', 'DOGE')",
+    "open a balance of an account between": "INSERT INTO ledger.balances VALUES (3, 1, 0, 'main', 'USDT')",
+    "delete a balance": "DELETE FROM ledger.balances",
+    "empty the balances": "TRUNCATE ledger.balances",
+    "move the watermark back": "UPDATE ledger.watermarks SET seq = 8",
+    "take settled trades back": "UPDATE ledger.watermarks SET trades = 0",
+    "settle from an older epoch": "UPDATE ledger.watermarks SET session_epoch = 0, seq = 100",
+    "delete the watermark": "DELETE FROM ledger.watermarks",
+    "empty the watermarks": "TRUNCATE ledger.watermarks",
+    "post a transfer again": f"UPDATE ledger.transfers SET posted_seq = 5 WHERE transfer_id = '{POSTED}'",
+    "make a posted transfer pending": "UPDATE ledger.transfers SET state = 'pending', posted_seq = NULL, "
+    f"posted_index = NULL, decided_at = NULL WHERE transfer_id = '{POSTED}'",
+    "void a posted transfer": "UPDATE ledger.transfers SET state = 'voided', posted_seq = NULL, posted_index = NULL, "
+    f"reason = 'x' WHERE transfer_id = '{POSTED}'",
+    "post a voided transfer": "UPDATE ledger.transfers SET state = 'posted', reason = '', posted_seq = 4, "
+    f"posted_index = 0 WHERE transfer_id = '{VOIDED}'",
+    "void without a reason": "UPDATE ledger.transfers SET state = 'voided', decided_at = now() "
+    f"WHERE transfer_id = '{PENDING}'",
+    "post without an entry": "SET CONSTRAINTS ALL IMMEDIATE; UPDATE ledger.transfers SET state = 'posted', "
+    f"decided_at = now(), posted_seq = 999, posted_index = 0 WHERE transfer_id = '{PENDING}'",
+    "make a transfer that is posted from the start": "INSERT INTO ledger.transfers (transfer_id, shard, account, "
+    "asset, amount, requested_by, state, posted_seq, posted_index, decided_at) VALUES "
+    "(gen_random_uuid(), 'main', 1000, 'USDT', 1, 'x', 'posted', 4, 0, now())",
+    "delete a transfer": "DELETE FROM ledger.transfers",
+    "empty the transfers": "TRUNCATE ledger.transfers",
+}
+
+# Of the application's role: what its work never needs, it has no right to.
+FOR_APPLICATION = {
+    "move a balance to another account": "UPDATE ledger.balances SET account = 1005 WHERE account = 1000",
+    "rename the shard of a watermark": "UPDATE ledger.watermarks SET shard = 'other'",
+    "begin a watermark ahead": "INSERT INTO ledger.watermarks (shard, seq) VALUES ('other', 5)",
+    "change a transfer's amount": f"UPDATE ledger.transfers SET amount = 1 WHERE transfer_id = '{PENDING}'",
+    "turn the guards off": "ALTER TABLE ledger.entries DISABLE TRIGGER ALL",
+    "drop a guard": "DROP TRIGGER append_only ON ledger.entries",
+    "drop a check": "ALTER TABLE ledger.entries DROP CONSTRAINT entries_are_balanced",
+    "replace the check's function": "CREATE OR REPLACE FUNCTION ledger.is_balanced(accounts bigint[], assets text[], "
+    "available bigint[], hold bigint[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'",
+    "pretend to be a replica": "SET session_replication_role = replica",
+    "create a table": "CREATE TABLE ledger.mine (x int)",
+    "create a function elsewhere": "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "become the owner": "SET ROLE postgres",
+    "rewrite the history of migrations": "DELETE FROM public.openbourse_ledger_migrations",
+}
+
+
+@pytest.fixture
+async def settled(ledger_database: LedgerDatabase) -> LedgerDatabase:
+    """A ledger with trades, and a transfer in each state."""
+    connection, _ = await store.open_settlement(ledger_database.application, SHARD)
+    await store.settle(connection, SHARD, STREAM[:3])
+    await record_transfers(connection, STREAM)
+    await store.settle(connection, SHARD, STREAM[3:])
+    for pending in (VOIDED, PENDING):
+        await connection.execute(
+            "INSERT INTO ledger.transfers (transfer_id, shard, account, asset, amount, requested_by) "
+            "VALUES ($1, 'main', 1000, 'USDT', 5, 'test')",
+            pending,
+        )
+    await connection.execute(
+        "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() WHERE transfer_id = $1", VOIDED
+    )
+    await connection.close()
+    return ledger_database
+
+
+@pytest.fixture
+async def application(settled: LedgerDatabase) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(settled.application)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def owner(settled: LedgerDatabase) -> AsyncIterator[Connection]:
+    """The owner, who here is a superuser too."""
+    connection = await asyncpg.connect(settled.owner)
+    yield connection
+    await connection.close()
+
+
+async def _refused(connection: Connection, attack: str) -> str:
+    """The state of the refusal. Whatever an attack did would stay in its transaction."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(attack)
+    except asyncpg.PostgresError as error:
+        assert error.sqlstate is not None
+        # A syntax error or a misspelt name is no refusal.
+        assert error.sqlstate not in ("42601", "42P01", "42703", "42883"), error
+        return error.sqlstate
+    finally:
+        await transaction.rollback()
+    return "00000"
+
+
+async def test_the_application_is_refused(application: Connection) -> None:
+    came_through = {
+        name
+        for name, attack in {**FOR_ALL, **FOR_APPLICATION}.items()
+        if await _refused(application, attack) == "00000"
+    }
+    assert came_through == set()
+
+
+async def test_what_a_settlement_writes_is_not_refused(application: Connection) -> None:
+    for work in (
+        entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"),
+        entry("'{1000}', '{USDT}', '{-1}', '{1}'", kind="order_accepted"),
+        "UPDATE ledger.balances SET available = available - 300 WHERE account = 1000 AND asset = 'USDT'",
+        "UPDATE ledger.watermarks SET seq = 10, session_epoch = 2, trades = 2",
+        "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() "
+        f"WHERE transfer_id = '{PENDING}'",
+    ):
+        assert await _refused(application, work) == "00000", work
+
+
+async def test_the_owner_is_refused(owner: Connection) -> None:
+    states = {name: await _refused(owner, attack) for name, attack in FOR_ALL.items()}
+    assert {name for name, state in states.items() if state == "00000"} == set()
+    # Not for want of a privilege: an owner has them all.
+    assert {name for name, state in states.items() if state == "42501"} == set()
+
+
+async def test_the_guards_hold_in_a_session_that_says_it_replicates(owner: Connection) -> None:
+    await owner.execute("SET session_replication_role = replica")
+    attacks = [name for name in FOR_ALL if name.startswith(("change", "delete", "move the watermark", "void a posted"))]
+    assert len(attacks) > 10
+    assert {name for name in attacks if await _refused(owner, FOR_ALL[name]) == "00000"} == set()
+
+
+async def test_nothing_else_in_the_schema_can_be_changed_by_the_application(owner: Connection) -> None:
+    granted = await owner.fetch(
+        "SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges "
+        "WHERE grantee = 'openbourse_ledger' AND privilege_type NOT IN ('SELECT', 'INSERT') ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in granted] == [
+        ("balances", "available", "UPDATE"),
+        ("balances", "hold", "UPDATE"),
+        ("transfers", "decided_at", "UPDATE"),
+        ("transfers", "posted_index", "UPDATE"),
+        ("transfers", "posted_seq", "UPDATE"),
+        ("transfers", "reason", "UPDATE"),
+        ("transfers", "state", "UPDATE"),
+        ("watermarks", "moved_at", "UPDATE"),
+        ("watermarks", "seq", "UPDATE"),
+        ("watermarks", "session_epoch", "UPDATE"),
+        ("watermarks", "trades", "UPDATE"),
+    ]
+    whole = await owner.fetch(
+        "SELECT table_name, privilege_type FROM information_schema.table_privileges "
+        "WHERE grantee = 'openbourse_ledger' AND privilege_type NOT IN ('SELECT', 'INSERT')"
+    )
+    assert whole == []
+
+
+async def test_the_database_and_the_code_allow_the_same_accounts_and_signs(owner: Connection) -> None:
+    for account in (0, 1, 2, 3, 999, 1000, 1001, INT64_MAX, -1):
+        kind = kind_of(account)
+        for available in (1, -1):
+            state = await _refused(
+                owner,
+                f"INSERT INTO ledger.balances VALUES ({account}, {available}, 0, 'main', 'USDT') "
+                "ON CONFLICT (shard, account, asset) DO NOTHING",
+            )
+            allowed = kind is not None and (available > 0 or kind is AccountKind.EXTERNAL)
+            assert (state == "00000") is allowed, (account, available, state)
+    assert (kind_of(FEES_ACCOUNT), kind_of(EXTERNAL_ACCOUNT), kind_of(FIRST_TRADER)) == tuple(AccountKind)

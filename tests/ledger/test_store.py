@@ -1,0 +1,228 @@
+"""Settlement in a real PostgreSQL: rows, balances and watermark move together, once, or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from fixtures.databases import LedgerDatabase
+from fixtures.ledgers import SHARD, deliveries, joined, record_transfers, transfer_id
+from openbourse.contracts import v1
+from openbourse.ledger import store
+from openbourse.ledger.database import Connection
+from openbourse.ledger.errors import Diverged, StaleSession, Unavailable
+from openbourse.ledger.settlement import Watermark
+
+pytestmark = pytest.mark.server
+
+LISTED = """
+    asset USDT 2
+    asset BTC 8
+    symbol BTC USDT
+"""
+FUNDED = (
+    LISTED
+    + """
+    credit 1000 USDT 500
+    credit 1001 BTC 50
+    hold 1000 USDT 200
+    hold 1001 BTC 20
+"""
+)
+STREAM = deliveries(
+    FUNDED
+    + """
+    trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1
+    nothing
+    checkpoint abcd
+    """
+)
+BALANCES_AFTER_STREAM = [
+    (1, "BTC", 1, 0),
+    (1, "USDT", 2, 0),
+    (2, "BTC", -50, 0),
+    (2, "USDT", -500, 0),
+    (1000, "BTC", 19, 0),
+    (1000, "USDT", 300, 0),
+    (1001, "BTC", 30, 0),
+    (1001, "USDT", 198, 0),
+]
+
+
+@pytest.fixture
+async def settling(ledger_database: LedgerDatabase) -> AsyncIterator[Connection]:
+    """The settling connection on a fresh ledger that knows of the deposits of STREAM."""
+    connection, watermark = await store.open_settlement(ledger_database.application, SHARD)
+    assert watermark == Watermark(0, 0)
+    yield connection
+    await connection.close()
+
+
+async def settle(connection: Connection, parts: Sequence[v1.Events]) -> store.Settled:
+    return await store.settle(connection, SHARD, parts)
+
+
+async def settle_with_transfers(connection: Connection, parts: Sequence[v1.Events]) -> store.Settled:
+    """First the definitions, which transfers refer to, then the transfers, then the rest."""
+    listed = LISTED.strip().count("\n") + 1
+    await settle(connection, parts[:listed])
+    await record_transfers(connection, parts)
+    return await settle(connection, parts[listed:])
+
+
+async def balances(connection: Connection) -> list[tuple[int, str, int, int]]:
+    rows = await connection.fetch("SELECT account, asset, available, hold FROM ledger.balances ORDER BY account, asset")
+    return [tuple(row) for row in rows]
+
+
+async def books(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    """All that settlement writes, but for the time at which it did."""
+    tables = {
+        "entries": "SELECT * FROM ledger.entries ORDER BY shard, seq, index",
+        "assets": "SELECT * FROM ledger.assets ORDER BY shard, asset",
+        "symbols": "SELECT * FROM ledger.symbols ORDER BY shard, seq, index",
+        "checkpoints": "SELECT * FROM ledger.checkpoints ORDER BY shard, seq, index",
+        "balances": "SELECT * FROM ledger.balances ORDER BY shard, account, asset",
+        "watermarks": "SELECT shard, session_epoch, seq, trades FROM ledger.watermarks ORDER BY shard",
+        "transfers": "SELECT transfer_id, state, posted_seq, posted_index FROM ledger.transfers ORDER BY transfer_id",
+    }
+    return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in tables.items()}
+
+
+async def test_a_stream_becomes_rows_balances_and_a_watermark(settling: Connection) -> None:
+    settled = await settle_with_transfers(settling, STREAM)
+    assert settled == store.Settled(Watermark(1, 10), trades=1, total_trades=1)
+    assert await balances(settling) == BALANCES_AFTER_STREAM
+    row = await settling.fetchrow("SELECT * FROM ledger.trades")
+    assert row is not None
+    assert (row["symbol"], row["trade_id"], row["maker_account"], row["taker_account"]) == ("BTCUSDT", 8, 1001, 1000)
+    assert (row["maker_fee_units"], row["maker_fee_asset"], row["taker_fee_asset"]) == (2, "USDT", "BTC")
+    assert await settling.fetchval("SELECT state_hash FROM ledger.checkpoints") == bytes.fromhex("abcd")
+    assert await settling.fetchval("SELECT correlation_id FROM ledger.entries WHERE seq = 8") == "request-8"
+    states = await settling.fetch(
+        "SELECT transfer_id, state::text, posted_seq FROM ledger.transfers ORDER BY posted_seq"
+    )
+    assert [tuple(state) for state in states] == [(transfer_id(4), "posted", 4), (transfer_id(5), "posted", 5)]
+
+
+async def test_the_same_deliveries_again_change_nothing_but_are_written_again(settling: Connection) -> None:
+    await settle_with_transfers(settling, STREAM)
+    before = await books(settling)
+    moved_at = await settling.fetchval("SELECT moved_at FROM ledger.watermarks")
+    again = await settle(settling, STREAM)
+    assert again == store.Settled(Watermark(1, 10), trades=0, total_trades=1)
+    assert await books(settling) == before
+    # A commit that writes nothing would not wait for a synchronous standby.
+    assert await settling.fetchval("SELECT moved_at FROM ledger.watermarks") > moved_at
+
+
+async def test_what_overlaps_the_watermark_is_settled_from_there_on(settling: Connection) -> None:
+    await settle_with_transfers(settling, STREAM[:7])
+    assert (await settle(settling, [joined(STREAM[2:9])])).watermark == Watermark(1, 9)
+    await settle(settling, [joined(STREAM)])
+    assert await balances(settling) == BALANCES_AFTER_STREAM
+
+
+@pytest.mark.parametrize(
+    ("seq", "line"),
+    [
+        (8, "trade 1001 sells 20 BTC for 201 USDT to 1000, fees 2 1"),
+        (8, "trade 1001 sells 20 BTC for 200 USDT to 1000, fees 1 1"),
+        (7, "hold 1001 BTC 21"),
+        (6, "nothing"),
+        (9, "hold 1000 USDT 1"),
+        (10, "checkpoint abce"),
+        (3, "symbol ETH USDT"),
+        (2, "asset BTC 7"),
+    ],
+)
+async def test_a_duplicate_with_other_content_stops_and_changes_nothing(
+    settling: Connection, seq: int, line: str
+) -> None:
+    await settle_with_transfers(settling, STREAM)
+    before = await books(settling)
+    changed = [*STREAM[: seq - 1], *deliveries(line, first_seq=seq), *STREAM[seq:]]
+    with pytest.raises(Diverged, match="a duplicate with other content"):
+        await settle(settling, [*changed, *deliveries("hold 1000 USDT 1", first_seq=len(STREAM) + 1)])
+    assert await books(settling) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("hold 1000 USDT 501", "balances_are_not_negative"),
+        ("release 1000 USDT 201", "balances_are_not_negative"),
+        ("legs order_accepted 1000:USDT:-5:4 1001:USDT:0:0", "entries_are_balanced"),
+        ("legs order_accepted 1000:USDT:-5:0 1000:BTC:5:0", "entries_are_balanced"),
+        ("legs order_accepted 2:ETH:-5:0 1000:ETH:5:0", "is not present in table"),
+        ("asset USDT 3", "another scale"),
+        ("symbol ETH USDT", "is not present in table"),
+        ("credit 1000 USDT 7", "which is not pending here"),
+        (f"legs order_accepted 1000:USDT:{2**62}:{2**62} 1001:USDT:-{2**62}:-{2**62}", "out of range"),
+    ],
+)
+async def test_what_the_books_do_not_allow_is_refused_as_a_whole(settling: Connection, line: str, words: str) -> None:
+    await settle_with_transfers(settling, STREAM[:7])
+    before = await books(settling)
+    with pytest.raises(Diverged, match=words):
+        await settle(settling, deliveries(f"nothing\nhold 1001 BTC 1\n{line}", first_seq=8))
+    assert await books(settling) == before
+
+
+async def test_a_credit_for_another_amount_than_was_asked_for_is_refused(settling: Connection) -> None:
+    await settle(settling, STREAM[:3])
+    await record_transfers(settling, STREAM)
+    with pytest.raises(Diverged, match="which is not pending here"):
+        await settle(settling, deliveries("credit 1000 USDT 501", first_seq=4))
+
+
+async def test_a_session_of_an_older_epoch_settles_nothing(settling: Connection) -> None:
+    await settle(settling, deliveries(LISTED, session_epoch=5))
+    with pytest.raises(StaleSession):
+        await settle(settling, deliveries("nothing", first_seq=4, session_epoch=4))
+    settled = await settle(settling, deliveries("nothing", first_seq=4, session_epoch=5))
+    assert settled.watermark == Watermark(5, 4)
+
+
+async def test_two_settlers_of_a_shard_settle_everything_once(
+    settling: Connection, ledger_database: LedgerDatabase
+) -> None:
+    await settle_with_transfers(settling, STREAM[:7])
+    other, _ = await store.open_settlement(ledger_database.application, SHARD)
+    tail = deliveries("hold 1000 USDT 1\n" * 40, first_seq=8)
+
+    async def run(connection: Connection, step: int) -> None:
+        at = 0
+        while at < len(tail):
+            # Each begins again with one that it had, as after a reconnect.
+            await settle(connection, tail[max(0, at - 1) : at + step])
+            at += step
+
+    try:
+        await asyncio.gather(run(settling, 3), run(other, 7))
+    finally:
+        await other.close()
+    assert (await balances(settling))[2] == (1000, "USDT", 500 - 240, 240)
+    assert await settling.fetchval("SELECT count(*) FROM ledger.entries WHERE seq >= 8") == 40
+
+
+async def test_settlement_does_not_start_on_a_server_that_could_forget(ledger_database: LedgerDatabase) -> None:
+    owner = await asyncpg.connect(ledger_database.owner)
+    await owner.execute(f"ALTER DATABASE {ledger_database.name} SET synchronous_commit = off")
+    await owner.close()
+    with pytest.raises(Unavailable, match="synchronous_commit is off"):
+        await store.open_settlement(ledger_database.application, SHARD)
+
+
+async def test_an_account_and_an_asset_of_any_size_and_letters_fit(settling: Connection) -> None:
+    stream = deliveries(f"asset X 0\nlegs order_accepted {2**63 - 1}:X:0:0 1000:X:0:0")
+    odd = 'A"B\\,{} NULL'
+    stream[0].events[0].asset_defined.asset = odd
+    for leg in stream[1].events[0].movements:
+        leg.asset = odd
+    await settle(settling, stream)
+    await settle(settling, stream)
+    row = await settling.fetchrow("SELECT leg_accounts, leg_assets FROM ledger.entries")
+    assert row is not None
+    assert (row[0], row[1]) == ([1000, 2**63 - 1], [odd] * 2)

@@ -1,0 +1,98 @@
+"""The gateway's side of a shard: commands that are answered once, queries, and what is listed.
+
+A command waits through reconnects and failovers of the engine; EngineSession sends it again with the same id. What
+this module adds is Binance's words for "no answer", the time that a trader waits, and a fresh copy of the listings.
+"""
+
+import asyncio
+import logging
+import time
+from typing import NoReturn
+
+from openbourse.contracts import v1
+from openbourse.contracts.session import Busy, EngineSession
+from openbourse.contracts.session import Unavailable as EngineUnavailable
+from openbourse.gateway import errors
+from openbourse.gateway.errors import Unavailable
+from openbourse.gateway.markets import Market, Markets
+
+log = logging.getLogger(__name__)
+
+COMMAND_TIMEOUT_S = 10.0
+QUERY_TIMEOUT_S = 2.0
+REFRESH_EVERY_S = 1.0
+# Older listings still turn words into ticks (these never change), but no longer say what state a symbol is in.
+FRESH_S = 3.0
+
+
+class Engine:
+    """One shard. `run` must be running for anything to be answered."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self.session = session
+        self._markets: Markets | None = None
+        self._markets_at_s = 0.0
+        self._refreshing = asyncio.Lock()
+        self.listed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keeps the connection and the listings, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.session.run())
+            tasks.create_task(self._keep_listings())
+
+    async def _keep_listings(self) -> None:
+        while True:
+            await self.session.connected.wait()
+            try:
+                await self._refresh()
+            except Unavailable as error:
+                log.warning("listings of shard %s: %s", self.session.shard, error.detail or error)
+            await asyncio.sleep(REFRESH_EVERY_S)
+
+    async def _refresh(self) -> None:
+        async with self._refreshing:
+            asked_s = time.monotonic()
+            answer = await self.query(v1.Query(listings=v1.ListingsQuery()))
+            self._markets = Markets.of(answer.listings)
+            self._markets_at_s = asked_s
+            self.listed.set()
+
+    async def markets(self, *, fresh: bool = False) -> Markets:
+        """What is listed; `fresh`: with states not older than FRESH_S. Raises Unavailable."""
+        too_old = fresh and time.monotonic() - self._markets_at_s > FRESH_S
+        if self._markets is None or too_old:
+            await self._refresh()
+        assert self._markets is not None
+        return self._markets
+
+    async def market(self, symbol: str) -> Market:
+        """Raises Invalid for a symbol that is not listed, and Unavailable."""
+        markets = await self.markets()
+        if symbol not in markets.by_symbol and time.monotonic() - self._markets_at_s > REFRESH_EVERY_S / 4:
+            # Perhaps it was listed just now. Not asked more often than this, whatever nonsense is sent.
+            await self._refresh()
+            markets = await self.markets()
+        return markets.market(symbol)
+
+    async def command(self, command: v1.Command) -> v1.Reply:
+        """The shard's one answer, which may be a rejection. Raises Unavailable."""
+        try:
+            return await self.session.command(command, COMMAND_TIMEOUT_S)
+        except EngineUnavailable as error:
+            raise Unavailable(errors.TIMEOUT, detail=str(error)) from error
+        except Busy as error:
+            raise Unavailable(errors.BUSY, detail=str(error)) from error
+
+    async def query(self, query: v1.Query) -> v1.Answer:
+        """The shard's answer, which may be `refused`. Raises Unavailable."""
+        try:
+            return await self.session.query(query, QUERY_TIMEOUT_S)
+        except EngineUnavailable as error:
+            _disconnected(error)
+        except Busy as error:
+            raise Unavailable(errors.BUSY, detail=str(error)) from error
+
+
+def _disconnected(error: Exception) -> NoReturn:
+    raise Unavailable(errors.DISCONNECTED, detail=str(error)) from error

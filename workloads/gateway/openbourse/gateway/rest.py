@@ -1,0 +1,355 @@
+"""What each call of the Binance wire does: `/api/v3`, and the few wallet and futures calls that clients make at start.
+
+Depth, account and orders are the engine's answers, trades the ledger's. Handlers are short: words are turned into
+messages in `orders`, `markets` and `filters`.
+"""
+
+import secrets
+
+from openbourse.contracts import v1
+from openbourse.contracts.units import format_units
+from openbourse.gateway import errors, orders
+from openbourse.gateway.engines import Engine
+from openbourse.gateway.errors import Invalid
+from openbourse.gateway.ledger import Ledger, TradesWanted
+from openbourse.gateway.limits import Usage
+from openbourse.gateway.markets import PERMISSION, Market, fee_text
+from openbourse.gateway.parameters import CLIENT_ORDER_ID, SYMBOL, Parameters
+from openbourse.gateway.signatures import MICROSECONDS_FROM
+from openbourse.gateway.wire import Call, Endpoint, Security
+
+DEPTH_DEFAULT = 100
+DEPTH_MOST = 5_000
+TRADES_DEFAULT = 500
+TRADES_MOST = 1_000
+DAY_MS = 86_400_000
+
+
+class Rest:
+    """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, usage: Usage) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._usage = usage
+
+    def endpoints(self) -> dict[str, dict[str, Endpoint]]:
+        """By path, then method."""
+        signed = Security.SIGNED
+        order_target = orders.TARGET
+        return {
+            "/api/v3/order": {
+                "POST": Endpoint(self.place_order, signed, 1, orders.PLACE, orders.PLACE_UNSUPPORTED),
+                "GET": Endpoint(self.order, signed, 4, order_target),
+                "DELETE": Endpoint(self.cancel_order, signed, 1, orders.CANCEL, orders.CANCEL_UNSUPPORTED),
+            },
+            "/api/v3/order/test": {
+                "POST": Endpoint(
+                    self.test_order,
+                    signed,
+                    lambda sent: 20 if sent.flag("computeCommissionRates") else 1,
+                    orders.PLACE | {"computeCommissionRates"},
+                    orders.PLACE_UNSUPPORTED,
+                )
+            },
+            "/api/v3/openOrders": {
+                "GET": Endpoint(
+                    self.open_orders, signed, lambda sent: 6 if sent.optional("symbol") else 80, frozenset({"symbol"})
+                )
+            },
+            "/api/v3/account": {"GET": Endpoint(self.account, signed, 20, frozenset({"omitZeroBalances"}))},
+            "/api/v3/myTrades": {
+                "GET": Endpoint(
+                    self.my_trades,
+                    signed,
+                    lambda sent: 5 if sent.optional("orderId") else 20,
+                    frozenset({"symbol", "orderId", "startTime", "endTime", "fromId", "limit"}),
+                )
+            },
+            "/api/v3/depth": {
+                "GET": Endpoint(
+                    self.depth, weight=_depth_weight, parameters=frozenset({"symbol", "limit", "symbolStatus"})
+                )
+            },
+            "/api/v3/ping": {"GET": Endpoint(self.ping)},
+            "/api/v3/time": {"GET": Endpoint(self.time)},
+            "/api/v3/exchangeInfo": {
+                "GET": Endpoint(
+                    self.exchange_info,
+                    weight=20,
+                    parameters=frozenset({"symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus"}),
+                )
+            },
+            "/sapi/v1/capital/config/getall": {"GET": Endpoint(self.coins, signed, 10)},
+            "/sapi/v1/asset/tradeFee": {"GET": Endpoint(self.trade_fee, signed, 1, frozenset({"symbol"}))},
+            # No margin, no futures: clients ask all the same before they do anything.
+            "/sapi/v1/margin/allPairs": {"GET": Endpoint(self.nothing, signed)},
+            "/sapi/v1/margin/isolated/allPairs": {"GET": Endpoint(self.nothing, signed)},
+            "/fapi/v1/exchangeInfo": {"GET": Endpoint(self.no_contracts)},
+            "/dapi/v1/exchangeInfo": {"GET": Endpoint(self.no_contracts)},
+        }
+
+    async def ping(self, call: Call) -> object:
+        return {}
+
+    async def time(self, call: Call) -> object:
+        return {"serverTime": call.clock(call.now_us)}
+
+    async def exchange_info(self, call: Call) -> object:
+        sent = call.parameters
+        symbols = sent.names("symbols")
+        symbol = sent.optional("symbol", SYMBOL)
+        if symbol is not None:
+            if symbols is not None:
+                raise Invalid(errors.BAD_COMBINATION)
+            symbols = [symbol]
+        markets = await self._engine.markets(fresh=True)
+        selected = markets.selected(symbols, sent.names("permissions"), sent.optional("symbolStatus"))
+        permission_sets = sent.flag("showPermissionSets", default=True)
+        return {
+            "timezone": "UTC",
+            "serverTime": call.clock(call.now_us),
+            "rateLimits": self._usage.limits.as_json(),
+            "exchangeFilters": [],
+            "symbols": [market.as_json(permission_sets=permission_sets) for market in selected],
+        }
+
+    async def depth(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        limit = _depth_limit(call.parameters)
+        wanted_status = call.parameters.optional("symbolStatus")
+        if wanted_status is not None:
+            market = (await self._engine.markets(fresh=True)).market(market.symbol)
+            if wanted_status != market.status:
+                raise Invalid(errors.STATUS_MISMATCH)
+        answer = await self._ask(v1.Query(depth=v1.DepthQuery(symbol=market.symbol, limit=limit)))
+        return orders.depth_as_json(answer.depth, market)
+
+    async def place_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        kind = orders.response_type(call.parameters)
+        order = orders.place(call.parameters, market, call.account, _new_client_order_id())
+        used_10s, used_day = self._usage.add_order(call.account, call.now_us // 1_000_000)
+        call.headers.append((b"x-mbx-order-count-10s", b"%d" % used_10s))
+        call.headers.append((b"x-mbx-order-count-1d", b"%d" % used_day))
+        reply = await self._engine.command(
+            v1.Command(
+                command_id=call.id, correlation_id=call.request_id, causation_id=call.request_id, place_order=order
+            )
+        )
+        if reply.HasField("rejection"):
+            raise orders.place_refusal(reply.rejection)
+        return orders.placed_as_json(reply, kind, market, call.clock)
+
+    async def test_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        orders.response_type(call.parameters)
+        orders.place(call.parameters, market, call.account, _new_client_order_id())
+        if not call.parameters.flag("computeCommissionRates"):
+            return {}
+        none = {"maker": fee_text(0), "taker": fee_text(0)}
+        return {
+            "standardCommissionForOrder": {
+                "maker": fee_text(market.definition.maker_fee_ppm),
+                "taker": fee_text(market.definition.taker_fee_ppm),
+            },
+            "specialCommissionForOrder": none,
+            "taxCommissionForOrder": none,
+            "discount": {
+                "enabledForAccount": False,
+                "enabledForSymbol": False,
+                "discountAsset": "",
+                "discount": fee_text(0),
+            },
+        }
+
+    async def cancel_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        order_id, client_order_id = orders.target(call.parameters)
+        cancel_id = call.parameters.optional("newClientOrderId", CLIENT_ORDER_ID) or _new_client_order_id()
+        if order_id is not None and client_order_id is not None:
+            # An order keeps its client order id for ever, so what is found here is still so when it is cancelled.
+            order = await self._order(call.account, market, order_id, None, errors.UNKNOWN_ORDER)
+            if order.client_order_id != client_order_id:
+                raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
+        cancel = v1.CancelOrder(account=call.account, symbol=market.symbol)
+        if order_id is not None:
+            cancel.order_id = order_id
+        else:
+            assert client_order_id is not None
+            cancel.client_order_id = client_order_id
+        reply = await self._engine.command(
+            v1.Command(
+                command_id=call.id, correlation_id=call.request_id, causation_id=call.request_id, cancel_order=cancel
+            )
+        )
+        if reply.HasField("rejection"):
+            raise orders.cancel_refusal(reply.rejection)
+        return orders.canceled_as_json(reply, cancel_id, market, call.clock)
+
+    async def order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        order_id, client_order_id = orders.target(call.parameters)
+        order = await self._order(call.account, market, order_id, client_order_id, errors.NO_SUCH_ORDER)
+        if client_order_id is not None and order.client_order_id != client_order_id:
+            raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
+        return orders.order_as_json(order, market, call.clock)
+
+    async def _order(
+        self, account: int, market: Market, order_id: int | None, client_order_id: str | None, unknown: errors.Word
+    ) -> v1.Order:
+        query = v1.OrderQuery(account=account, symbol=market.symbol)
+        if order_id is not None:
+            query.order_id = order_id
+        else:
+            assert client_order_id is not None
+            query.client_order_id = client_order_id
+        answer = await self._engine.query(v1.Query(order=query))
+        if answer.HasField("refused"):
+            if answer.refused.reason == v1.RejectReason.REJECT_REASON_UNKNOWN_ORDER:
+                raise Invalid(unknown, detail=answer.refused.detail)
+            raise orders.query_refusal(answer.refused)
+        return answer.orders.orders[0]
+
+    async def open_orders(self, call: Call) -> object:
+        symbol = call.parameters.optional("symbol", SYMBOL)
+        if symbol is not None:
+            await self._engine.market(symbol)
+        answer = await self._ask(v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=symbol or "")))
+        found = answer.orders.orders
+        markets = {name: await self._engine.market(name) for name in {order.symbol for order in found}}
+        return [orders.order_as_json(order, markets[order.symbol], call.clock) for order in found]
+
+    async def account(self, call: Call) -> object:
+        markets = await self._engine.markets()
+        balances = await self._balances(call.account)
+        maker_ppm, taker_ppm = markets.highest_fees()
+        omit_zero = call.parameters.flag("omitZeroBalances")
+        zero = v1.Balance()
+        rows: list[dict[str, object]] = []
+        for asset, scale in markets.scales.items():
+            balance = balances.get(asset, zero)
+            if omit_zero and not (balance.available or balance.hold):
+                continue
+            rows.append(
+                {
+                    "asset": asset,
+                    "free": format_units(balance.available, scale),
+                    "locked": format_units(balance.hold, scale),
+                }
+            )
+        return {
+            # Hundredths of a percent, the highest of all symbols: each symbol has its own, see tradeFee.
+            "makerCommission": maker_ppm // 100,
+            "takerCommission": taker_ppm // 100,
+            "buyerCommission": 0,
+            "sellerCommission": 0,
+            "commissionRates": {
+                "maker": fee_text(maker_ppm),
+                "taker": fee_text(taker_ppm),
+                "buyer": fee_text(0),
+                "seller": fee_text(0),
+            },
+            "canTrade": True,
+            "canWithdraw": False,
+            "canDeposit": False,
+            "brokered": False,
+            "requireSelfTradePrevention": False,
+            "preventSor": False,
+            # The balances are the engine's at this moment.
+            "updateTime": call.clock(call.now_us),
+            "accountType": PERMISSION,
+            "balances": rows,
+            "permissions": [PERMISSION],
+            "uid": call.account,
+        }
+
+    async def my_trades(self, call: Call) -> object:
+        sent = call.parameters
+        market = await self._market(sent)
+        start_ms, end_ms = _time_ms(sent, "startTime"), _time_ms(sent, "endTime")
+        from_id = sent.optional_integer("fromId")
+        order_id = sent.optional_integer("orderId")
+        if (from_id is not None or order_id is not None) and (start_ms is not None or end_ms is not None):
+            raise Invalid(errors.BAD_COMBINATION)
+        if start_ms is not None and end_ms is not None and end_ms - start_ms > DAY_MS:
+            raise Invalid(errors.INTERVAL_TOO_LONG, 24)
+        limit = _limit(sent, TRADES_DEFAULT, TRADES_MOST)
+        trades = await self._ledger.trades(
+            TradesWanted(
+                account=call.account,
+                symbol=market.symbol,
+                limit=limit,
+                order_id=order_id,
+                from_id=from_id,
+                start_time_ms=start_ms,
+                end_time_ms=end_ms,
+            ),
+            call.request_id,
+        )
+        return [trade.as_json(market, call.clock) for trade in trades]
+
+    async def coins(self, call: Call) -> object:
+        markets = await self._engine.markets()
+        return markets.coins_as_json(await self._balances(call.account))
+
+    async def trade_fee(self, call: Call) -> object:
+        markets = await self._engine.markets()
+        symbol = call.parameters.optional("symbol", SYMBOL)
+        wanted = [markets.market(symbol)] if symbol is not None else list(markets.by_symbol.values())
+        return [market.fee_as_json() for market in wanted]
+
+    async def nothing(self, call: Call) -> object:
+        return []
+
+    async def no_contracts(self, call: Call) -> object:
+        return {
+            "timezone": "UTC",
+            "serverTime": call.clock(call.now_us),
+            "rateLimits": [],
+            "exchangeFilters": [],
+            "assets": [],
+            "symbols": [],
+        }
+
+    async def _market(self, sent: Parameters) -> Market:
+        return await self._engine.market(sent.mandatory("symbol", SYMBOL))
+
+    async def _balances(self, account: int) -> dict[str, v1.Balance]:
+        answer = await self._ask(v1.Query(account=v1.AccountQuery(account=account)))
+        return {balance.asset: balance for balance in answer.balances.balances}
+
+    async def _ask(self, query: v1.Query) -> v1.Answer:
+        answer = await self._engine.query(query)
+        if answer.HasField("refused"):
+            raise orders.query_refusal(answer.refused)
+        return answer
+
+
+def _new_client_order_id() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def _limit(sent: Parameters, default: int, most: int) -> int:
+    """As Binance does, more than the most is the most; less than 1 is a mistake."""
+    limit = sent.optional_integer("limit")
+    if limit is None:
+        return default
+    if limit < 1:
+        raise Invalid(errors.BAD_VALUE, "limit", detail=f"limit is 1 to {most}")
+    return min(limit, most)
+
+
+def _depth_limit(sent: Parameters) -> int:
+    return _limit(sent, DEPTH_DEFAULT, DEPTH_MOST)
+
+
+def _depth_weight(sent: Parameters) -> int:
+    limit = _depth_limit(sent)
+    return next(weight for most, weight in ((100, 5), (500, 25), (1000, 50), (DEPTH_MOST, 250)) if limit <= most)
+
+
+def _time_ms(sent: Parameters, name: str) -> int | None:
+    """Milliseconds from milliseconds or microseconds, told apart by their size."""
+    time = sent.optional_integer(name)
+    return time // 1000 if time is not None and time >= MICROSECONDS_FROM else time
