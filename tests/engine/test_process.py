@@ -1,54 +1,17 @@
 """A real engine process over mutual TLS: orders, queries, the stream, a stop and a kill."""
 
 import asyncio
-import secrets
 import signal
 
 import pytest
 
-from fixtures.engines import RunningEngine
+from fixtures.commands import ALICE, BTC, TIMEOUT_S, buy, cancel, sell
+from fixtures.engines import RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
-from openbourse.contracts.session import EngineSession, committed_events
+from openbourse.contracts.session import committed_events
 
 pytestmark = pytest.mark.server
-
-ALICE, BOB = 1001, 1002
-BTC = USDT = 10**8
-TIMEOUT_S = 10.0
-
-
-def credit(account: int, asset: str, amount: int) -> v1.Command:
-    funds = v1.CreditFunds(transfer_id=secrets.token_hex(8), account=account, asset=asset, amount=amount)
-    return v1.Command(command_id=secrets.token_bytes(16), credit_funds=funds)
-
-
-def place(account: int, side: v1.Side.ValueType, price_ticks: int, quantity_lots: int) -> v1.Command:
-    order = v1.PlaceOrder(
-        account=account,
-        symbol="BTCUSDT",
-        side=side,
-        type=v1.OrderType.ORDER_TYPE_LIMIT,
-        time_in_force=v1.TimeInForce.TIME_IN_FORCE_GTC,
-        price_ticks=price_ticks,
-        quantity_lots=quantity_lots,
-        client_order_id=secrets.token_hex(8),
-    )
-    return v1.Command(command_id=secrets.token_bytes(16), place_order=order)
-
-
-def buy(price_ticks: int, quantity_lots: int) -> v1.Command:
-    return place(BOB, v1.Side.SIDE_BUY, price_ticks, quantity_lots)
-
-
-def sell(price_ticks: int, quantity_lots: int) -> v1.Command:
-    return place(ALICE, v1.Side.SIDE_SELL, price_ticks, quantity_lots)
-
-
-async def fund(ledger: EngineSession) -> None:
-    for command in (credit(ALICE, "BTC", 10 * BTC), credit(BOB, "USDT", 1_000_000 * USDT)):
-        reply = await ledger.command(command, TIMEOUT_S)
-        assert reply.WhichOneof("result") == "done", reply
 
 
 async def test_an_order_fills_against_another_and_everybody_can_see_it(engine: RunningEngine) -> None:
@@ -64,8 +27,7 @@ async def test_an_order_fills_against_another_and_everybody_can_see_it(engine: R
         assert filled.order.order.status == v1.OrderStatus.ORDER_STATUS_FILLED
         assert [fill.quantity_lots for fill in filled.order.fills] == [400]
 
-        cancel = v1.CancelOrder(account=ALICE, symbol="BTCUSDT", order_id=resting.order.order.order_id)
-        canceled = await gateway.command(v1.Command(command_id=secrets.token_bytes(16), cancel_order=cancel), TIMEOUT_S)
+        canceled = await gateway.command(cancel(ALICE, resting.order.order.order_id), TIMEOUT_S)
         assert canceled.order.order.status == v1.OrderStatus.ORDER_STATUS_CANCELED
         assert canceled.order.order.executed_lots == 400
 
@@ -96,5 +58,5 @@ async def test_a_stopped_engine_exits_clean_and_goes_on_where_it_was(
         assert status["last_checkpoint_seq"] == status["committed_seq"] == placed.seq + 1
         balances = await gateway.query(v1.Query(account=v1.AccountQuery(account=ALICE)), TIMEOUT_S)
         assert [(b.asset, b.available, b.hold) for b in balances.balances.balances] == [
-            ("BTC", 10 * BTC - 1000 * 1000, 1000 * 1000)
+            ("BTC", 1_000 * BTC - 1000 * 1000, 1000 * 1000)
         ]

@@ -12,7 +12,14 @@ class Fatal(Exception):
 class Engine:
     """Log, kernel and the protocol of connections. One thread uses it."""
 
-    def __new__(cls, folder: str | PathLike[str], shard: str, *, batch_requests: int | None = None) -> Engine:
+    def __new__(
+        cls,
+        folder: str | PathLike[str],
+        shard: str,
+        *,
+        batch_requests: int | None = None,
+        ring_commands: int | None = None,
+    ) -> Engine:
         """Locks the folder, recovers and replays the log. Raises Fatal."""
 
     def lead(self, epoch: int) -> None:

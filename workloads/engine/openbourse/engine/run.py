@@ -48,13 +48,19 @@ class Settings:
     halts_namespace: str | None = None
     exchange: str | None = None
     batch_requests: int | None = None
+    ring_commands: int | None = None
 
 
 def run(settings: Settings) -> int:
     """Until SIGTERM or SIGINT (0), or until the log or the disk says no (1)."""
     try:
         started = time.monotonic()
-        core = Engine(settings.wal, settings.shard, batch_requests=settings.batch_requests)
+        core = Engine(
+            settings.wal,
+            settings.shard,
+            batch_requests=settings.batch_requests,
+            ring_commands=settings.ring_commands,
+        )
         if core.cut is not None:
             log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
         log.info("replayed %d commands in %.2f s", core.committed_seq, time.monotonic() - started)

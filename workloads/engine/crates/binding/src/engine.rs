@@ -16,7 +16,7 @@ pub fn fatal(error: impl std::fmt::Display) -> PyErr {
     Fatal::new_err(error.to_string())
 }
 
-type Frames<'py> = Vec<(u64, Bound<'py, PyBytes>)>;
+type PyFrames<'py> = Vec<(u64, Bound<'py, PyBytes>)>;
 type Asked<'py> = (Bound<'py, PyBytes>, Option<u64>, bool, bool);
 
 #[pyclass(module = "openbourse.engine._core")]
@@ -25,15 +25,17 @@ pub struct Engine(Pipeline);
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (folder, shard, *, batch_requests = None))]
+    #[pyo3(signature = (folder, shard, *, batch_requests = None, ring_commands = None))]
     fn new(
         py: Python<'_>,
         folder: PathBuf,
         shard: &str,
         batch_requests: Option<usize>,
+        ring_commands: Option<usize>,
     ) -> PyResult<Engine> {
         let mut limits = Limits::default();
         limits.batch_requests = batch_requests.unwrap_or(limits.batch_requests);
+        limits.ring_commands = ring_commands.unwrap_or(limits.ring_commands);
         py.detach(|| {
             let folder = Folder::exclusive(folder).map_err(fatal)?;
             Pipeline::open(Arc::new(folder), shard, limits, Options::default())
@@ -85,7 +87,7 @@ impl Engine {
         })
     }
 
-    fn collect<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Frames<'py>>> {
+    fn collect<'py>(&mut self, py: Python<'py>) -> PyResult<Option<PyFrames<'py>>> {
         let collected = py.detach(|| self.0.collect()).map_err(fatal)?;
         Ok(collected.map(|frames| {
             frames

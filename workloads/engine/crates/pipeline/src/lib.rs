@@ -18,6 +18,6 @@ pub use connection::Received;
 pub use events::Stream;
 pub use fatal::Fatal;
 pub use limits::Limits;
-pub use pipeline::{Begun, ITSELF, Pipeline};
+pub use pipeline::{Begun, Frames, ITSELF, Pipeline};
 pub use replay::Replay;
 pub use sender::Sender;

@@ -16,6 +16,9 @@ use crate::{Fatal, Limits, Sender};
 /// The connection of the engine's own commands. Its frames need no Hello.
 pub const ITSELF: u64 = 0;
 
+/// Frames to be sent, by connection.
+pub type Frames = Vec<(u64, Vec<u8>)>;
+
 /// What became of a try to begin a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
@@ -337,7 +340,7 @@ impl Pipeline {
     }
 
     /// The frames of a batch that is durable, by connection; none while it is not. Its events are on the stream now.
-    pub fn collect(&mut self) -> Result<Option<Vec<(u64, Vec<u8>)>>, Fatal> {
+    pub fn collect(&mut self) -> Result<Option<Frames>, Fatal> {
         self.bell().silence();
         let progress = self.writer().progress();
         if let Some(error) = progress.failed {
