@@ -4,4 +4,5 @@ pytest_plugins: list[str] = [
     "fixtures.clusters",
     "fixtures.databases",
     "fixtures.engines",
+    "fixtures.ledgers",
 ]
