@@ -4,4 +4,7 @@ pytest_plugins: list[str] = [
     "fixtures.clusters",
     "fixtures.databases",
     "fixtures.engines",
+    "fixtures.gateways",
+    # After those that it imports: pytest rewrites assertions of what is not imported yet.
+    "fixtures.exchanges",
 ]
