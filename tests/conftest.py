@@ -5,4 +5,8 @@ pytest_plugins: list[str] = [
     "fixtures.databases",
     "fixtures.engines",
     "fixtures.ledgers",
+    "fixtures.gateways",
+    # After those that it imports: pytest rewrites assertions of what is not imported yet.
+    "fixtures.exchanges",
+    "fixtures.apiservers",
 ]
