@@ -1,3 +1,3 @@
 """Fixtures that start the real parts; each module of `fixtures` says what it starts."""
 
-pytest_plugins: list[str] = []
+pytest_plugins: list[str] = ["fixtures.apiservers"]
