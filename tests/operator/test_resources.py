@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fixtures.apiservers import RunningApiServer
 from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, parse_duration

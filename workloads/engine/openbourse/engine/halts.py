@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pydantic import ValidationError
+
 from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiError, ApiServer, Credentials, Object, Refused, Unavailable
 from openbourse.contracts.resources import Acknowledgement, AcknowledgementState, Halt, HaltMode
-from pydantic import ValidationError
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ def decide(
     """The commands that bring `in_force` to what `halts` ask for, or fetch a first answer that was not acknowledged.
 
     A name in force that no Halt of Kubernetes can have belongs to somebody else and is left alone. What was answered
-    and is not in force, a refused halt above all, is asked for again, as a new command, only when `retry`: what it
-    names may have been listed since.
+    otherwise than it should be, a refused halt above all, is asked for again, as a new command, only when `retry`: what
+    it names may have been listed since.
     """
     impose: list[Step] = []
     lift: list[Step] = []
@@ -88,10 +89,8 @@ def decide(
             continue
         if halt.ends_at is not None:
             ends.append(halt.ends_at)
-        if name in in_force:
-            if state is not AcknowledgementState.HALTED:
-                impose.append(Step(_impose(halt, attempt=0), halt))
-        elif mine is None or retry:
+        settled = name in in_force and state is AcknowledgementState.HALTED
+        if mine is None or (retry and not settled):
             impose.append(Step(_impose(halt, attempt=mine.seq if mine else 0), halt))
     for name in sorted(in_force):
         if _NAME.fullmatch(name) and name not in present:

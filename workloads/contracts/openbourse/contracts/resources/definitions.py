@@ -3,6 +3,7 @@
 from typing import Any
 
 import yaml
+
 from openbourse.contracts.resources.engine_shard import EngineShard
 from openbourse.contracts.resources.exchange import Exchange
 from openbourse.contracts.resources.halt import Halt

@@ -1,5 +1,7 @@
 """An engine shard: one single writer with its write-ahead log on a volume of its own."""
 
+from pydantic import Field
+
 from openbourse.contracts.resources.meta import (
     AGE,
     READY,
@@ -13,7 +15,6 @@ from openbourse.contracts.resources.meta import (
     rules,
     short_name_rule,
 )
-from pydantic import Field
 
 _QUANTITY = rules(
     rule("self.all(key, isQuantity(self[key]))", "must be amounts such as 500m or 1 (cpu), 512Mi (memory)")

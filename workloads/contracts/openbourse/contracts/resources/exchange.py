@@ -2,6 +2,8 @@
 
 from typing import Annotated, Literal
 
+from pydantic import ConfigDict, Field
+
 from openbourse.contracts.listings import Asset
 from openbourse.contracts.resources.meta import (
     AGE,
@@ -17,7 +19,6 @@ from openbourse.contracts.resources.meta import (
     rules,
     short_name_rule,
 )
-from pydantic import ConfigDict, Field
 
 NodePort = Annotated[int, Field(ge=1, le=65535)]
 

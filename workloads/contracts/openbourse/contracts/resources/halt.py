@@ -4,6 +4,8 @@ import datetime
 import re
 from enum import StrEnum
 
+from pydantic import ConfigDict, Field
+
 from openbourse.contracts.listings import SymbolName
 from openbourse.contracts.resources.meta import (
     AGE,
@@ -16,7 +18,6 @@ from openbourse.contracts.resources.meta import (
     rule,
     rules,
 )
-from pydantic import ConfigDict, Field
 
 _DURATION = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,7})s)?")
 _DURATION_SENTENCE = "duration must be a time such as 90s, 15m or 1h30m, at least 1s"

@@ -3,9 +3,10 @@
 import datetime
 from typing import Any, ClassVar, Literal
 
+from pydantic import ConfigDict, Field
+
 from openbourse.contracts.apiserver import Resource
 from openbourse.contracts.listings import Document
-from pydantic import ConfigDict, Field
 
 GROUP = "openbourse.dev"
 VERSION = "v1alpha1"

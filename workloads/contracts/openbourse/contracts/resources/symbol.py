@@ -1,8 +1,9 @@
 """A symbol and where it is traded. Its name is base and quote in lower case, so a namespace has each symbol once."""
 
+from pydantic import ConfigDict, Field
+
 from openbourse.contracts.listings import SymbolTerms
 from openbourse.contracts.resources.meta import AGE, Column, CustomResource, Status, kind, rule, rules
-from pydantic import ConfigDict, Field
 
 _FIXED = ["exchange", "base", "quote", "tickSize", "lotSize", "shard"]
 
