@@ -87,6 +87,7 @@ class CustomResource(Stored):
     """A kind. A subclass gives `spec`, `status` and how kubectl calls and shows it."""
 
     metadata: Metadata
+    status: Status = Field(default_factory=Status)
 
     resource: ClassVar[Resource]
     short_names: ClassVar[tuple[str, ...]]
