@@ -4,4 +4,9 @@ pytest_plugins: list[str] = [
     "fixtures.clusters",
     "fixtures.databases",
     "fixtures.engines",
+    "fixtures.ledgers",
+    "fixtures.gateways",
+    # After those that it imports: pytest rewrites assertions of what is not imported yet.
+    "fixtures.exchanges",
+    "fixtures.apiservers",
 ]

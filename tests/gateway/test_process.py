@@ -1,47 +1,38 @@
 """One gateway process without an engine: it lives, says that it is not ready and why, and stops cleanly."""
 
-import datetime
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from fixtures.gateways import running_gateway, signed
-from openbourse.contracts.certificates import issue, make_authority
+from fixtures.gateways import NOWHERE, running_gateway, signed
 from openbourse.contracts.component import Component
 
 pytestmark = pytest.mark.server
 
-NOWHERE = "127.0.0.1:9"
-
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Path:
-    folder = tmp_path / "tls"
-    folder.mkdir()
-    now = datetime.datetime.now(datetime.UTC)
-    authority = make_authority("test", now)
-    for name, data in issue(authority, "test", Component.GATEWAY, ["127.0.0.1"], now).files(authority).items():
-        (folder / name).write_bytes(data)
-    return folder
+def tls(tls_material: Mapping[Component, Path]) -> Path:
+    return tls_material[Component.GATEWAY]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_cleanly_while_its_engine_is_away(tmp_path: Path, tls: Path, number: int) -> None:
-    with running_gateway(tmp_path / "gateway", tls, NOWHERE, f"https://{NOWHERE}") as (gateway, _):
+def test_it_stops_cleanly_while_its_engine_is_away(tmp_path: Path, tls: Path, number: signal.Signals) -> None:
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, _):
         assert gateway.stop(number) == 0
         assert "gateway stopped" in gateway.log.read_text()
         assert "Traceback" not in gateway.log.read_text()
 
 
 def test_without_its_engine_it_lives_and_is_not_ready(tmp_path: Path, tls: Path) -> None:
-    with running_gateway(tmp_path / "gateway", tls, NOWHERE, f"https://{NOWHERE}") as (gateway, _):
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, _):
         ready = httpx.get(f"{gateway.status_url}/readyz")
         assert (ready.status_code, ready.json()) == (503, "nothing heard from shard main yet")
         status = httpx.get(f"{gateway.status_url}/status").json()
@@ -56,7 +47,7 @@ def test_without_its_engine_it_lives_and_is_not_ready(tmp_path: Path, tls: Path)
 
 
 def test_a_query_without_an_engine_is_answered_in_time(tmp_path: Path, tls: Path) -> None:
-    with running_gateway(tmp_path / "gateway", tls, NOWHERE, f"https://{NOWHERE}") as (gateway, [key]):
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, [key, _]):
         began = time.monotonic()
         answer = httpx.get(
             f"{gateway.url}/api/v3/account?{signed(key, {})}", headers={"X-MBX-APIKEY": key.api_key}, timeout=10
@@ -70,7 +61,7 @@ def test_a_query_without_an_engine_is_answered_in_time(tmp_path: Path, tls: Path
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(tmp_path: Path, tls: Path) -> None:
-    with running_gateway(tmp_path / "gateway", tls, NOWHERE, f"https://{NOWHERE}") as (gateway, _):
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, _):
         answer = httpx.post(f"{gateway.url}/api/v3/order", content=b"a" * 10_000_000)
         assert (answer.status_code, answer.json()["code"], answer.headers["connection"]) == (413, -1101, "close")
         assert httpx.get(f"{gateway.url}/api/v3/ping").status_code == 200
@@ -80,8 +71,8 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(tmp_path: Path, t
     "data", [b"\x16\x03\x01\x02\x00", b"GET /api/v3/ping HTTP/1.1\r\nbad name: x\r\n\r\n", b"\0" * 100_000]
 )
 def test_bytes_that_are_no_http_harm_nobody(tmp_path: Path, tls: Path, data: bytes) -> None:
-    with running_gateway(tmp_path / "gateway", tls, NOWHERE, f"https://{NOWHERE}") as (gateway, _):
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as trader:
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, _):
+        with socket.create_connection((gateway.address.host, gateway.address.port), timeout=5) as trader:
             trader.sendall(data)
             assert trader.recv(65_536).startswith(b"HTTP/1.1 400 ")
         assert httpx.get(f"{gateway.url}/api/v3/ping").status_code == 200
@@ -101,7 +92,7 @@ def test_what_is_missing_at_the_start_is_said_in_one_line(
 ) -> None:
     (tmp_path / "keys.json").write_text('{"keys": []}')
     options = {
-        **{"--shard": "main", "--engine": NOWHERE, "--ledger": f"https://{NOWHERE}", "--tls": str(tls)},
+        **{"--shard": "main", "--engine": str(NOWHERE), "--ledger": f"https://{NOWHERE}", "--tls": str(tls)},
         **{"--keys": str(tmp_path / "keys.json"), "--listen": "127.0.0.1:1", "--status": "127.0.0.1:2", **change},
     }
     command = [sys.executable, "-m", "openbourse.gateway", *(word for pair in options.items() for word in pair)]

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
-from fixtures.ledgers import SHARD, deliveries, record_transfers, transfer_id
+from fixtures.streams import SHARD, deliveries, record_transfers, transfer_id
 from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT, FIRST_TRADER, INT64_MAX
 from openbourse.ledger import store
 from openbourse.ledger.accounts import AccountKind, kind_of

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.ledgers import SHARD, deliveries, joined, trade
+from fixtures.streams import SHARD, deliveries, joined, trade
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger.errors import Diverged, StaleSession

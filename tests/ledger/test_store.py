@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
-from fixtures.ledgers import SHARD, deliveries, joined, record_transfers, transfer_id
+from fixtures.streams import SHARD, deliveries, joined, record_transfers, transfer_id
 from openbourse.contracts import v1
 from openbourse.ledger import store
 from openbourse.ledger.database import Connection

@@ -34,8 +34,11 @@ class Progress:
         self.trades = 0
         self.last_error = ""
         self.last_error_at_us = 0
-        self.engine_committed_seq = 0
+        # None: never asked with success.
+        self.engine_committed_seq: int | None = None
         self.engine_trouble = "not asked yet"
+        # Whether it was level with the engine once since the start: before that, what it answers may be old.
+        self.caught_up = False
         self.database_trouble = "not asked yet"
         self.moved_at = time.monotonic()
         # When the oldest delivery that is not settled yet came in.
@@ -57,6 +60,15 @@ class Progress:
             self.watermark = watermark
             self.moved_at = time.monotonic()
             self._moved.notify_all()
+        self._compare()
+
+    def engine_is_at(self, committed_seq: int) -> None:
+        """What the engine said of itself."""
+        self.engine_committed_seq = committed_seq
+        self._compare()
+
+    def _compare(self) -> None:
+        self.caught_up |= self.engine_committed_seq is not None and self.lag_seqs == 0
 
     def trouble(self, error: LedgerError) -> None:
         self.state = State.WAITING
@@ -81,7 +93,7 @@ class Progress:
 
     @property
     def lag_seqs(self) -> int:
-        return max(0, self.engine_committed_seq - self.watermark.seq)
+        return max(0, (self.engine_committed_seq or 0) - self.watermark.seq)
 
     @property
     def lag_ms(self) -> int:
@@ -95,6 +107,8 @@ class Progress:
             return f"database: {self.database_trouble}"
         if self.engine_trouble:
             return f"engine: {self.engine_trouble}"
+        if not self.caught_up:
+            return f"catching up: {self.lag_seqs} seqs behind the engine"
         still_s = time.monotonic() - self.moved_at
         if self.lag_seqs and still_s > STUCK_S:
             return f"{self.lag_seqs} seqs behind the engine and not moving for {still_s:.0f} s"
@@ -110,7 +124,7 @@ class Progress:
             "reason": reason,
             "watermark_seq": self.watermark.seq,
             "watermark_session_epoch": self.watermark.session_epoch,
-            "engine_committed_seq": self.engine_committed_seq,
+            "engine_committed_seq": self.engine_committed_seq or 0,
             "lag_seqs": self.lag_seqs,
             "lag_ms": self.lag_ms,
             "trades_settled": self.trades,

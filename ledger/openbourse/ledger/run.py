@@ -47,7 +47,12 @@ async def serve(settings: Settings) -> None:
 
     def source(watermark: Watermark) -> AsyncIterator[v1.Events]:
         return committed_events(
-            settings.shard, settings.engines, tls, Component.LEDGER, watermark.seq + 1, watermark.session_epoch
+            settings.shard,
+            settings.engines,
+            tls,
+            Component.LEDGER,
+            watermark.seq + 1,
+            highest_epoch=watermark.session_epoch,
         )
 
     settler = Settler(settings.dsn, settings.shard, source, progress)

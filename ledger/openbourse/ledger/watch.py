@@ -30,7 +30,7 @@ async def _ask_engine(session: EngineSession, progress: Progress) -> str:
         answer = await session.query(v1.Query(listings=v1.ListingsQuery()), ENGINE_TIMEOUT_S)
     except (NoAnswer, Busy) as error:
         return str(error)
-    progress.engine_committed_seq = answer.seq
+    progress.engine_is_at(answer.seq)
     if answer.seq < settled.seq and answer.epoch >= settled.session_epoch:
         return f"its log ends at seq {answer.seq}, but seq {settled.seq} is settled: it has lost what was committed"
     return ""

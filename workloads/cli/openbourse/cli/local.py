@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +20,6 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 
 from openbourse.cli.local_folder import (
     DEMO_ACCOUNTS,
@@ -39,6 +38,7 @@ from openbourse.gateway.keys import Key
 
 SHARD = "main"
 DEPOSIT_TIMEOUT_S = 30.0
+MIGRATE_TIMEOUT_S = 60.0
 
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
 
@@ -91,12 +91,9 @@ async def _run(data: Path, port: int) -> None:
         keys = demo_keys(data / "keys.json")
         children = _children(data, ports, dsn)
         try:
-            await _migrate(data, dsn)
-            for child in children:
-                await _start(child, stop)
-            await _fund(data, ports)
+            await _unless_stopped(_bring_up(data, ports, dsn, children), stop)
             console.print(f"ready after {time.monotonic() - started:.1f} s")
-            console.print(_welcome(ports, keys, data, children))
+            _welcome(ports, keys, data, children)
             await _keep(children, stop)
         except Interrupted:
             pass
@@ -111,19 +108,18 @@ class Interrupted(Exception):
     """Ctrl-C before the exchange was up."""
 
 
-async def _start(child: Child, stop: asyncio.Event) -> None:
-    console.print(f"  {child.name} ...")
-    starting = asyncio.ensure_future(child.start())
-    stopping = asyncio.ensure_future(stop.wait())
+async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    """Waits for `work`, but no longer than for `stop`, which cancels it and raises Interrupted."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
             raise Interrupted
-        starting.result()
+        working.result()
     finally:
-        for task in (starting, stopping):
+        for task in (working, stopping):
             task.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def _keep(children: list[Child], stop: asyncio.Event) -> None:
@@ -175,8 +171,17 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
     ]
 
 
-async def _migrate(data: Path, dsn: str) -> None:
+async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child]) -> None:
+    """One after another, as each needs the one before."""
     console.print("  database ...")
+    await _migrate(data, dsn)
+    for child in children:
+        console.print(f"  {child.name} ...")
+        await child.start()
+    await _fund(data, ports)
+
+
+async def _migrate(data: Path, dsn: str) -> None:
     log = data / "logs" / "migrate.log"
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -184,9 +189,16 @@ async def _migrate(data: Path, dsn: str) -> None:
             env=os.environ | {"OPENBOURSE_DATABASE": dsn},
             stdout=file,
             stderr=file,
+            start_new_session=True,
         )
-        if await asyncio.wait_for(process.wait(), 60) != 0:
-            raise LocalFailed(f"the database could not be migrated:\n{log.read_text()}")
+        try:
+            code = await asyncio.wait_for(process.wait(), MIGRATE_TIMEOUT_S)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if code != 0:
+        raise LocalFailed(f"the database could not be migrated:\n{log.read_text()}")
 
 
 async def _fund(data: Path, ports: Ports) -> None:
@@ -230,28 +242,30 @@ def _any_free() -> int:
         return port
 
 
-def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> Panel:
+def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> None:
+    """Lines that can be copied: nothing is wrapped or boxed."""
     base = f"http://127.0.0.1:{ports.gateway}"
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("[bold]traders", f"{base}/api/v3")
+    rows = [("traders", f"{base}/api/v3")]
+    rows += [(child.name, f"http://127.0.0.1:{child.status_port}/status   {child.log}") for child in children]
+    rows.append(("listing", f"{data / 'listings.json'}   edit it: the engine reads it again"))
     for key in keys:
-        table.add_row(f"[bold]{key.label}", f"account {key.account}, key {key.api_key}, secret {key.secret}")
-    for child in children:
-        table.add_row(
-            f"[bold]{child.name}", f"http://127.0.0.1:{child.status_port}/status, pid {child.pid}, {child.log}"
-        )
-    table.add_row("[bold]listing", f"{data / 'listings.json'} (edit it: the engine reads it again)")
+        rows.append((key.label or str(key.account), f"account {key.account}"))
+        rows += [("  key", key.api_key), ("  secret", key.secret)]
+    console.print()
+    for name, text in rows:
+        console.print(f"[bold]{name:9}[/]", end="")
+        console.print(text, markup=False, soft_wrap=True)
     snippet = FIRST_ORDER.format(base=base, key=keys[0].api_key, secret=keys[0].secret)
-    grid = Table.grid()
-    grid.add_row(table)
-    grid.add_row(snippet)
-    return Panel(grid, title="OpenBourse", subtitle="Ctrl-C ends it; everything is kept", expand=False)
+    console.print(snippet, markup=False, soft_wrap=True)
+    console.print("Ctrl-C ends it; everything is kept.")
 
 
 FIRST_ORDER = """
-[bold]curl[/] '{base}/api/v3/depth?symbol=BTCUSDT'
+# the book
+curl '{base}/api/v3/depth?symbol=BTCUSDT'
 
-[bold]import[/] ccxt
+# a first order, with ccxt
+import ccxt
 exchange = ccxt.binance({{'apiKey': '{key}', 'secret': '{secret}'}})
 for name, url in exchange.urls['api'].items():
     if isinstance(url, str):

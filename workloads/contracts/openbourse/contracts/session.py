@@ -236,6 +236,7 @@ async def committed_events(
     tls: ssl.SSLContext | None,
     client: str,
     from_seq: int,
+    *,
     highest_epoch: int = 0,
 ) -> AsyncIterator[v1.Events]:
     """The committed stream from `from_seq` on, without a gap or a repeat, through every reconnect; never ends.

@@ -4,7 +4,7 @@ import ssl
 from dataclasses import asdict, dataclass
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from openbourse.contracts.units import format_units
 from openbourse.gateway import errors
@@ -65,7 +65,8 @@ class Trade(BaseModel):
         }
 
 
-_TRADES = TypeAdapter(list[Trade])
+class _Answer(BaseModel):
+    trades: list[Trade]
 
 
 class Ledger:
@@ -86,7 +87,7 @@ class Ledger:
         try:
             answer = await self._http.get("/v1/trades", params=wanted.as_query(), headers={"X-Request-Id": request_id})
             answer.raise_for_status()
-            return _TRADES.validate_json(answer.content)
+            return _Answer.model_validate_json(answer.content).trades
         except (httpx.HTTPError, ValidationError) as error:
             detail = f"the ledger did not give the trades: {type(error).__name__}"
             raise Unavailable(errors.DISCONNECTED, detail=detail) from error

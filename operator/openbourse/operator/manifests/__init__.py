@@ -1,0 +1,1 @@
+"""Pure builders: custom resources in, the objects that run them out."""

@@ -1,0 +1,31 @@
+"""The kinds of objects that the operator makes, and where the API server keeps them."""
+
+from openbourse.contracts.apiserver import Resource
+
+SECRET = Resource("", "v1", "secrets", "Secret")
+CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
+SERVICE = Resource("", "v1", "services", "Service")
+SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+POD = Resource("", "v1", "pods", "Pod")
+STATEFUL_SET = Resource("apps", "v1", "statefulsets", "StatefulSet")
+DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment")
+JOB = Resource("batch", "v1", "jobs", "Job")
+DISRUPTION_BUDGET = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+NETWORK_POLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+
+# Found by list and label. Secrets are read by name alone, so that nobody may list them.
+LISTED = (
+    CONFIG_MAP,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    POD,
+    STATEFUL_SET,
+    DEPLOYMENT,
+    JOB,
+    DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+    ROLE,
+    ROLE_BINDING,
+)

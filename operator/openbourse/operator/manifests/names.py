@@ -1,0 +1,71 @@
+"""How the parts of an exchange are called and labelled. One place, so that builders, lists and tests agree."""
+
+from openbourse.contracts.component import Component
+from openbourse.contracts.resources import GROUP, EngineShard, Exchange
+
+EXCHANGE_LABEL = f"{GROUP}/exchange"
+SHARD_LABEL = f"{GROUP}/shard"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+# Of a pod: the listing that its volume should show. Patching it makes the kubelet look at once.
+LISTINGS_ANNOTATION = f"{GROUP}/listings"
+# Of a pod template: a renewed certificate is read by a new process.
+CERTIFICATE_ANNOTATION = f"{GROUP}/certificate"
+
+MIGRATION = "migration"
+
+
+def authority(exchange: str) -> str:
+    return f"{exchange}-authority"
+
+
+def engine(exchange: str, shard: str) -> str:
+    return f"{exchange}-engine-{shard}"
+
+
+def engine_members(exchange: str, shard: str) -> str:
+    return f"{engine(exchange, shard)}-members"
+
+
+def ledger(exchange: str, shard: str) -> str:
+    return f"{exchange}-ledger-{shard}"
+
+
+def gateway(exchange: str) -> str:
+    return f"{exchange}-gateway"
+
+
+def certificate(workload: str) -> str:
+    return f"{workload}-tls"
+
+
+def listings(exchange: str, shard: str) -> str:
+    return f"{engine(exchange, shard)}-listings"
+
+
+def hosts(service: str, namespace: str) -> tuple[str, ...]:
+    """Every name by which a peer in the cluster, or in the same pod, may call `service`."""
+    return (
+        service,
+        f"{service}.{namespace}",
+        f"{service}.{namespace}.svc",
+        f"{service}.{namespace}.svc.cluster.local",
+        "localhost",
+        "127.0.0.1",
+    )
+
+
+def labels(exchange: Exchange, component: Component | str, shard: EngineShard | None = None) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "openbourse",
+        "app.kubernetes.io/managed-by": "openbourse-operator",
+        **selector(exchange, component, shard),
+    }
+
+
+def selector(exchange: Exchange, component: Component | str, shard: EngineShard | None = None) -> dict[str, str]:
+    """The labels that tell one workload's pods from all others. They never change."""
+    return {
+        EXCHANGE_LABEL: exchange.metadata.name,
+        COMPONENT_LABEL: str(component),
+        **({SHARD_LABEL: shard.metadata.name} if shard else {}),
+    }

@@ -1,0 +1,86 @@
+"""One exchange as it was found: values with everything that `plan` and `conditions` need, the time among them."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from openbourse.contracts.apiserver import Object, Resource
+from openbourse.contracts.resources import EngineCheckpoint, EngineShard, Exchange, Halt, Symbol
+from openbourse.contracts.resources.meta import Stored
+
+# A fact that is older is none.
+FACT_AGE_MAX = datetime.timedelta(seconds=30)
+
+
+class EngineFacts(Stored):
+    """What an engine says of itself on its status port."""
+
+    role: str | None = None
+    epoch: int | None = None
+    committed_seq: int | None = None
+    state_hash: str | None = None
+    checkpoint: EngineCheckpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Facts and when they were heard."""
+
+    facts: EngineFacts
+    at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """A certificate without its key. `authority` is the fingerprint of what signed it (of itself, for an authority)."""
+
+    fingerprint: str
+    authority: str
+    component: str
+    hosts: frozenset[str]
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+
+    def renew_at(self) -> datetime.datetime:
+        """With a third of its life left, so that a broken operator is noticed long before a broken exchange."""
+        return self.not_before + (self.not_after - self.not_before) * 2 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFacts:
+    """A Secret without its values."""
+
+    keys: frozenset[str]
+    # Why there is none, for a Secret that should hold one.
+    certificate: CertificateFacts | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """`exchange` is None when there is none (any more); shards, symbols and halts are those that name it."""
+
+    now: datetime.datetime
+    namespace: str
+    name: str
+    exchange: Exchange | None
+    shards: tuple[EngineShard, ...] = ()
+    symbols: tuple[Symbol, ...] = ()
+    halts: tuple[Halt, ...] = ()
+    # By kind and name: all objects with the exchange's label.
+    children: Mapping[tuple[str, str], Object] = field(default_factory=dict)
+    secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
+    engines: Mapping[str, Heard] = field(default_factory=dict)
+    # What the API server refused of the last plan.
+    refusals: tuple[str, ...] = ()
+
+    def child(self, resource: Resource, name: str) -> Object | None:
+        return self.children.get((resource.kind, name))
+
+    def of_kind(self, resource: Resource) -> list[Object]:
+        return [child for (kind, _), child in sorted(self.children.items()) if kind == resource.kind]
+
+    def engine(self, shard: str) -> EngineFacts | None:
+        """What the shard's engine said lately."""
+        heard = self.engines.get(shard)
+        return heard.facts if heard and self.now - heard.at <= FACT_AGE_MAX else None

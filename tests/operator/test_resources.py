@@ -1,0 +1,192 @@
+"""What the API server makes of the custom resources: it takes the good ones, and says what is allowed to the others."""
+
+import copy
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.apiservers import RunningApiServer
+from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
+from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, parse_duration
+from openbourse.contracts.resources.definitions import MODELS, files
+
+ROOT = Path(__file__).parents[2]
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+_count = itertools.count()
+
+EXCHANGE: dict[str, Any] = {
+    "assets": [{"name": "BTC", "scale": 8}, {"name": "USDT", "scale": 6}],
+    "image": "openbourse:dev",
+    "ledger": {"databaseSecret": "database"},
+    "gateway": {"keysSecret": "keys"},
+}
+SHARD = {"exchange": "demo"}
+SYMBOL = {"exchange": "demo", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001"}
+HALT = {"exchange": "demo", "reason": "price feed is wrong", "duration": "15m"}
+
+
+@pytest.fixture
+async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
+    async with ApiServer.connect(api_server.credentials()) as api:
+        yield api
+
+
+@pytest.fixture
+async def namespace(api: ApiServer) -> str:
+    name = f"resources-{next(_count)}"
+    await api.create(NAMESPACES, {"metadata": {"name": name}})
+    return name
+
+
+def changed(spec: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """`spec` with the field at a dotted path set, or taken away (None)."""
+    result = copy.deepcopy(spec)
+    *folders, last = path.split(".")
+    target: Any = result
+    for folder in folders:
+        target = target[int(folder)] if folder.isdigit() else target.setdefault(folder, {})
+    if value is None:
+        del target[last]
+    else:
+        target[last] = value
+    return result
+
+
+def manifest(namespace: str, name: str, spec: dict[str, Any]) -> Object:
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+@pytest.mark.parametrize("folder", ["crds", "charts/openbourse/crds"])
+def test_the_committed_definitions_are_the_models(folder: str) -> None:
+    assert {file.name: file.read_text() for file in (ROOT / folder).glob("*.yaml")} == files()
+
+
+def test_durations_are_read_as_they_are_written() -> None:
+    assert [parse_duration(text).total_seconds() for text in ("90s", "15m", "1h30m", "1h1m1s")] == [90, 900, 5400, 3661]
+    for text in ("", "0s", "15", "1d", "m", "1m1h", "-1m"):
+        with pytest.raises(ValueError, match="such as 90s, 15m or 1h30m"):
+            parse_duration(text)
+
+
+@pytest.mark.server
+async def test_the_definitions_are_structural_and_named_as_kubectl_calls_them(api: ApiServer) -> None:
+    for model in MODELS:
+        name = f"{model.resource.plural}.{model.resource.group}"
+        stored = await api.get(DEFINITIONS, None, name)
+        assert stored is not None
+        conditions = {entry["type"]: entry["status"] for entry in stored["status"]["conditions"]}
+        assert (conditions["NamesAccepted"], conditions["Established"]) == ("True", "True")
+        assert conditions.get("NonStructuralSchema", "False") == "False"
+        assert stored["spec"]["names"]["categories"] == ["bourse"]
+
+
+@pytest.mark.server
+async def test_defaults_are_filled_in_and_read_back(api: ApiServer, namespace: str) -> None:
+    exchange = Exchange.model_validate(await api.create(Exchange.resource, manifest(namespace, "demo", EXCHANGE)))
+    assert (exchange.spec.gateway.replicas, exchange.spec.gateway.service.type) == (1, "ClusterIP")
+    assert exchange.spec.gateway.shard == "main"
+    stored = await api.create(EngineShard.resource, manifest(namespace, "main", {"exchange": "demo"}))
+    assert stored["spec"]["storage"] == {"size": "1Gi"}
+    assert EngineShard.model_validate(stored).spec.resources.limits == {"memory": "1Gi"}
+    stored = await api.create(Symbol.resource, manifest(namespace, "btcusdt", SYMBOL))
+    assert (stored["spec"]["shard"], stored["spec"]["maxPrice"], stored["spec"]["takerFee"]) == (
+        "main",
+        "1000000",
+        "0.001",
+    )
+    halt = Halt.model_validate(await api.create(Halt.resource, manifest(namespace, "stop", HALT)))
+    assert (halt.spec.mode, halt.spec.symbols) == ("HALT", ())
+    assert halt.metadata.creation_timestamp is not None
+    assert halt.ends_at is not None
+    assert (halt.ends_at - halt.metadata.creation_timestamp).total_seconds() == 900
+
+
+REFUSED: list[tuple[type, str, dict[str, Any], str]] = [
+    (Exchange, "a-very-long-name-of-an-exchange", EXCHANGE, "may have at most 20 characters"),
+    (Exchange, "de.mo", EXCHANGE, "the name of an Exchange may have at most 20 characters"),
+    (Exchange, "demo", changed(EXCHANGE, "assets", []), "should have at least 1 items"),
+    (Exchange, "demo", changed(EXCHANGE, "assets.0.name", "btc"), "must be the name of an asset: 1 to 16 characters"),
+    (Exchange, "demo", changed(EXCHANGE, "assets.0.scale", 19), "should be less than or equal to 18"),
+    (Exchange, "demo", changed(EXCHANGE, "assets.1.name", "BTC"), "Duplicate value"),
+    (Exchange, "demo", changed(EXCHANGE, "gateway.service.nodePort", 30080), "only with type NodePort"),
+    (Exchange, "demo", changed(EXCHANGE, "gateway.replicas", -1), "should be greater than or equal to 0"),
+    (Exchange, "demo", changed(EXCHANGE, "image", None), "spec.image: Required value"),
+    (Exchange, "demo", changed(EXCHANGE, "imag", "x"), 'unknown field "spec.imag"'),
+    (EngineShard, "9main", {"exchange": "demo"}, "begins with a letter"),
+    (EngineShard, "main", {"exchange": "demo", "storage": {"size": "big"}}, "must be a size such as 10Gi"),
+    (EngineShard, "main", {"exchange": "demo", "resources": {"limits": {"cpu": "x"}}}, "amounts such as 500m"),
+    (Symbol, "btc-usdt", SYMBOL, "base and quote in lower case, such as btcusdt"),
+    (Symbol, "btcbtc", changed(SYMBOL, "quote", "BTC"), "base and quote must be two assets"),
+    (Symbol, "btcusdt", changed(SYMBOL, "tickSize", "1e-2"), "must be a decimal number such as 12.5"),
+    (Symbol, "btcusdt", changed(SYMBOL, "tickSize", "-1"), "without sign or exponent"),
+    (Symbol, "btcusdt", changed(SYMBOL, "tickSize", "0.00"), "tickSize must be greater than 0"),
+    (Symbol, "btcusdt", changed(SYMBOL, "lotSize", "0"), "lotSize must be greater than 0"),
+    (Symbol, "btcusdt", changed(SYMBOL, "lotSize", "0.00000000000000001"), "together may have at most 18 decimals"),
+    (Symbol, "btcusdt", changed(SYMBOL, "maxPrice", "0"), "maxPrice must be greater than 0"),
+    (Symbol, "btcusdt", changed(SYMBOL, "takerFee", "0.11"), "takerFee may be at most 0.1"),
+    (Symbol, "btcusdt", changed(SYMBOL, "makerFee", "0.0000001"), "makerFee may have at most 6 decimals"),
+    (Halt, "stop", changed(HALT, "duration", None), "give exactly one of duration"),
+    (Halt, "stop", changed(HALT, "untilLifted", True), "give exactly one of duration"),
+    (Halt, "stop", changed(changed(HALT, "duration", None), "untilLifted", False), "give exactly one of duration"),
+    (Halt, "stop", changed(HALT, "duration", "1d"), "must be a time such as 90s, 15m or 1h30m"),
+    (Halt, "stop", changed(HALT, "duration", "0m"), "must be a time such as 90s, 15m or 1h30m"),
+    (Halt, "stop", changed(HALT, "reason", None), "spec.reason: Required value"),
+    (Halt, "stop", changed(HALT, "reason", " "), "reason must say why"),
+    (Halt, "stop", changed(HALT, "reason", "x" * 257), "may not be more than 256"),
+    (Halt, "stop", changed(HALT, "mode", "PAUSE"), 'supported values: "HALT", "CANCEL_ONLY"'),
+    (Halt, "stop", changed(HALT, "symbols", ["btc/usdt"]), "must be the name of a symbol"),
+    (Halt, "s" * 64, HALT, "the name of a Halt may have at most 63 characters"),
+]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("model", "name", "spec", "sentence"), REFUSED)
+async def test_the_api_server_refuses_it_with_what_is_allowed(
+    api: ApiServer, namespace: str, model: Any, name: str, spec: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        await api.create(model.resource, manifest(namespace, name, spec))
+    assert sentence in str(refusal.value)
+    assert await api.get(model.resource, namespace, name) is None
+
+
+FIXED: list[tuple[type, str, dict[str, Any], dict[str, Any], str]] = [
+    (Exchange, "demo", EXCHANGE, changed(EXCHANGE, "assets.0.scale", 6), "an asset's scale never changes"),
+    (Exchange, "demo", EXCHANGE, changed(EXCHANGE, "assets", EXCHANGE["assets"][:1]), "that was listed stays"),
+    (EngineShard, "main", SHARD, {"exchange": "other"}, "a shard stays with its exchange"),
+    (
+        EngineShard,
+        "main",
+        {"exchange": "demo"},
+        {"exchange": "demo", "storage": {"size": "2Gi"}},
+        "storage of a shard is fixed",
+    ),
+    *((Symbol, "btcusdt", SYMBOL, changed(SYMBOL, f, "0.1"), f"{f} never changes") for f in ("tickSize", "lotSize")),
+    *((Symbol, "btcusdt", SYMBOL, changed(SYMBOL, f, "x"), f"{f} never changes") for f in ("exchange", "shard")),
+    (Halt, "stop", HALT, changed(HALT, "duration", "30m"), "a Halt never changes: delete it to lift it"),
+]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("model", "name", "spec", "other", "sentence"), FIXED)
+async def test_what_never_changes_is_kept(
+    api: ApiServer, namespace: str, model: Any, name: str, spec: dict[str, Any], other: dict[str, Any], sentence: str
+) -> None:
+    stored = await api.create(model.resource, manifest(namespace, name, spec))
+    with pytest.raises(Refused) as refusal:
+        await api.replace(model.resource, stored | {"spec": other})
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.server
+async def test_what_may_change_is_changed(api: ApiServer, namespace: str) -> None:
+    stored = await api.create(Exchange.resource, manifest(namespace, "demo", EXCHANGE))
+    more = changed(EXCHANGE, "assets", [*EXCHANGE["assets"], {"name": "ETH", "scale": 8}])
+    assert (await api.replace(Exchange.resource, stored | {"spec": more}))["metadata"]["generation"] == 2
+    stored = await api.create(Symbol.resource, manifest(namespace, "btcusdt", SYMBOL))
+    cheaper = changed(SYMBOL, "takerFee", "0.0005")
+    assert (await api.replace(Symbol.resource, stored | {"spec": cheaper}))["spec"]["takerFee"] == "0.0005"

@@ -1,0 +1,157 @@
+"""`openbourse ledger`: deposit, look at transfers and balances, prove that engine and ledger are equal.
+
+Speaks to the ledger's API over mutual TLS, as a person with a certificate of the component `cli`.
+"""
+
+import ssl
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from openbourse.contracts.tls import client_context
+from openbourse.contracts.units import format_units
+
+app = typer.Typer(no_args_is_help=True, help="Deposit, look at balances, and reconcile with the engine.")
+
+# Reconciliation may wait for the ledger to catch up and then read all of its entries.
+TIMEOUT_S = 180.0
+CONNECT_TIMEOUT_S = 5.0
+
+Ledger = Annotated[
+    str, typer.Option("--ledger", envvar="OPENBOURSE_LEDGER", help="The ledger's API, https://HOST:PORT.")
+]
+Tls = Annotated[
+    Path, typer.Option("--tls", envvar="OPENBOURSE_TLS", help="Folder of ca.crt, tls.crt and tls.key of a `cli`.")
+]
+
+console = Console()
+
+
+@app.command()
+def deposit(  # noqa: PLR0917 - options of a command line
+    account: Annotated[int, typer.Argument(help="The trader's account, from 1000.")],
+    asset: Annotated[str, typer.Argument(help="An asset that is listed, such as USDT.")],
+    amount: Annotated[str, typer.Argument(help="A decimal number, such as 1000.50.")],
+    ledger: Ledger,
+    tls: Tls,
+    transfer_id: Annotated[
+        uuid.UUID | None, typer.Option(help="Give the same one again to retry safely (default: a new one).")
+    ] = None,
+) -> None:
+    """Deposit funds from outside into a trader's account.
+
+    \b
+    openbourse ledger deposit 1000 USDT 50000 --ledger https://127.0.0.1:7100 --tls tls/cli
+    """
+    # Made here, so that it can be given again when the answer is lost on its way.
+    wanted = transfer_id or uuid.uuid4()
+    body = {"account": account, "asset": asset, "amount": amount, "transfer_id": str(wanted)}
+    try:
+        _show(_ask(ledger, tls, "POST", "/v1/deposits", json=body))
+    except httpx.TransportError as error:
+        _fail(f"the ledger did not answer ({error or type(error).__name__}): retry with --transfer-id {wanted}")
+
+
+@app.command()
+def transfer(
+    transfer_id: Annotated[uuid.UUID, typer.Argument(help="As `deposit` printed it.")], ledger: Ledger, tls: Tls
+) -> None:
+    """Show what became of a transfer.
+
+    \b
+    openbourse ledger transfer 3f0c63a1-6f3d-4c39-8d2b-0c6a4e1d7a55
+    """
+    _show(_asked(ledger, tls, "GET", f"/v1/transfers/{transfer_id}"))
+
+
+@app.command()
+def balances(account: Annotated[int, typer.Argument(help="A trader's account.")], ledger: Ledger, tls: Tls) -> None:
+    """Show what an account has available and on hold.
+
+    \b
+    openbourse ledger balances 1000
+    """
+    answer = _asked(ledger, tls, "GET", "/v1/balances", params={"account": account})
+    table = Table("asset")
+    table.add_column("available", justify="right")
+    table.add_column("hold", justify="right")
+    for row in answer["balances"]:
+        table.add_row(row["asset"], *(format_units(row[side], row["scale"]) for side in ("available", "hold")))
+    console.print(table if answer["balances"] else f"account {account} never had anything")
+
+
+@app.command()
+def reconcile(ledger: Ledger, tls: Tls) -> None:
+    """Compare every balance of engine and ledger at one seq; ends with 1 when any differs.
+
+    \b
+    openbourse ledger reconcile --ledger https://127.0.0.1:7100 --tls tls/cli
+    """
+    report = _asked(ledger, tls, "POST", "/v1/reconcile")
+    table = Table(title=f"right after seq {report['seq']}", title_justify="left")
+    table.add_column("check")
+    table.add_column("differences", justify="right")
+    table.add_row(f"engine = ledger, {report['balances']} balances", str(report["engine_differences"]))
+    table.add_row("balances = sum of all entries", str(report["entries_differences"]))
+    table.add_row("every asset sums to zero", str(len(report["unbalanced_assets"])))
+    console.print(table)
+    for left, right, key in (("engine", "ledger", "engine_first"), ("kept", "entries", "entries_first")):
+        for row in report[key]:
+            sides = f"{left} {row['left']}, {right} {row['right']} (available, hold)"
+            console.print(f"account {row['account']} {row['asset']}: {sides}")
+    for asset, total in report["unbalanced_assets"].items():
+        console.print(f"{asset}: all balances sum to {total}")
+    console.print(f"engine = ledger at seq {report['seq']}" if report["equal"] else "DIFFERENT")
+    if not report["equal"]:
+        raise typer.Exit(1)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    """A transfer in one line; one that was voided ends with 1."""
+    line = f"transfer {answer['transfer_id']} {answer['state']}"
+    match answer["state"]:
+        case "posted":
+            console.print(f"{line} at seq {answer['posted_seq']}", soft_wrap=True)
+        case "pending":
+            console.print(
+                f"{line}: ask again with `openbourse ledger transfer {answer['transfer_id']}`", soft_wrap=True
+            )
+        case _:
+            _fail(f"{line}: {answer['reason']}")
+
+
+def _asked(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
+    try:
+        return _ask(ledger, tls, method, path, **more)
+    except httpx.TransportError as error:
+        _fail(f"the ledger at {ledger} did not answer: {error or type(error).__name__}")
+
+
+def _ask(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
+    """The answer, or the end of the command with the ledger's own words. Raises TransportError."""
+    if not ledger.startswith("https://"):
+        _fail(f"--ledger is {ledger!r}: it looks like https://127.0.0.1:7100")
+    try:
+        context = client_context(tls)
+    except (OSError, ssl.SSLError) as error:
+        _fail(f"--tls {tls}: {error}; it needs ca.crt, tls.crt and tls.key")
+    timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    with httpx.Client(base_url=ledger, verify=context, timeout=timeout) as client:
+        response = client.request(method, path, **more)
+    try:
+        answer: dict[str, Any] = response.json()
+    except ValueError:
+        _fail(f"{ledger} is no ledger: it answered {response.status_code} {response.text[:200]!r}")
+    if not response.is_success:
+        _fail(f"{answer.get('reason', response.status_code)}: {answer.get('message', answer)}")
+    return answer
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,136 @@
+"""A halt: asked for by a person, carried out and acknowledged by the engines themselves."""
+
+import datetime
+import re
+from enum import StrEnum
+
+from pydantic import ConfigDict, Field
+
+from openbourse.contracts.listings import SymbolName
+from openbourse.contracts.resources.meta import (
+    AGE,
+    Column,
+    CustomResource,
+    Status,
+    Stored,
+    kind,
+    list_map,
+    rule,
+    rules,
+)
+
+_DURATION = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,7})s)?")
+_DURATION_SENTENCE = "duration must be a time such as 90s, 15m or 1h30m, at least 1s"
+
+
+class HaltMode(StrEnum):
+    HALT = "HALT"
+    CANCEL_ONLY = "CANCEL_ONLY"
+
+
+class AcknowledgementState(StrEnum):
+    HALTED = "Halted"
+    LIFTED = "Lifted"
+    REFUSED = "Refused"
+
+
+class HaltSpec(Stored):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.duration) != (has(self.untilLifted) && self.untilLifted)",
+                "give exactly one of duration (such as 15m) and untilLifted: true",
+            ),
+            rule("self == oldSelf", "a Halt never changes: delete it to lift it, make a new one to ask for another"),
+        )
+    )
+
+    exchange: str = Field(min_length=1, max_length=20)
+    symbols: tuple[SymbolName, ...] = Field(
+        default=(),
+        max_length=64,
+        description="none: every symbol, those listed later included",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    mode: HaltMode = Field(default=HaltMode.HALT, description="HALT accepts nothing, CANCEL_ONLY accepts cancels")
+    reason: str = Field(
+        min_length=1,
+        max_length=256,
+        description="what traders are told",
+        json_schema_extra=rules(rule("self.matches('[^ ]')", "reason must say why, in 1 to 256 characters")),
+    )
+    duration: str | None = Field(
+        default=None,
+        max_length=16,
+        description="after this time the halt lifts itself",
+        json_schema_extra=rules(
+            rule(
+                "self.matches('^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$') && self.matches('[1-9]')",
+                _DURATION_SENTENCE,
+            )
+        ),
+    )
+    until_lifted: bool | None = Field(default=None, description="the halt stands until this object is deleted")
+
+    @property
+    def lasts(self) -> datetime.timedelta | None:
+        """None: until it is deleted."""
+        return None if self.duration is None else parse_duration(self.duration)
+
+
+def parse_duration(text: str) -> datetime.timedelta:
+    """Reads "1h30m". Raises ValueError with what is allowed."""
+    match = _DURATION.fullmatch(text)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    duration = datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    if not duration:
+        raise ValueError(_DURATION_SENTENCE)
+    return duration
+
+
+class Acknowledgement(Stored):
+    """One shard's answer. Only the engine of that shard writes it."""
+
+    shard: str = Field(max_length=63)
+    epoch: int
+    seq: int = Field(description="the place of the halt, or of its lifting, in the shard's order of everything")
+    state: AcknowledgementState
+    at: datetime.datetime = Field(description="when the engine carried it out")
+    message: str = Field(default="", max_length=512)
+
+
+class HaltStatus(Status):
+    acknowledgements: tuple[Acknowledgement, ...] = Field(
+        default=(), max_length=64, json_schema_extra=list_map("shard")
+    )
+
+    def by(self, shard: str) -> Acknowledgement | None:
+        return next((entry for entry in self.acknowledgements if entry.shard == shard), None)
+
+
+class Halt(CustomResource):
+    """Stops trading of an exchange, or of some symbols, until it is deleted or its time is over."""
+
+    spec: HaltSpec
+    status: HaltStatus = Field(default_factory=HaltStatus)
+
+    resource = kind("halts", "Halt")
+    short_names = ("hlt",)
+    columns = (
+        Column(name="Exchange", type="string", json_path=".spec.exchange"),
+        Column(name="Mode", type="string", json_path=".spec.mode"),
+        Column(name="Acknowledged", type="string", json_path='.status.conditions[?(@.type=="Acknowledged")].status'),
+        Column(name="Expired", type="string", json_path='.status.conditions[?(@.type=="Expired")].status'),
+        Column(name="Reason", type="string", json_path=".spec.reason"),
+        AGE,
+    )
+    object_rules = (rule("size(self.metadata.name) <= 63", "the name of a Halt may have at most 63 characters"),)
+
+    @property
+    def ends_at(self) -> datetime.datetime | None:
+        """When it lifts itself. None: when it is deleted."""
+        lasts = self.spec.lasts
+        if lasts is None:
+            return None
+        assert self.metadata.creation_timestamp is not None
+        return self.metadata.creation_timestamp + lasts

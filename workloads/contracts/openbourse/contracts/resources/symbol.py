@@ -1,0 +1,78 @@
+"""A symbol and where it is traded. Its name is base and quote in lower case, so a namespace has each symbol once."""
+
+from pydantic import ConfigDict, Field
+
+from openbourse.contracts.listings import SymbolTerms
+from openbourse.contracts.resources.meta import AGE, Column, CustomResource, Status, kind, rule, rules
+
+_FIXED = ["exchange", "base", "quote", "tickSize", "lotSize", "shard"]
+
+
+def _decimals(field: str) -> str:
+    return f"(self.{field}.contains('.') ? size(self.{field}) - self.{field}.indexOf('.') - 1 : 0)"
+
+
+class SymbolSpec(SymbolTerms):
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra=rules(
+            rule("self.base != self.quote", "base and quote must be two assets"),
+            *(
+                rule(f"self.{field} == oldSelf.{field}", f"{field} never changes once a symbol is listed")
+                for field in _FIXED
+            ),
+            *(
+                rule(f"self.{field}.matches('[1-9]')", f"{field} must be greater than 0")
+                for field in ("tickSize", "lotSize", "maxPrice", "maxQuantity")
+            ),
+            rule(
+                f"{_decimals('tickSize')} + {_decimals('lotSize')} <= 18",
+                "tickSize and lotSize together may have at most 18 decimals, so that price times quantity is exact",
+            ),
+            *(
+                rule(f"double(self.{field}) <= 0.1", f"{field} may be at most 0.1, which is 10 %")
+                for field in ("makerFee", "takerFee")
+            ),
+            *(
+                rule(f"{_decimals(field)} <= 6", f"{field} may have at most 6 decimals")
+                for field in ("makerFee", "takerFee")
+            ),
+        ),
+    )
+
+    exchange: str = Field(min_length=1, max_length=20)
+    shard: str = Field(default="main", min_length=1, max_length=20, description="the EngineShard that trades it")
+
+    @property
+    def name(self) -> str:
+        return self.base + self.quote
+
+
+class SymbolStatus(Status):
+    shard: str | None = Field(default=None, max_length=63, description="the shard whose listing has it")
+    state: str | None = Field(default=None, max_length=32, description="TRADING, or the most restrictive Halt in force")
+
+
+class Symbol(CustomResource):
+    """A symbol of an exchange: what is traded for what, in which steps, at which fees."""
+
+    spec: SymbolSpec
+    status: SymbolStatus = Field(default_factory=SymbolStatus)
+
+    resource = kind("symbols", "Symbol")
+    short_names = ("sym",)
+    columns = (
+        Column(name="Exchange", type="string", json_path=".spec.exchange"),
+        Column(name="Shard", type="string", json_path=".status.shard"),
+        Column(name="Listed", type="string", json_path='.status.conditions[?(@.type=="Listed")].status'),
+        Column(name="State", type="string", json_path=".status.state"),
+        Column(name="Tick", type="string", json_path=".spec.tickSize"),
+        Column(name="Lot", type="string", json_path=".spec.lotSize"),
+        AGE,
+    )
+    object_rules = (
+        rule(
+            "self.metadata.name == (self.spec.base + self.spec.quote).lowerAscii()",
+            "the name of a Symbol is its base and quote in lower case, such as btcusdt",
+        ),
+    )
