@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::SymbolId;
+use crate::index::Index;
 use crate::names::ClientOrderId;
 use crate::order::Order;
 use crate::state_hash::Chain;
@@ -13,7 +14,7 @@ pub(crate) struct ClosedOrders {
     /// How many were forgotten: the number of the first that is still here.
     forgotten: u64,
     orders: VecDeque<Order>,
-    by_order_id: BTreeMap<u64, u64>,
+    by_order_id: Index<u64, u64>,
     /// The one closed last, of those that an account gave the same id.
     by_client_order_id: BTreeMap<(u64, SymbolId, ClientOrderId), u64>,
     chain: Chain,
@@ -25,7 +26,7 @@ impl ClosedOrders {
             most,
             forgotten: 0,
             orders: VecDeque::new(),
-            by_order_id: BTreeMap::new(),
+            by_order_id: Index::default(),
             by_client_order_id: BTreeMap::new(),
             chain: Chain::default(),
         }

@@ -1,9 +1,10 @@
 //! Command ids seen lately, each with its first answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::command::CommandId;
 use crate::event::{Outcome, Reply};
+use crate::index::Index;
 use crate::listings::Listings;
 use crate::state_hash::{Chain, Encoding};
 
@@ -14,7 +15,7 @@ pub(crate) struct RecentCommands {
     /// How many were forgotten: the number of the first that is still here.
     forgotten: u64,
     replies: VecDeque<Reply>,
-    numbers: BTreeMap<CommandId, u64>,
+    numbers: Index<CommandId, u64>,
     chain: Chain,
 }
 
@@ -24,7 +25,7 @@ impl RecentCommands {
             most,
             forgotten: 0,
             replies: VecDeque::new(),
-            numbers: BTreeMap::new(),
+            numbers: Index::default(),
             chain: Chain::default(),
         }
     }

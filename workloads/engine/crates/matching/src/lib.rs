@@ -47,6 +47,7 @@ pub mod command;
 pub mod event;
 mod fees;
 mod ids;
+mod index;
 pub mod kernel;
 pub mod listings;
 mod matching;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::index::Index;
 use crate::order::{Order, Side};
 
 #[derive(Clone, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct OrderBook {
     asks: BTreeMap<i64, Level>,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    by_order_id: BTreeMap<u64, usize>,
+    by_order_id: Index<u64, usize>,
 }
 
 /// All orders at one price; never empty.
