@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -55,8 +56,18 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def peer(engine: RunningEngine, context: ssl.SSLContext | None, *, greet: bool = True) -> AsyncIterator[Peer]:
-    reader, writer = await asyncio.open_connection(engine.address.host, engine.address.port, ssl=context)
+async def peer(
+    engine: RunningEngine, context: ssl.SSLContext | None, *, greet: bool = True, receive_bytes: int = 0
+) -> AsyncIterator[Peer]:
+    """`receive_bytes` bounds what the machine takes from the engine without anybody reading it."""
+    plain = socket.socket()
+    if receive_bytes:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    plain.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plain, (engine.address.host, engine.address.port))
+    reader, writer = await asyncio.open_connection(
+        sock=plain, ssl=context, server_hostname=engine.address.host if context else None, limit=1024
+    )
     try:
         made = Peer(reader, writer)
         if greet:
@@ -143,8 +154,7 @@ async def test_a_subscriber_that_does_not_read_is_waited_for_and_harms_nobody(en
     engine.start()
     async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
         await fund(ledger)
-        async with peer(engine, engine.client_tls(Component.LEDGER)) as slow:
-            slow.reader._limit = 1024  # type: ignore[attr-defined]  # asyncio stops to read beyond twice of it
+        async with peer(engine, engine.client_tls(Component.LEDGER), receive_bytes=65536) as slow:
             slow.say(subscribe=v1.Subscribe(from_seq=1))
             for _ in range(10):
                 orders = [gateway.command(sell(30_000_00 + at % 50, 1), TIMEOUT_S) for at in range(2000)]
@@ -170,8 +180,7 @@ async def test_a_subscriber_that_is_ahead_of_the_log_is_told_so(engine: RunningE
 
 
 async def test_a_client_that_leaves_its_replies_unread_is_closed(engine: RunningEngine) -> None:
-    async with peer(engine, engine.client_tls(Component.GATEWAY)) as caller:
-        caller.reader._limit = 1024  # type: ignore[attr-defined]
+    async with peer(engine, engine.client_tls(Component.GATEWAY), receive_bytes=8192) as caller:
         query = encode(v1.ClientFrame(query=v1.Query(listings=v1.ListingsQuery())))
         with pytest.raises(ConnectionError):
             async with asyncio.timeout(60):

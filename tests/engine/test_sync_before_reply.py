@@ -1,5 +1,6 @@
 """What the kernel of the operating system saw: before each reply leaves, its record was written and synced."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -30,14 +31,19 @@ async def test_a_sync_covers_each_reply_before_it_is_sent(engine_factory: Engine
     trace = tmp_path / "trace"
     engine = engine_factory()
     calls = "trace=recvfrom,sendto,pwrite64,fdatasync"
-    engine.start(before=("strace", "-f", "-yy", "-s", "0", "-e", calls, "-o", str(trace)))
+    # -D: the process that was started is the engine, the tracer runs beside it.
+    engine.start(before=("strace", "-D", "-f", "-yy", "-s", "0", "-e", calls, "-o", str(trace)))
     async with engine.session(Component.LEDGER) as ledger:
         await fund(ledger)
     async with engine.session(Component.GATEWAY) as gateway:
         for price_ticks in range(COMMANDS):
             await gateway.command(sell(30_000_00 + price_ticks, 1), TIMEOUT_S)
-    engine.stop()
-    seen = happenings(trace.read_text().splitlines(), engine.address.port)
+    assert engine.stop() == 0
+    for _ in range(100):
+        if "+++ exited with 0 +++" in (text := trace.read_text()):
+            break
+        await asyncio.sleep(0.05)
+    seen = happenings(text.splitlines(), engine.address.port)
     # Before the port opens the listings are written; the certificates and greetings come before the first command.
     commands = re.findall("rwys", seen)
     assert len(commands) >= COMMANDS, seen

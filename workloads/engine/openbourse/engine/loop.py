@@ -8,8 +8,9 @@
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from openbourse.engine._core import Engine, Fatal
@@ -50,7 +51,8 @@ class Loop:
 
     def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool] | None:
         """As the core's; the batch begins when all sockets that have something now were read."""
-        asked = self.core.receive(connection, data)
+        with self._fatal():
+            asked = self.core.receive(connection, data)
         if not self._begin_is_due:
             self._begin_is_due = True
             self.idle.clear()
@@ -67,15 +69,12 @@ class Loop:
     def _turn(self, *, collect: bool) -> None:
         if self.failed.done():
             return
-        try:
+        with self._fatal():
             frames = (self.core.collect() or []) if collect else []
             begun = self._begin()
             while begun == _READY:
                 frames += self.core.collect() or []
                 begun = self._begin()
-        except Fatal as error:
-            self.failed.set_exception(error)
-            return
         if begun == _SYNCING:
             self.begun_at_s = time.monotonic()
         elif collect:
@@ -83,6 +82,16 @@ class Loop:
         self._release(frames)
         if self.core.is_idle and not self._begin_is_due:
             self.idle.set()
+
+    @contextlib.contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """Whatever the core raises, a panic too, ends the engine: the event loop would only write it down and go on."""
+        try:
+            yield
+        except BaseException as error:
+            if not self.failed.done():
+                self.failed.set_exception(error if isinstance(error, Fatal) else Fatal(f"the core failed: {error!r}"))
+            raise
 
     def _begin(self) -> int:
         return self.core.begin(time.time_ns() // 1000)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from typing import cast
 
@@ -21,6 +22,8 @@ HELLO_S = 5.0
 # Replies that a client leaves unread; beyond it is closed, and resends on its next connection.
 UNREAD_BYTES_MOST = 8 * 1024 * 1024
 FLUSH_S = 2.0
+# What the operating system holds for a peer that does not read.
+SEND_BYTES = 1024 * 1024
 
 
 class Server:
@@ -101,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._name = f"{component} at {self._name}"
         self._id = server.next_id()
         self._transport.set_write_buffer_limits(high=256 * 1024)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         self.writable.set()
         server.connections.add(self)
         server.empty.clear()

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
-from openbourse.engine._core import Engine, Replay
+from openbourse.engine._core import Engine, Fatal, Replay
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,11 @@ class Subscription:
                         self.next_seq = replay.next_seq
         except TimeoutError:
             self._outlet.close_with(f"nothing was read for {STALLED_S:g} s while old events were sent: subscribe again")
+            return
+        except (Fatal, OSError) as error:
+            # The log that is written is another matter: trading goes on.
+            log.error("old events cannot be read: %s", error)
+            self._outlet.close_with(str(error))
             return
         finally:
             self._replaying = None

@@ -79,6 +79,7 @@ impl Drop for Writer {
 }
 
 fn write(mut log: Log, batches: &Receiver<Batch>, bell: &Bell, progress: &Mutex<Progress>) {
+    let _last_words = LastWords { bell, progress };
     for batch in batches {
         let outcome = log.append(&batch);
         let mut progress = progress
@@ -97,6 +98,23 @@ fn write(mut log: Log, batches: &Receiver<Batch>, bell: &Bell, progress: &Mutex<
         bell.ring();
         if outcome.is_err() {
             return;
+        }
+    }
+}
+
+/// A writer that panics says so, or everybody would wait for it.
+struct LastWords<'a> {
+    bell: &'a Bell,
+    progress: &'a Mutex<Progress>,
+}
+
+impl Drop for LastWords<'_> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Ok(mut progress) = self.progress.lock()
+        {
+            progress.failed = Some("the writer thread of the log panicked".into());
+            self.bell.ring();
         }
     }
 }
