@@ -160,11 +160,13 @@ class ApiServer:
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
         """All objects, and the version from which a watch goes on without a gap."""
+        # The items of a list come without what they all have in common.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         items: list[Object] = []
         query = {"limit": str(PAGE_LIMIT)} | ({"labelSelector": labels} if labels else {})
         while True:
             page = await self.call("GET", resource.path(namespace), query=query)
-            items += page["items"]
+            items += [kind | item for item in page["items"]]
             more = page["metadata"].get("continue")
             if not more:
                 return items, str(page["metadata"]["resourceVersion"])
