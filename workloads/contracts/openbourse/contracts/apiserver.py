@@ -123,6 +123,9 @@ class Credentials:
             key_file: str | None = None
             verify_ssl: bool = True
 
+            def __init__(self) -> None:
+                self.api_key: dict[str, str] = {}
+
         target = Target()
         make: Any = KubeConfigLoader
         loader = make(yaml.safe_load(file.read_text()), config_base_path=str(file.parent))
@@ -132,7 +135,7 @@ class Credentials:
             context = ssl.create_default_context(cafile=target.ssl_ca_cert)
             if target.cert_file:
                 context.load_cert_chain(target.cert_file, target.key_file)
-        return cls(target.host, context, token=str(getattr(loader, "token", "")).removeprefix("Bearer "))
+        return cls(target.host, context, token=target.api_key.get("BearerToken", "").removeprefix("Bearer "))
 
     def headers(self) -> dict[str, str]:
         if self._token_file is not None and time.monotonic() - self._token_read_at >= TOKEN_AGE_MAX_S:
