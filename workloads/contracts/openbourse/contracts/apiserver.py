@@ -123,6 +123,9 @@ class Credentials:
             key_file: str | None = None
             verify_ssl: bool = True
 
+            def __init__(self) -> None:
+                self.api_key: dict[str, str] = {}
+
         target = Target()
         make: Any = KubeConfigLoader
         loader = make(yaml.safe_load(file.read_text()), config_base_path=str(file.parent))
@@ -132,7 +135,7 @@ class Credentials:
             context = ssl.create_default_context(cafile=target.ssl_ca_cert)
             if target.cert_file:
                 context.load_cert_chain(target.cert_file, target.key_file)
-        return cls(target.host, context, token=str(getattr(loader, "token", "")).removeprefix("Bearer "))
+        return cls(target.host, context, token=target.api_key.get("BearerToken", "").removeprefix("Bearer "))
 
     def headers(self) -> dict[str, str]:
         if self._token_file is not None and time.monotonic() - self._token_read_at >= TOKEN_AGE_MAX_S:
@@ -160,11 +163,13 @@ class ApiServer:
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
         """All objects, and the version from which a watch goes on without a gap."""
+        # The items of a list come without what they all have in common.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         items: list[Object] = []
         query = {"limit": str(PAGE_LIMIT)} | ({"labelSelector": labels} if labels else {})
         while True:
             page = await self.call("GET", resource.path(namespace), query=query)
-            items += page["items"]
+            items += [kind | item for item in page["items"]]
             more = page["metadata"].get("continue")
             if not more:
                 return items, str(page["metadata"]["resourceVersion"])
