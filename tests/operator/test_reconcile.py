@@ -1,5 +1,6 @@
 """The operator's rounds against a real API server: what they make is taken, stays as it is, and is mended."""
 
+import asyncio
 import copy
 import os
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,8 @@ import pytest
 from fixtures.apiservers import RunningApiServer
 from openbourse.contracts.apiserver import ApiServer, Credentials, Object, Resource, Unavailable
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
+from openbourse.operator import reconcile
+from openbourse.operator.errors import WatchIsDead
 from openbourse.operator.manifests import kinds, names
 from openbourse.operator.observed import Observed
 from openbourse.operator.reconcile import converge
@@ -313,6 +316,36 @@ def _shape(children: dict[tuple[str, str], Object]) -> dict[tuple[str, str], Any
         key: (sorted(child.get("spec", {})), sorted(child.get("data", {})), child["metadata"]["labels"])
         for key, child in children.items()
     }
+
+
+@pytest.mark.server
+async def test_every_pod_is_one_that_the_restricted_standard_takes(world: World) -> None:
+    await running(world)
+    count = 0
+    for (kind, name), child in (await world.children()).items():
+        if kind not in ("StatefulSet", "Deployment", "Job"):
+            continue
+        count += 1
+        template = child["spec"]["template"]
+        claims = [{"name": "wal", "emptyDir": {}}] if kind == "StatefulSet" else []
+        spec = template["spec"] | {"volumes": [*template["spec"]["volumes"], *claims]}
+        # The namespace enforces the standard: the API server is the judge.
+        await world.api.create(kinds.POD, {"metadata": {"name": name, "namespace": world.namespace}, "spec": spec})
+    assert count == 4
+
+
+@pytest.mark.server
+async def test_a_watch_that_says_nothing_ends_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "WATCH_SILENCE_MAX_S", 0.2)
+    monkeypatch.setattr(reconcile, "PERIOD_S", 0.1)
+    rounds = []
+    reconciler = reconcile.Reconciler(world.api, (world.namespace,), on_round=lambda: rounds.append(1))
+    with pytest.raises(ExceptionGroup) as group:
+        async with asyncio.timeout(20):
+            await reconciler.run()
+    assert group.group_contains(WatchIsDead, match="no event of Exchange demo")
+    assert rounds
+    assert ("StatefulSet", "demo-engine-main") in await world.children(), "a dead watch is found by the list"
 
 
 @pytest.mark.server

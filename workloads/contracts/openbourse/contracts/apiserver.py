@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-import yaml
 
 Object = dict[str, Any]
 
@@ -114,6 +113,7 @@ class Credentials:
     def from_kubeconfig(cls, file: Path) -> Self:
         """The current context of a kubeconfig that names its files by path or carries their contents."""
         # Only at a desk and in tests: in a pod nobody pays for this import.
+        import yaml  # noqa: PLC0415
         from kubernetes.config.kube_config import KubeConfigLoader  # noqa: PLC0415
 
         class Target:
