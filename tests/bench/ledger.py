@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import asyncpg
+
 # `python tests/bench` finds the modules of this folder; the fixtures are one up.
 sys.path.append(str(Path(__file__).parents[1]))
 

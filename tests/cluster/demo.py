@@ -72,7 +72,15 @@ class Demo:
         chart = ROOT / "charts/openbourse"
         self.cluster.helm(
             *("upgrade", "--install", "openbourse", chart, "--namespace", NAMESPACE, "--create-namespace"),
-            *("--set", "image=openbourse/openbourse:dev", "--wait", "--timeout", f"{READY_TIMEOUT_S}s"),
+            *(
+                "--set",
+                "image.repository=openbourse/openbourse",
+                "--set",
+                "image.tag=dev",
+                "--wait",
+                "--timeout",
+                f"{READY_TIMEOUT_S}s",
+            ),
             timeout_s=READY_TIMEOUT_S + 30,
         )
         return f"namespace {NAMESPACE}, pods restricted"
@@ -247,7 +255,7 @@ class Demo:
             (material / name).write_bytes(base64.b64decode(content))
         port = free_port()
         forward = subprocess.Popen(
-            ["kubectl", "-n", NAMESPACE, "port-forward", "service/demo-ledger", f"{port}:7100"],
+            ["kubectl", "-n", NAMESPACE, "port-forward", "service/demo-ledger-main", f"{port}:7100"],
             env=self.cluster.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

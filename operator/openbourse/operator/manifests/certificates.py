@@ -21,14 +21,18 @@ class CertificateNeed:
 
 
 def needs(exchange: Exchange, shards: tuple[EngineShard, ...]) -> tuple[CertificateNeed, ...]:
-    """One for each workload."""
+    """One for each workload, and one with which a person calls the ledger from the command line."""
     name = exchange.metadata.name
     per_shard = (
         _need(exchange, component, workload(name, shard.metadata.name), shard)
         for shard in shards
         for component, workload in ((Component.ENGINE, names.engine), (Component.LEDGER, names.ledger))
     )
-    return (*per_shard, _need(exchange, Component.GATEWAY, names.gateway(name), None))
+    return (
+        *per_shard,
+        _need(exchange, Component.GATEWAY, names.gateway(name), None),
+        _need(exchange, Component.CLI, names.command_line(name), None),
+    )
 
 
 def secret(name: str, owner: CustomResource, labels: dict[str, str], files: dict[str, str]) -> Object:

@@ -38,7 +38,11 @@ def migration(exchange: Exchange) -> Object:
         component=names.MIGRATION,
         image=exchange.spec.image,
         command=["openbourse.ledger", "migrate"],
-        env=[_database(exchange, OWNER_KEY)],
+        # It gives the ledger's role the password with which the ledger will come.
+        env=[
+            _database(exchange, OWNER_KEY),
+            _database(exchange, APPLICATION_KEY, variable="OPENBOURSE_LEDGER_DATABASE"),
+        ],
         has_status=False,
     )
     template = pod_template(labels=labels, annotations={}, containers=[migrate], volumes=[], restart="OnFailure")
@@ -95,9 +99,9 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
     )
 
 
-def _database(exchange: Exchange, key: str) -> Object:
+def _database(exchange: Exchange, key: str, variable: str = "OPENBOURSE_DATABASE") -> Object:
     source = {"secretKeyRef": {"name": exchange.spec.ledger.database_secret, "key": key}}
-    return {"name": "OPENBOURSE_DATABASE", "valueFrom": source}
+    return {"name": variable, "valueFrom": source}
 
 
 def _labels(exchange: Exchange, shard: EngineShard) -> dict[str, str]:

@@ -34,6 +34,10 @@ def gateway(exchange: str) -> str:
     return f"{exchange}-gateway"
 
 
+def command_line(exchange: str) -> str:
+    return f"{exchange}-cli"
+
+
 def certificate(workload: str) -> str:
     return f"{workload}-tls"
 
