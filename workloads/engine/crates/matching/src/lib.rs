@@ -6,7 +6,7 @@
 //! # The rules
 //!
 //! **Orders.** LIMIT orders, GTC or IOC. An incoming order trades against the best price of the other side first, and
-//! within a price against the oldest order first, always at the resting order's price ([`matching`](self)). What is left
+//! within a price against the oldest order first, always at the resting order's price. What is left
 //! of a GTC order rests, what is left of an IOC order expires. An order's id is the seq of the command that placed it;
 //! trade ids and book update ids count from 1 for each symbol. Two orders of one account may trade with each other.
 //!
