@@ -69,7 +69,7 @@ bench: install ## Benchmarks, one line of JSON last (make bench ONLY=engine: one
 .PHONY: regen
 regen: install ## Everything that is generated: messages, custom resources
 	PATH="$(CURDIR)/.venv/bin:$$PATH" buf generate $(CONTRACTS) --template $(CONTRACTS)/buf.gen.yaml --output $(CONTRACTS)
-	$(RUN) python -m openbourse.contracts.resources crds
+	$(RUN) python -m openbourse.contracts.resources crds charts/openbourse/crds
 
 .PHONY: cluster
 cluster: install ## A Kubernetes cluster of four nodes (kind), with our images in it

@@ -1,7 +1,8 @@
 """Loads a gateway over HTTP keep-alive from a process of its own: signed orders, placed and cancelled in turn.
 
-    python tests/bench/rest_load.py '{"port": 8080, "api_key": "...", "secret": "...", "connections": 32,
-                                      "seconds": 5, "offered": 1000}'
+    python tests/bench/rest_load.py < plan.json
+
+with {"port", "api_key", "secret", "connections", "seconds", "offered", "requests"}: see Plan.
 
 Every request is written and signed before the run begins (with the widest recvWindow), so that the load generator
 spends its core on sending. With `offered` the load is open: request n is due at n / offered seconds on any idle
@@ -109,7 +110,7 @@ class Trader(asyncio.Protocol):
             self.idle.append(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        if not self.exhausted and time.perf_counter() < self._run.until:
+        if time.perf_counter() < self._run.until:
             self._run.refused["connection lost"] = self._run.refused.get("connection lost", 0) + 1
 
     def close(self) -> None:
@@ -170,13 +171,12 @@ async def load(plan: Plan) -> dict[str, object]:
         run.wanted = len(run.latencies) + sum(not trader.exhausted for trader in traders)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(run.done.wait(), GRACE_S if plan["offered"] else 0.5)
-    if plan["offered"] and len(run.latencies) < run.wanted:
-        run.refused["no answer"] = run.wanted - len(run.latencies)
     for trader in traders:
         trader.close()
     latencies = sorted(run.latencies)
     return {
         "answers": len(latencies),
+        "unanswered": run.wanted - len(latencies),
         "refused": run.refused,
         "seconds": run.last_answer - run.began,
         "out_of_requests": all(trader.exhausted for trader in traders),
@@ -211,4 +211,4 @@ def _percentile(values: list[float], part: float) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(load(json.loads(sys.argv[1])))))
+    print(json.dumps(uvloop.run(load(json.load(sys.stdin)))))

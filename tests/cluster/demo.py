@@ -319,9 +319,7 @@ def eventually(ask: Callable[[], T], timeout_s: float) -> T:
 def trader(key: str, secret: str) -> ccxt.binance:
     """ccxt as anybody has it, with its addresses changed."""
     exchange = ccxt.binance({"apiKey": key, "secret": secret, "timeout": 30000})
-    for name, url in exchange.urls["api"].items():
-        if isinstance(url, str):
-            exchange.urls["api"][name] = url.replace("https://api.binance.com", GATEWAY)
+    exchange.urls["api"] = {name: GATEWAY + url.partition(".com")[2] for name, url in exchange.urls["api"].items()}
     return exchange
 
 

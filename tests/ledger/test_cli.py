@@ -23,19 +23,21 @@ def run(ledger: RunningLedger, *arguments: str, component: Component = Component
 
 @pytest.mark.server
 def test_a_person_deposits_looks_and_reconciles(ledger: RunningLedger, ledger_database: LedgerDatabase) -> None:
-    code, output = run(ledger, "deposit", "1000", "USDT", "12.5")
+    code, output = run(ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "12.5")
     posted = re.search(r"transfer (\S+) posted at seq \d+", output)
     assert code == 0 and posted, output
     assert run(ledger, "transfer", posted[1]) == (0, output)
-    again = run(ledger, "deposit", "1000", "USDT", "12.5", "--transfer-id", posted[1])
+    again = run(
+        ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "12.5", "--transfer-id", posted[1]
+    )
     assert again == (0, output)
 
-    code, output = run(ledger, "balances", "1000")
+    code, output = run(ledger, "balances", "--account", "1000")
     assert code == 0 and re.search(r"USDT\W+12\.50000000\W+0\.00000000", output), output
-    assert run(ledger, "balances", "1001") == (0, "account 1001 never had anything\n")
+    assert run(ledger, "balances", "--account", "1001") == (0, "account 1001 never had anything\n")
 
     code, output = run(ledger, "reconcile")
-    assert code == 0 and re.search(r"engine = ledger at seq \d+\n$", output), output
+    assert code == 0 and re.search(r"equal at seq \d+\n$", output), output
     ledger_database.server.execute(
         "UPDATE ledger.balances SET available = available - 1 WHERE account = 1000", ledger_database.name
     )
@@ -46,19 +48,23 @@ def test_a_person_deposits_looks_and_reconciles(ledger: RunningLedger, ledger_da
 
 @pytest.mark.server
 def test_a_refusal_is_one_line_that_says_what_is_allowed(ledger: RunningLedger) -> None:
-    assert run(ledger, "deposit", "7", "USDT", "1")[1].startswith("Invalid: account 7 is not a trader's")
-    assert run(ledger, "deposit", "1000", "USDT", "0.000000001") == (
+    assert run(ledger, "deposit", "--account", "7", "--asset", "USDT", "--amount", "1")[1].startswith(
+        "Invalid: account 7 is not a trader's"
+    )
+    assert run(ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "0.000000001") == (
         1,
         "Invalid: amount '0.000000001' has 9 decimals, at most 8 are allowed\n",
     )
     missing = uuid.uuid4()
     assert run(ledger, "transfer", str(missing)) == (1, f"NotFound: there is no transfer {missing}\n")
-    assert run(ledger, "deposit", "1000", "USDT", "1", component=Component.GATEWAY) == (
+    assert run(
+        ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "1", component=Component.GATEWAY
+    ) == (
         1,
         "NotAllowed: gateway may not do this; cli may\n",
     )
     ledger.stop()
-    code, output = run(ledger, "deposit", "1000", "USDT", "1")
+    code, output = run(ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "1")
     assert code == 1 and "retry with --transfer-id" in output
 
 

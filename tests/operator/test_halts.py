@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fixtures.apiservers import RunningApiServer
+from fixtures.apiservers import ADMIN_TOKEN, RunningApiServer
+from fixtures.engines import EngineFactory
 from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiServer, Object, Resource
 from openbourse.contracts.resources import Acknowledgement, AcknowledgementState, Halt
@@ -338,3 +339,37 @@ async def test_no_api_server_ends_nothing_and_stops_at_once(api_server: RunningA
         )
         await asyncio.sleep(1)
         stop.set()
+
+
+@pytest.mark.server
+async def test_a_real_engine_halts_and_stays_halted_through_a_crash(
+    api_server: RunningApiServer,
+    api: ApiServer,
+    namespace: str,
+    engine_factory: EngineFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(api_server.kubeconfig(ADMIN_TOKEN)))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    engine = engine_factory("--halts-namespace", namespace, "--exchange", "demo")
+
+    def halts() -> list[str]:
+        return sorted(halt["name"].partition("/")[0] for halt in engine.status()["halts"])
+
+    await asyncio.to_thread(engine.start)
+    await api.create(Halt.resource, a_stored_halt(namespace, "first"))
+    await the_state(api, namespace, "first", "Halted")
+    await api.create(Halt.resource, a_stored_halt(namespace, "second", symbols=["BTCUSDT", "NOTYETUSDT"]))
+    assert await the_state(api, namespace, "second", "Halted") < 1
+    assert halts() == ["first", "second"]
+    before = Halt.model_validate(await api.get(Halt.resource, namespace, "first")).status.by("main")
+
+    await asyncio.to_thread(engine.kill)
+    await api.delete(Halt.resource, namespace, "second")
+    await asyncio.to_thread(engine.start)
+    began = time.monotonic()
+    while halts() != ["first"]:
+        assert time.monotonic() - began < 5, halts()
+        await asyncio.sleep(0.02)
+    assert Halt.model_validate(await api.get(Halt.resource, namespace, "first")).status.by("main") == before
+    assert await asyncio.to_thread(engine.stop) == 0

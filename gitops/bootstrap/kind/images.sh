@@ -57,15 +57,25 @@ dependencies() { # the locked ones, as wheels
   fi
 }
 
+wheel() { # distribution, what it is made from
+  local made; made=$CACHE/made/$1@$(sources "${@:2}")
+  [ ! -e "$made" ] || return 0
+  say "building the wheel of $1"
+  rm -rf "$CACHE/wheels/$1"
+  nice -n 5 "$UV" build -q --wheel --package "$1" --python 3.11 -o "$CACHE/wheels/$1" > "$CACHE/wheels.log" 2>&1 || { tail -n 30 "$CACHE/wheels.log" >&2; die "the wheel of $1 could not be built"; }
+  rm -f "$CACHE/made/$1"@* && touch "$made"
+}
+
 openbourse() {
   local inputs; inputs=$(sources Dockerfile LICENSE README.md pyproject.toml uv.lock ledger operator workloads)-$BASE
   [ "$(made_from $OPENBOURSE)" != "$inputs" ] || return 0
   dependencies
-  say "building the wheels of openbourse and its engine"
+  wheel openbourse-engine workloads/engine workloads/contracts
+  wheel openbourse LICENSE README.md pyproject.toml uv.lock ledger operator workloads
   mkdir -p "$CONTEXT/wheels"
-  rm -rf "$CONTEXT"/wheels/*
+  rm -rf "$CONTEXT"/wheels/* && mkdir "$CONTEXT/wheels/own"
   cp -rl "$CACHE/dependencies" "$CONTEXT/wheels/dependencies"
-  nice -n 5 "$UV" build -q --wheel --all-packages --python 3.11 -o "$CONTEXT/wheels/own" > "$CACHE/wheels.log" 2>&1 || { tail -n 30 "$CACHE/wheels.log" >&2; die "the wheels could not be built"; }
+  ln "$CACHE"/wheels/*/*.whl "$CONTEXT/wheels/own/"
   say "building $OPENBOURSE"
   build $OPENBOURSE openbourse "$inputs"
 }

@@ -7,9 +7,10 @@ import os
 import ssl
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from openbourse.contracts.session import Address
-from openbourse.ledger.database import dsn_from_environment
+from openbourse.ledger.database import ROLE, dsn_from_environment
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.migrate import Phase, migrate
 from openbourse.ledger.run import Settings, serve
@@ -23,7 +24,8 @@ example: OPENBOURSE_DATABASE=postgresql://openbourse_ledger@db/openbourse python
 """
 _MIGRATE = """\
 Run as the owner of the database: OPENBOURSE_DATABASE is the owner's. Makes the role openbourse_ledger, as which
-the ledger works, and gives it the password in OPENBOURSE_LEDGER_PASSWORD if that is set.
+the ledger works. If OPENBOURSE_LEDGER_DATABASE is set, to what `serve` will have as OPENBOURSE_DATABASE, the role
+gets the password in it.
 
 example: OPENBOURSE_DATABASE=postgresql://postgres@db/openbourse python -m openbourse.ledger migrate
 """
@@ -36,7 +38,9 @@ def main() -> int:
     try:
         dsn = dsn_from_environment()
         if arguments.command == "migrate":
-            applied = asyncio.run(migrate(dsn, arguments.phase, os.environ.get("OPENBOURSE_LEDGER_PASSWORD")))
+            applied = asyncio.run(
+                migrate(dsn, arguments.phase, _role_password(os.environ.get("OPENBOURSE_LEDGER_DATABASE", "")))
+            )
             print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")  # noqa: T201
         else:
             settings = Settings(
@@ -47,6 +51,16 @@ def main() -> int:
         print(f"openbourse.ledger: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _role_password(dsn: str) -> str | None:
+    """Raises ValueError when the DSN has a password that is not the role's."""
+    url = urlsplit(dsn)
+    if url.password is None:
+        return None
+    if url.username != ROLE:
+        raise ValueError(f"OPENBOURSE_LEDGER_DATABASE is for user {url.username}, the ledger's role is {ROLE}")
+    return unquote(url.password)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -215,8 +215,9 @@ def _all(observed: Observed) -> Iterator[tuple[CustomResource, dict[str, Any], l
         yield observed.exchange, {}, exchange_facts(observed, observed.exchange)
     for shard in observed.shards:
         facts = observed.engine(shard.metadata.name)
-        fields = facts.model_dump(mode="json", by_alias=True, exclude_none=True) if facts else {}
-        yield shard, fields, shard_facts(observed, shard)
+        fields = facts.model_dump(mode="json", by_alias=True) if facts else {}
+        # A fresh engine has no checkpoint: what it has not is left away.
+        yield shard, {name: value for name, value in fields.items() if value}, shard_facts(observed, shard)
     for symbol in observed.symbols:
         yield symbol, *symbol_facts(observed, symbol)
     for halt in observed.halts:

@@ -4,8 +4,10 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import Field
+
 from openbourse.contracts.apiserver import Object, Resource
-from openbourse.contracts.resources import EngineCheckpoint, EngineShard, Exchange, Halt, Symbol
+from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
 from openbourse.contracts.resources.meta import Stored
 
 # A fact that is older is none.
@@ -18,8 +20,8 @@ class EngineFacts(Stored):
     role: str | None = None
     epoch: int | None = None
     committed_seq: int | None = None
+    checkpoint: int | None = Field(default=None, validation_alias="last_checkpoint_seq")
     state_hash: str | None = None
-    checkpoint: EngineCheckpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ console = Console()
 
 @app.command()
 def deposit(  # noqa: PLR0917 - options of a command line
-    account: Annotated[int, typer.Argument(help="The trader's account, from 1000.")],
-    asset: Annotated[str, typer.Argument(help="An asset that is listed, such as USDT.")],
-    amount: Annotated[str, typer.Argument(help="A decimal number, such as 1000.50.")],
+    account: Annotated[int, typer.Option(help="The trader's account, from 1000.")],
+    asset: Annotated[str, typer.Option(help="An asset that is listed, such as USDT.")],
+    amount: Annotated[str, typer.Option(help="A decimal number, such as 1000.50.")],
     ledger: Ledger,
     tls: Tls,
     transfer_id: Annotated[
@@ -46,7 +46,7 @@ def deposit(  # noqa: PLR0917 - options of a command line
     """Deposit funds from outside into a trader's account.
 
     \b
-    openbourse ledger deposit 1000 USDT 50000 --ledger https://127.0.0.1:7100 --tls tls/cli
+    openbourse ledger deposit --account 1000 --asset USDT --amount 50000 --ledger https://127.0.0.1:7100 --tls tls/cli
     """
     # Made here, so that it can be given again when the answer is lost on its way.
     wanted = transfer_id or uuid.uuid4()
@@ -70,11 +70,11 @@ def transfer(
 
 
 @app.command()
-def balances(account: Annotated[int, typer.Argument(help="A trader's account.")], ledger: Ledger, tls: Tls) -> None:
+def balances(account: Annotated[int, typer.Option(help="A trader's account.")], ledger: Ledger, tls: Tls) -> None:
     """Show what an account has available and on hold.
 
     \b
-    openbourse ledger balances 1000
+    openbourse ledger balances --account 1000
     """
     answer = _asked(ledger, tls, "GET", "/v1/balances", params={"account": account})
     table = Table("asset")
@@ -106,7 +106,7 @@ def reconcile(ledger: Ledger, tls: Tls) -> None:
             console.print(f"account {row['account']} {row['asset']}: {sides}")
     for asset, total in report["unbalanced_assets"].items():
         console.print(f"{asset}: all balances sum to {total}")
-    console.print(f"engine = ledger at seq {report['seq']}" if report["equal"] else "DIFFERENT")
+    console.print(f"equal at seq {report['seq']}" if report["equal"] else "DIFFERENT")
     if not report["equal"]:
         raise typer.Exit(1)
 

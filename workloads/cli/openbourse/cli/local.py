@@ -267,9 +267,8 @@ curl '{base}/api/v3/depth?symbol=BTCUSDT'
 # a first order, with ccxt
 import ccxt
 exchange = ccxt.binance({{'apiKey': '{key}', 'secret': '{secret}'}})
-for name, url in exchange.urls['api'].items():
-    if isinstance(url, str):
-        exchange.urls['api'][name] = url.replace('https://api.binance.com', '{base}')
+here = '{base}'
+exchange.urls['api'] = {{name: here + url.partition('.com')[2] for name, url in exchange.urls['api'].items()}}
 exchange.create_order('BTC/USDT', 'limit', 'buy', 0.01, 50000)
 print(exchange.fetch_open_orders('BTC/USDT'))
 """

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-import yaml
 
 Object = dict[str, Any]
 
@@ -114,6 +113,7 @@ class Credentials:
     def from_kubeconfig(cls, file: Path) -> Self:
         """The current context of a kubeconfig that names its files by path or carries their contents."""
         # Only at a desk and in tests: in a pod nobody pays for this import.
+        import yaml  # noqa: PLC0415
         from kubernetes.config.kube_config import KubeConfigLoader  # noqa: PLC0415
 
         class Target:
@@ -122,6 +122,9 @@ class Credentials:
             cert_file: str | None = None
             key_file: str | None = None
             verify_ssl: bool = True
+
+            def __init__(self) -> None:
+                self.api_key: dict[str, str] = {}
 
         target = Target()
         make: Any = KubeConfigLoader
@@ -132,7 +135,7 @@ class Credentials:
             context = ssl.create_default_context(cafile=target.ssl_ca_cert)
             if target.cert_file:
                 context.load_cert_chain(target.cert_file, target.key_file)
-        return cls(target.host, context, token=str(getattr(loader, "token", "")).removeprefix("Bearer "))
+        return cls(target.host, context, token=target.api_key.get("BearerToken", "").removeprefix("Bearer "))
 
     def headers(self) -> dict[str, str]:
         if self._token_file is not None and time.monotonic() - self._token_read_at >= TOKEN_AGE_MAX_S:
@@ -160,11 +163,13 @@ class ApiServer:
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
         """All objects, and the version from which a watch goes on without a gap."""
+        # The items of a list come without what they all have in common.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         items: list[Object] = []
         query = {"limit": str(PAGE_LIMIT)} | ({"labelSelector": labels} if labels else {})
         while True:
             page = await self.call("GET", resource.path(namespace), query=query)
-            items += page["items"]
+            items += [kind | item for item in page["items"]]
             more = page["metadata"].get("continue")
             if not more:
                 return items, str(page["metadata"]["resourceVersion"])

@@ -80,6 +80,7 @@ class Rest:
                     parameters=frozenset({"symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus"}),
                 )
             },
+            "/sapi/v1/system/status": {"GET": Endpoint(self.system_status)},
             "/sapi/v1/capital/config/getall": {"GET": Endpoint(self.coins, signed, 10)},
             "/sapi/v1/asset/tradeFee": {"GET": Endpoint(self.trade_fee, signed, 1, frozenset({"symbol"}))},
             # No margin, no futures: clients ask all the same before they do anything.
@@ -288,6 +289,10 @@ class Rest:
             call.request_id,
         )
         return [trade.as_json(market, call.clock) for trade in trades]
+
+    async def system_status(self, call: Call) -> object:
+        normal = self._engine.session.connected.is_set()
+        return {"status": 0, "msg": "normal"} if normal else {"status": 1, "msg": "system_maintenance"}
 
     async def coins(self, call: Call) -> object:
         markets = await self._engine.markets()

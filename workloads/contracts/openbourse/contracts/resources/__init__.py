@@ -1,7 +1,6 @@
 """The custom resources of OpenBourse: pydantic models, and the CustomResourceDefinitions made from them."""
 
 from openbourse.contracts.resources.engine_shard import (
-    EngineCheckpoint,
     EngineShard,
     EngineShardSpec,
     EngineShardStatus,
@@ -27,7 +26,6 @@ __all__ = [
     "AcknowledgementState",
     "Condition",
     "CustomResource",
-    "EngineCheckpoint",
     "EngineShard",
     "EngineShardSpec",
     "EngineShardStatus",

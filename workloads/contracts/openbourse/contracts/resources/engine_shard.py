@@ -56,19 +56,14 @@ class EngineShardSpec(Stored):
     resources: ResourceRequirements = Field(default_factory=ResourceRequirements)
 
 
-class EngineCheckpoint(Stored):
-    """The last EngineCheckpoint: a replay of the log must come to this hash at this seq."""
-
-    seq: int
-    state_hash: str = Field(max_length=128)
-
-
 class EngineShardStatus(Status):
     role: str | None = Field(default=None, max_length=32, description="what the engine says it is: leader")
     epoch: int | None = None
     committed_seq: int | None = Field(default=None, description="everything up to this seq is durable")
-    state_hash: str | None = Field(default=None, max_length=128, description="of the state after committedSeq")
-    checkpoint: EngineCheckpoint | None = None
+    checkpoint: int | None = Field(default=None, description="seq of the last EngineCheckpoint")
+    state_hash: str | None = Field(
+        default=None, max_length=128, description="of the state at that checkpoint: a replay of the log comes to it too"
+    )
 
 
 class EngineShard(CustomResource):

@@ -1,0 +1,160 @@
+"""How many trades a second PostgreSQL settles with every guard on, and what a trade costs on disk.
+
+A trade counts when its transaction is committed. The stream is what an engine sends: TradeExecuted events with all
+their movements, between 10,000 accounts. The peer is the same settlement with one transaction per trade.
+"""
+
+import asyncio
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import asyncpg
+# `python tests/bench` finds the modules of this folder; the fixtures are one up.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from result import RUNS, Result, result
+
+from fixtures.databases import PostgresServer, find_binaries
+from fixtures.streams import SHARD, deliveries, movement, trade
+from openbourse.contracts import v1
+from openbourse.contracts.units import EXTERNAL_ACCOUNT, FIRST_TRADER
+from openbourse.ledger import store
+from openbourse.ledger.database import Connection
+from openbourse.ledger.migrate import migrate
+
+BATCHES = (1, 10, 100, 200, 500)
+TARGETS = {200: 10_000.0}
+ACCOUNTS = 10_000
+MEASURE_S = 2.0
+PEER = "one transaction per trade"
+SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
+
+
+def measure() -> list[Result]:
+    scratch = Path(tempfile.mkdtemp(prefix="openbourse-pg-"))
+    scratch.chmod(0o755)
+    server = PostgresServer(find_binaries(scratch), scratch / "server", SETTINGS)
+    try:
+        server.start()
+        server.execute("CREATE DATABASE ledger")
+        asyncio.run(migrate(server.dsn("ledger")))
+        return asyncio.run(_measure(server))
+    finally:
+        server.stop()
+        shutil.rmtree(scratch)
+
+
+async def _measure(server: PostgresServer) -> list[Result]:
+    connection, _ = await store.open_settlement(server.dsn("ledger", "openbourse_ledger"), SHARD)
+    await _fund(connection)
+    owner = await asyncpg.connect(server.dsn("ledger"))
+    await owner.execute("VACUUM ANALYZE ledger.entries, ledger.balances")
+    trades = _trades(random.Random(1), ACCOUNTS + 3)  # noqa: S311 - the same trades in every run
+    size_before, count_before = await _size(owner), await _count(owner)
+    # The first use of each statement is its planning.
+    await _rate(connection, trades, 200, 0.5)
+    rates: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    peers: list[float] = []
+    for run in range(RUNS):
+        for batch in BATCHES:
+            rates[batch].append(await _rate(connection, trades, batch, MEASURE_S))
+            peers.append(await _rate(connection, trades, 1, MEASURE_S / len(BATCHES)))
+            print(f"  run {run + 1}: batch {batch} {rates[batch][-1]:,.0f}/s", file=sys.stderr)
+    bytes_per_trade = (await _size(owner) - size_before) / (await _count(owner) - count_before)
+    assert await owner.fetchval("SELECT count(*) FROM ledger.balances WHERE hold < 0") == 0
+    await owner.close()
+    await connection.close()
+    peer = statistics.median(peers)
+    return [
+        *(
+            result(
+                f"ledger.settle.trades_per_second.batch_{batch}",
+                values,
+                "1/s",
+                "higher",
+                target=TARGETS.get(batch),
+                peer=PEER,
+                peer_values=[peer],
+            )
+            for batch, values in rates.items()
+        ),
+        result("ledger.bytes_per_trade", [bytes_per_trade], "B", "lower"),
+    ]
+
+
+async def _fund(connection: Connection) -> None:
+    """Every account gets more on hold than it can trade away, in both assets."""
+    await store.settle(connection, SHARD, deliveries("asset USDT 8\nasset BTC 8\nsymbol BTC USDT"))
+    plenty = 10**14
+    for first in range(0, ACCOUNTS, 500):
+        events = []
+        for at in range(first, first + 500):
+            account = FIRST_TRADER + at
+            (delivery,) = deliveries(f"hold {account} USDT 1", first_seq=4 + at)
+            event = delivery.events[0]
+            del event.movements[:]
+            for asset in ("USDT", "BTC"):
+                event.movements.extend(
+                    [
+                        movement(EXTERNAL_ACCOUNT, asset, -2 * plenty, 0),
+                        movement(account, asset, plenty, plenty),
+                    ]
+                )
+            events.append(event)
+        batch = v1.Events(epoch=1, first_seq=events[0].seq, last_seq=events[-1].seq, events=events)
+        await store.settle(connection, SHARD, [batch])
+
+
+def _trades(chance: random.Random, last_seq: int) -> Iterator[bytes]:
+    """Deliveries of one trade each, as they come off the wire."""
+    seq = last_seq
+    while True:
+        seq += 1
+        maker, taker = chance.sample(range(FIRST_TRADER, FIRST_TRADER + ACCOUNTS), 2)
+        quantity = chance.randint(1, 100_000)
+        quote = quantity * chance.randint(19_000, 21_000)
+        buys = chance.random() < 0.5
+        received = (quote, quantity) if buys else (quantity, quote)
+        event = trade(
+            seq,
+            maker=maker,
+            taker=taker,
+            taker_side=v1.Side.SIDE_BUY if buys else v1.Side.SIDE_SELL,
+            quantity=quantity,
+            quote_units=quote,
+            maker_fee=received[0] // 1000,
+            taker_fee=received[1] // 1000,
+        )
+        event.correlation_id = f"{chance.getrandbits(128):032x}"
+        # What the taker bid beyond the price comes back to what it has available.
+        event.movements.append(movement(taker, "USDT" if buys else "BTC", 7, -7))
+        yield v1.Events(epoch=1, first_seq=seq, last_seq=seq, events=[event]).SerializeToString()
+
+
+async def _rate(connection: Connection, trades: Iterator[bytes], batch: int, seconds: float) -> float:
+    """Trades a second; making them is not part of it, decoding them is."""
+    settled, spent = 0, 0.0
+    while spent < seconds:
+        bodies = list(islice(trades, batch * 20))
+        start = time.perf_counter()
+        for first in range(0, len(bodies), batch):
+            parts = [v1.Events.FromString(body) for body in bodies[first : first + batch]]
+            settled += (await store.settle(connection, SHARD, parts)).trades
+        spent += time.perf_counter() - start
+    return settled / spent
+
+
+async def _size(owner: Connection) -> int:
+    """Bytes of the entries with all their indexes."""
+    return int(await owner.fetchval("SELECT pg_total_relation_size('ledger.entries')"))
+
+
+async def _count(owner: Connection) -> int:
+    return int(await owner.fetchval("SELECT count(*) FROM ledger.entries"))

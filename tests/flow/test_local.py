@@ -1,0 +1,157 @@
+"""`openbourse local`, as a person uses it: start, trade with ccxt, lose the engine, stop, start again."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ccxt
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
+
+OPENBOURSE = Path(sys.executable).with_name("openbourse")
+READY_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Local:
+    """A running `openbourse local` and what it printed."""
+
+    process: subprocess.Popen[bytes]
+    screen: str
+    data: Path
+
+    @property
+    def url(self) -> str:
+        return self.found(r"traders +(http://\S+)/api/v3")
+
+    def found(self, pattern: str) -> str:
+        match = re.search(pattern, self.screen)
+        assert match is not None, f"no {pattern} on the screen:\n{self.screen}"
+        return match[1]
+
+    def status(self, component: str) -> dict[str, Any]:
+        document: dict[str, Any] = httpx.get(self.found(rf"{component} +(http://\S+/status)"), timeout=5).json()
+        return document
+
+    def kill_engine(self) -> None:
+        children = ["pgrep", "-P", str(self.process.pid), "-f", "openbourse.engine"]
+        found = subprocess.run(children, capture_output=True, text=True, timeout=5, check=True).stdout.split()
+        assert len(found) == 1
+        os.kill(int(found[0]), signal.SIGKILL)
+
+    def trader(self, label: str) -> ccxt.binance:
+        key, secret = (
+            self.found(rf"{label} +account \d+\n +key +(\w+)"),
+            self.found(rf"{label} +account \d+\n +key +\w+\n +secret +(\w+)"),
+        )
+        exchange = ccxt.binance({"apiKey": key, "secret": secret, "timeout": 30000})
+        exchange.urls["api"] = {name: self.url + url.partition(".com")[2] for name, url in exchange.urls["api"].items()}
+        return exchange
+
+    def reconcile(self) -> str:
+        ledger = self.found(r"ledger +http://127.0.0.1:(\d+)/status")
+        command = [OPENBOURSE, "ledger", "reconcile", "--ledger", f"https://127.0.0.1:{int(ledger) - 1}"]
+        done = subprocess.run(
+            [*command, "--tls", str(self.data / "tls" / "cli")], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not below pytest's own: PostgreSQL's user has to get into it, and pytest closes its folders to others."""
+    with tempfile.TemporaryDirectory(prefix="openbourse-") as path:
+        yield Path(path) / "exchange"
+
+
+@contextmanager
+def local(data: Path) -> Iterator[Local]:
+    """Started, and at the end stopped with Ctrl-C, which must be clean."""
+    command = [OPENBOURSE, "local", "--data", str(data), "--port", str(free_port())]
+    screen = data.with_suffix(".screen")
+    with screen.open("wb") as output:
+        process = subprocess.Popen(command, stderr=output, start_new_session=True)
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    try:
+        while "Ctrl-C ends it" not in screen.read_text():
+            assert time.monotonic() < deadline, screen.read_text()
+            assert process.poll() is None, screen.read_text()
+            time.sleep(0.05)
+        yield Local(process, screen.read_text(), data)
+    finally:
+        process.send_signal(signal.SIGINT)
+        ended = process.wait(60)
+    assert ended == 0, screen.read_text()
+
+
+def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
+    with local(folder) as exchange:
+        alice, bob = exchange.trader("alice"), exchange.trader("bob")
+        resting = alice.create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
+        bought = bob.create_order("BTC/USDT", "limit", "buy", 0.2, 51000)
+        assert (bought["status"], bought["filled"], bought["average"]) == ("closed", 0.2, 50000)
+
+        before = exchange.status("engine")
+        exchange.kill_engine()
+        again = bob.create_order("BTC/USDT", "limit", "buy", 0.1, 50000)
+        assert again["status"] == "closed"
+        assert exchange.status("engine")["epoch"] > before["epoch"]
+        assert alice.fetch_order(resting["id"], "BTC/USDT")["filled"] == 0.3
+        exchange.reconcile()
+        funds = bob.fetch_balance()["total"]
+        assert funds["BTC"] == pytest.approx(10 + 0.3 * 0.999)
+
+    with local(folder) as exchange:
+        bob = exchange.trader("bob")
+        assert bob.fetch_balance()["total"] == funds
+        assert len(bob.fetch_my_trades("BTC/USDT")) == 2
+        exchange.reconcile()
+
+
+def test_a_second_exchange_in_the_same_folder_is_refused_with_what_to_do(folder: Path) -> None:
+    with local(folder):
+        second = subprocess.run(
+            [OPENBOURSE, "local", "--data", str(folder), "--port", str(free_port())],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert "--data" in second.stderr
+
+
+def test_a_taken_port_is_refused_with_what_to_do(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = subprocess.run(
+            [OPENBOURSE, "local", "--data", str(folder), "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert refused.returncode == 1
+    assert "choose another one with --port" in refused.stderr.replace("\n", " ")

@@ -1,0 +1,357 @@
+"""The operator's rounds against a real API server: what they make is taken, stays as it is, and is mended."""
+
+import asyncio
+import copy
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fixtures.apiservers import RunningApiServer
+from openbourse.contracts.apiserver import ApiServer, Credentials, Object, Resource, Unavailable
+from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
+from openbourse.operator import reconcile
+from openbourse.operator.errors import WatchIsDead
+from openbourse.operator.manifests import kinds, names
+from openbourse.operator.observed import Observed
+from openbourse.operator.reconcile import converge
+
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.fixture
+async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
+    async with ApiServer.connect(api_server.credentials()) as api:
+        yield api
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    api: ApiServer
+    http: aiohttp.ClientSession
+    namespace: str
+
+    async def converge(self) -> Observed:
+        return await converge(self.api, self.http, self.namespace, "demo")
+
+    async def children(self) -> dict[tuple[str, str], Object]:
+        found: dict[tuple[str, str], Object] = {}
+        for resource in (*kinds.LISTED, kinds.SECRET):
+            items, _ = await self.api.list(resource, self.namespace, f"{names.EXCHANGE_LABEL}=demo")
+            found |= {(resource.kind, item["metadata"]["name"]): item for item in items}
+        return found
+
+    async def set_status(self, resource: Resource, name: str, status: Object) -> None:
+        """As the controllers of a whole cluster would."""
+        metadata = {"name": name, "namespace": self.namespace}
+        await self.api.apply(resource, {"metadata": metadata, "status": status}, "controllers", "status")
+
+    async def controllers_run(self) -> None:
+        for (kind, name), child in (await self.children()).items():
+            replicas = child.get("spec", {}).get("replicas", 1)
+            generation = child["metadata"].get("generation", 1)
+            counts = {"observedGeneration": generation, "replicas": replicas}
+            ready = counts | {"updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas}
+            if kind == "StatefulSet":
+                await self.set_status(kinds.STATEFUL_SET, name, ready)
+            if kind == "Deployment":
+                await self.set_status(kinds.DEPLOYMENT, name, ready)
+            if kind == "Job" and "completionTime" not in child.get("status", {}):
+                at = "2026-01-01T00:00:00Z"
+                done = {"status": "True", "lastTransitionTime": at, "lastProbeTime": at}
+                conditions = [{"type": kind, **done} for kind in ("SuccessCriteriaMet", "Complete")]
+                status = {"conditions": conditions, "startTime": at, "completionTime": at, "succeeded": 1}
+                await self.set_status(kinds.JOB, name, status)
+
+
+async def make_world(api: ApiServer, http: aiohttp.ClientSession) -> World:
+    namespace = f"trading-{os.urandom(4).hex()}"
+    await api.create(NAMESPACES, {"metadata": {"name": namespace, "labels": RESTRICTED}})
+
+    async def create(resource: Resource, name: str, **body: Any) -> None:
+        await api.create(resource, {"metadata": {"name": name, "namespace": namespace}, **body})
+
+    await create(
+        kinds.SECRET, "database", stringData={"dsn": "postgresql://app@db/x", "owner-dsn": "postgresql://o@db/x"}
+    )
+    await create(kinds.SECRET, "keys", stringData={"keys.json": '{"keys": []}'})
+    spec = {
+        "assets": [{"name": "BTC", "scale": 8}, {"name": "USDT", "scale": 6}],
+        "image": "openbourse:dev",
+        "ledger": {"databaseSecret": "database"},
+        "gateway": {"keysSecret": "keys", "replicas": 2},
+    }
+    await create(Exchange.resource, "demo", spec=spec)
+    shard = {"exchange": "demo", "resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}}}
+    await create(EngineShard.resource, "main", spec=shard)
+    symbol = {"exchange": "demo", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001"}
+    await create(Symbol.resource, "btcusdt", spec=symbol)
+    return World(api, http, namespace)
+
+
+@pytest.fixture
+async def world(api: ApiServer, http: aiohttp.ClientSession) -> World:
+    return await make_world(api, http)
+
+
+async def running(world: World) -> Observed:
+    for _ in range(5):
+        await world.converge()
+        await world.controllers_run()
+    return await world.converge()
+
+
+def condition(owner: Any, name: str) -> tuple[str, str, str]:
+    (found,) = [entry for entry in owner.status.conditions if entry.type == name]
+    return found.status, found.reason, found.message
+
+
+@pytest.mark.server
+async def test_what_is_made_is_taken_and_a_second_time_changes_nothing(world: World) -> None:
+    observed = await running(world)
+    assert observed.exchange is not None
+    assert condition(observed.exchange, "Ready")[:2] == ("True", "Serving")
+    assert observed.exchange.status.observed_generation == 1
+    before = await world.children()
+    assert {kind for kind, _ in before} == {resource.kind for resource in (*kinds.LISTED, kinds.SECRET)} - {"Pod"}
+    versions = {key: child["metadata"]["resourceVersion"] for key, child in before.items()}
+    exchange = observed.exchange.metadata.resource_version
+    # Without a memory of its own: another process would find the same.
+    again = await world.converge()
+    after = {key: child["metadata"]["resourceVersion"] for key, child in (await world.children()).items()}
+    assert after == versions
+    assert again.exchange is not None
+    assert again.exchange.metadata.resource_version == exchange
+
+
+@pytest.mark.server
+async def test_to_apply_it_all_again_is_no_change_for_the_api_server(world: World) -> None:
+    await running(world)
+    for (kind, name), child in (await world.children()).items():
+        resource = next(r for r in (*kinds.LISTED, kinds.SECRET) if r.kind == kind)
+        owned = [e for e in child["metadata"]["managedFields"] if e["manager"] == "openbourse-operator"]
+        assert [entry["operation"] for entry in owned] == ["Apply"], (kind, name, resource)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("resource", "name", "edit"),
+    [
+        (kinds.STATEFUL_SET, "demo-engine-main", lambda live: live["spec"].update(replicas=2)),
+        (kinds.DEPLOYMENT, "demo-gateway", lambda live: live["spec"].update(replicas=0)),
+        (kinds.SERVICE, "demo-engine-main", lambda live: live["spec"]["ports"].pop()),
+        (kinds.ROLE, "demo-engine-main", lambda live: live.update(rules=[])),
+        (kinds.CONFIG_MAP, "demo-engine-main-listings", lambda live: live.update(data={})),
+        (kinds.NETWORK_POLICY, "demo-engine-main", lambda live: live["spec"].update(ingress=[{}])),
+        (kinds.DISRUPTION_BUDGET, "demo-engine-main", lambda live: live["spec"].update(maxUnavailable=1)),
+    ],
+)
+async def test_what_somebody_changed_is_put_right(
+    world: World, resource: Resource, name: str, edit: Callable[[Object], object]
+) -> None:
+    await running(world)
+    live = await world.api.get(resource, world.namespace, name)
+    assert live is not None
+    wanted = copy.deepcopy({key: live.get(key) for key in ("spec", "rules", "data")})
+    edit(live)
+    await world.api.replace(resource, live)
+    await world.converge()
+    mended = await world.api.get(resource, world.namespace, name)
+    assert mended is not None
+    assert {key: mended.get(key) for key in ("spec", "rules", "data")} == wanted
+
+
+@pytest.mark.server
+async def test_what_somebody_deleted_is_made_again_with_the_same_names(world: World) -> None:
+    await running(world)
+    before = await world.children()
+    for kind, name in before:
+        resource = next(r for r in (*kinds.LISTED, kinds.SECRET) if r.kind == kind)
+        await world.api.delete(resource, world.namespace, name)
+    # No garbage collector runs here: what waits for its dependents is gone at once.
+    await running(world)
+    assert (await world.children()).keys() == before.keys()
+
+
+@pytest.mark.server
+async def test_a_symbol_that_does_not_fit_says_why_and_the_others_are_listed(world: World) -> None:
+    metadata = {"name": "ethusdt", "namespace": world.namespace}
+    spec = {"exchange": "demo", "base": "ETH", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001"}
+    await world.api.create(Symbol.resource, {"metadata": metadata, "spec": spec})
+    observed = await running(world)
+    btc, eth = observed.symbols
+    assert condition(btc, "Listed")[:2] == ("True", "Listed")
+    assert (btc.status.shard, btc.status.state) == ("main", "TRADING")
+    said = condition(eth, "Listed")
+    assert said[:2] == ("False", "DoesNotFit")
+    assert "asset ETH is not listed (listed: BTC, USDT)" in said[2]
+
+
+@pytest.mark.server
+async def test_a_halt_is_summed_up_and_shown_on_its_symbols(world: World) -> None:
+    await running(world)
+    metadata = {"name": "stop", "namespace": world.namespace}
+    spec = {"exchange": "demo", "reason": "price feed is wrong", "duration": "15m"}
+    await world.api.create(Halt.resource, {"metadata": metadata, "spec": spec})
+    await world.converge()
+    (halt,) = (await world.converge()).halts
+    assert condition(halt, "Acknowledged") == ("False", "Waiting", "no answer yet from main")
+    entry = {"shard": "main", "epoch": 1, "seq": 12, "state": "Halted", "at": "2026-01-01T00:00:00Z"}
+    status = {"acknowledgements": [entry]}
+    await world.api.apply(Halt.resource, {"metadata": metadata, "status": status}, "openbourse-engine-main", "status")
+    await world.converge()
+    observed = await world.converge()
+    (halt,) = observed.halts
+    assert condition(halt, "Acknowledged") == ("True", "Halted", "by main")
+    assert condition(halt, "Expired")[0] == "False"
+    assert halt.status.by("main") is not None, "the operator leaves the engines' entries alone"
+    (symbol,) = observed.symbols
+    assert symbol.status.state == "HALT"
+    assert "HALT by Halt stop: price feed is wrong" in condition(symbol, "Listed")[2]
+
+
+@pytest.mark.server
+async def test_what_is_missing_is_named_with_what_to_do(world: World) -> None:
+    await world.api.delete(kinds.SECRET, world.namespace, "database")
+    await world.converge()
+    observed = await world.converge()
+    assert observed.exchange is not None
+    message = "Secret database with dsn and owner-dsn is needed"
+    assert condition(observed.exchange, "Ready") == ("False", "SecretMissing", message)
+    assert condition(observed.exchange, "Stalled") == ("True", "SecretMissing", message)
+    assert ("StatefulSet", "demo-engine-main") in await world.children()
+    orphan = await converge(world.api, world.http, world.namespace, "nobody")
+    assert orphan.exchange is None
+
+
+@pytest.mark.server
+async def test_what_the_api_server_refuses_is_a_condition_with_its_sentence(world: World) -> None:
+    found = await world.api.get(Exchange.resource, world.namespace, "demo")
+    assert found is not None
+    found["spec"]["gateway"]["service"] = {"type": "NodePort", "nodePort": 80}
+    await world.api.replace(Exchange.resource, found)
+    await world.converge()
+    observed = await world.converge()
+    assert observed.exchange is not None
+    status, reason, message = condition(observed.exchange, "Stalled")
+    assert (status, reason) == ("True", "Refused")
+    assert "provided port is not in the valid range" in message
+
+
+class Killed(Exception):
+    """The operator's process ends here."""
+
+
+class MortalApiServer(ApiServer):
+    """A real connection whose owner is killed at a chosen write: before it is sent, or after it was carried out."""
+
+    writes_left = 1_000_000
+    dies_after = False
+    writes = 0
+
+    async def call(self, method: str, path: str, *args: Any, **kwargs: Any) -> Object:
+        if method == "GET":
+            return await super().call(method, path, *args, **kwargs)
+        self.writes += 1
+        self.writes_left -= 1
+        if self.writes_left < 0 and not self.dies_after:
+            raise Killed
+        result = await super().call(method, path, *args, **kwargs)
+        if self.writes_left < 0:
+            raise Killed
+        return result
+
+
+@pytest.mark.server
+async def test_killed_at_any_write_and_restarted_it_comes_to_the_same_exchange(
+    api_server: RunningApiServer, api: ApiServer, http: aiohttp.ClientSession
+) -> None:
+    credentials = api_server.credentials()
+    whole = await make_world(api, http)
+    async with MortalApiServer.connect(credentials) as counting:
+        await running(World(counting, http, whole.namespace))
+        writes = counting.writes
+    expected = _shape(await whole.children())
+    assert writes > 20
+    for dies_after in (False, True):
+        # One world is killed at its first write, at the second after the restart, and so on: every write once.
+        world = await make_world(api, http)
+        deaths = 0
+        for _ in range(3 * writes):
+            if await _lives(credentials, http, world, dies_after=dies_after):
+                break
+            deaths += 1
+            await world.controllers_run()
+        await running(world)
+        assert deaths > 20
+        assert _shape(await world.children()) == expected
+
+
+async def _lives(credentials: Credentials, http: aiohttp.ClientSession, world: World, *, dies_after: bool) -> bool:
+    """One life of an operator that dies at its second write, or its first when that was carried out."""
+    async with MortalApiServer.connect(credentials) as mortal:
+        mortal.dies_after = dies_after
+        mortal.writes_left = 0 if dies_after else 1
+        try:
+            await converge(mortal, http, world.namespace, "demo")
+        except Killed:
+            return False
+        return True
+
+
+def _shape(children: dict[tuple[str, str], Object]) -> dict[tuple[str, str], Any]:
+    """What the exchange is made of, without what differs between any two: ids, times, keys, addresses."""
+    return {
+        key: (sorted(child.get("spec", {})), sorted(child.get("data", {})), child["metadata"]["labels"])
+        for key, child in children.items()
+    }
+
+
+@pytest.mark.server
+async def test_every_pod_is_one_that_the_restricted_standard_takes(world: World) -> None:
+    await running(world)
+    count = 0
+    for (kind, name), child in (await world.children()).items():
+        if kind not in ("StatefulSet", "Deployment", "Job"):
+            continue
+        count += 1
+        template = child["spec"]["template"]
+        claims = [{"name": "wal", "emptyDir": {}}] if kind == "StatefulSet" else []
+        spec = template["spec"] | {"volumes": [*template["spec"]["volumes"], *claims]}
+        # The namespace enforces the standard: the API server is the judge.
+        await world.api.create(kinds.POD, {"metadata": {"name": name, "namespace": world.namespace}, "spec": spec})
+    assert count == 4
+
+
+@pytest.mark.server
+async def test_a_watch_that_says_nothing_ends_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "WATCH_SILENCE_MAX_S", 0.2)
+    monkeypatch.setattr(reconcile, "PERIOD_S", 0.1)
+    rounds = []
+    reconciler = reconcile.Reconciler(world.api, (world.namespace,), on_round=lambda: rounds.append(1))
+    with pytest.raises(ExceptionGroup) as group:
+        async with asyncio.timeout(20):
+            await reconciler.run()
+    assert group.group_contains(WatchIsDead, match="no event of Exchange demo")
+    assert rounds
+    assert ("StatefulSet", "demo-engine-main") in await world.children(), "a dead watch is found by the list"
+
+
+@pytest.mark.server
+async def test_an_api_server_that_is_away_is_said_so(api_server: RunningApiServer, world: World) -> None:
+    credentials = api_server.credentials()
+    credentials.url = "https://127.0.0.1:1"
+    async with ApiServer.connect(credentials) as nowhere:
+        with pytest.raises(Unavailable):
+            await converge(nowhere, world.http, world.namespace, "demo")
