@@ -1,7 +1,10 @@
 """A real engine process over mutual TLS: orders, queries, the stream, a stop and a kill."""
 
 import asyncio
+import json
 import signal
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -9,7 +12,8 @@ from fixtures.commands import ALICE, BTC, TIMEOUT_S, buy, cancel, sell
 from fixtures.engines import RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
-from openbourse.contracts.session import committed_events
+from openbourse.contracts.session import EngineSession, committed_events
+from openbourse.engine import wal
 
 pytestmark = pytest.mark.server
 
@@ -60,3 +64,50 @@ async def test_a_stopped_engine_exits_clean_and_goes_on_where_it_was(
         assert [(b.asset, b.available, b.hold) for b in balances.balances.balances] == [
             ("BTC", 1_000 * BTC - 1000 * 1000, 1000 * 1000)
         ]
+
+
+async def test_a_stop_under_load_answers_what_it_took_and_ends_with_a_checkpoint(engine: RunningEngine) -> None:
+    acknowledged: list[v1.Reply] = []
+
+    async def trade(gateway: EngineSession) -> None:
+        while True:
+            acknowledged.append(await gateway.command(sell(30_000_00, 1), 60))
+
+    async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
+        await fund(ledger)
+        load = [asyncio.create_task(trade(gateway)) for _ in range(50)]
+        await asyncio.sleep(0.5)
+        assert await asyncio.to_thread(engine.stop) == 0
+        report = wal.verify(engine.wal)
+        for task in load:
+            task.cancel()
+        await asyncio.gather(*load, return_exceptions=True)
+    (last,) = wal.records(engine.wal, report.last_seq, report.last_seq)
+    assert "checkpoint" in last["command"]
+    assert report.torn is None
+    assert 100 < max(reply.seq for reply in acknowledged) < report.last_seq
+    # What was in the log when it ended was answered: nothing but the checkpoint came after the last reply.
+    assert max(reply.seq for reply in acknowledged) == report.last_seq - 1
+
+
+def _ask(engine: RunningEngine, path: str, method: str = "GET") -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(f"http://{engine.status_address}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 (loopback)
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+async def test_the_status_port_answers_probes_and_shows_what_the_engine_is(engine: RunningEngine) -> None:
+    assert await asyncio.to_thread(_ask, engine, "/livez") == (200, {"live": True})
+    assert await asyncio.to_thread(_ask, engine, "/readyz?verbose") == (200, {"ready": True})
+    assert (await asyncio.to_thread(_ask, engine, "/secrets"))[0] == 404
+    assert (await asyncio.to_thread(_ask, engine, "/status", "POST"))[0] == 405
+    code, status = await asyncio.to_thread(_ask, engine, "/status")
+    assert code == 200
+    assert (status["shard"], status["role"], status["epoch"]) == ("main", "leader", 1)
+    assert status["lag"] == {"pending_commands": 0, "settled_seq": None}
+    assert status["wal_segment"] == "00000000000000000001.wal"
+    assert status["halts"] == []

@@ -27,16 +27,14 @@ class OwnRequests:
         loop.peers[ITSELF] = self
 
     def submit(self, command: v1.Command) -> asyncio.Future[v1.Reply]:
-        """Queues a command, which gets a command id if it has none. Raises Refused."""
+        """Queues a command, which gets a command id if it has none; one id has one future. Raises Refused."""
         command.command_id = command.command_id or secrets.token_bytes(16)
-        future: asyncio.Future[v1.Reply] = asyncio.get_running_loop().create_future()
-        self._replies[command.command_id] = future
         self._receive(v1.ClientFrame(command=command))
-        return future
+        return self._replies.setdefault(command.command_id, asyncio.get_running_loop().create_future())
 
     async def sequence(self, command: v1.Command) -> v1.Reply:
         """The committed answer, which may be a rejection. Raises Refused and TimeoutError."""
-        return await asyncio.wait_for(self.submit(command), TIMEOUT_S)
+        return await asyncio.wait_for(asyncio.shield(self.submit(command)), TIMEOUT_S)
 
     async def ask(self, query: v1.Query) -> v1.Answer:
         """Raises TimeoutError."""
