@@ -91,6 +91,10 @@ class DyingConnection:
         await self._count()
         return await self._connection.fetchval(*arguments)
 
+    async def copy_to_table(self, *arguments: Any, **more: Any) -> str:
+        await self._count()
+        return await self._connection.copy_to_table(*arguments, **more)
+
     def transaction(self) -> "DyingTransaction":
         return DyingTransaction(self)
 

@@ -6,22 +6,21 @@ outcome would be taken for settled. A lost connection leaves an unknown outcome:
 a new one, the watermark knows.
 """
 
+import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate, chain
 
 import asyncpg
 
 from openbourse.contracts import v1
-from openbourse.ledger import database, queries, settlement
+from openbourse.ledger import copy_rows, database, queries, settlement
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged
 from openbourse.ledger.migrate import require_migrated
 from openbourse.ledger.settlement import Batch, CheckpointRow, Entry, Rows, SymbolRow, Trade, Watermark
 
 _SQL = queries.load("settle.sql")
-_NO_TRADE = (None,) * len(Trade._fields)
 
 # Every statement of a settlement goes by primary key. A plan made while a table was small would scan it for ever.
 _SETTINGS = {
@@ -140,9 +139,10 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> None:
     if new.checkpoints:
         await connection.execute(_SQL["record_checkpoints"], shard, *_columns(new.checkpoints))
     if new.entries:
-        await connection.execute(_SQL["post_entries"], shard, *_entry_columns(new.entries))
+        await _copy_entries(connection, shard, new.entries)
     if batch.deltas:
-        deltas = _columns(batch.deltas)
+        accounts, assets, available, hold = _columns(batch.deltas)
+        deltas = (_int8s(accounts), assets, _int8s(available), _int8s(hold))
         moved = await connection.execute(_SQL["move_balances"], shard, *deltas)
         if moved != f"UPDATE {len(batch.deltas)}":
             await connection.execute(_SQL["open_balances"], shard, *deltas)
@@ -162,24 +162,16 @@ def _columns(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
     return list(zip(*rows, strict=True))
 
 
-def _entry_columns(entries: list[Entry]) -> list[Sequence[object]]:
-    """In the order in which `post_entries` takes them."""
-    *plain, accounts, assets, available, hold, trades = zip(*entries, strict=True)
-    ends = list(accumulate(map(len, accounts)))
-    return [
-        *plain,
-        [_text_array(legs) for legs in assets],
-        [1, *(end + 1 for end in ends[:-1])],
-        ends,
-        list(chain.from_iterable(accounts)),
-        list(chain.from_iterable(available)),
-        list(chain.from_iterable(hold)),
-        *zip(*(trade or _NO_TRADE for trade in trades), strict=True),
-    ]
+async def _copy_entries(connection: Connection, shard: str, entries: list[Entry]) -> None:
+    try:
+        rows = copy_rows.entries(shard, entries)
+    except struct.error as error:
+        raise Diverged(f"seq {entries[0].seq} to {entries[-1].seq}: a number out of range: {error}") from error
+    await connection.copy_to_table(
+        "entries", schema_name="ledger", columns=copy_rows.COLUMNS, source=io.BytesIO(rows), format="binary"
+    )
 
 
-@lru_cache(maxsize=1024)
-def _text_array(texts: tuple[str, ...]) -> str:
-    """As PostgreSQL writes an array of text; few different ones exist."""
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+def _int8s(values: tuple[object, ...]) -> str:
+    """As PostgreSQL writes an array: for the driver a text is one value, a list is a value each."""
+    return "{" + ",".join(map(str, values)) + "}"

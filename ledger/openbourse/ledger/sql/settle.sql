@@ -1,4 +1,5 @@
--- The statements of one settlement, in the order in which a transaction runs them.
+-- The statements of one settlement, in the order in which a transaction runs them. Entries come by COPY
+-- (openbourse.ledger.copy_rows), before the balances.
 
 -- name: lock_watermark
 -- The one lock of a settlement: whoever writes a shard's balances holds it, so two of them cannot deadlock.
@@ -52,51 +53,18 @@ FROM unnest(
 INSERT INTO ledger.checkpoints (shard, seq, index, epoch, occurred_at_us, state_hash)
 SELECT $1, c.* FROM unnest($2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::bytea[]) AS c
 
--- name: post_entries
--- Legs come as long arrays of all rows, each row has its slice. Slices of bigint are cut without a search; of text
--- they would not be, so the assets come as one literal a row.
-INSERT INTO ledger.entries (
-    shard, seq, index, epoch, kind, symbol, occurred_at_us, correlation_id,
-    leg_assets, leg_accounts, leg_available, leg_hold,
-    trade_id, price_ticks, quantity_lots, quote_units, taker_is_buyer,
-    maker_account, maker_order_id, maker_fee_units, maker_fee_asset,
-    taker_account, taker_order_id, taker_fee_units, taker_fee_asset
-)
-SELECT
-    $1, e.seq, e.index, e.epoch, e.kind::ledger.entry_kind, e.symbol, e.occurred_at_us, e.correlation_id,
-    e.assets::text[],
-    ($12::bigint[])[e.first_leg:e.last_leg],
-    ($13::bigint[])[e.first_leg:e.last_leg],
-    ($14::bigint[])[e.first_leg:e.last_leg],
-    e.trade_id, e.price_ticks, e.quantity_lots, e.quote_units, e.taker_is_buyer,
-    e.maker_account, e.maker_order_id, e.maker_fee_units, e.maker_fee_asset,
-    e.taker_account, e.taker_order_id, e.taker_fee_units, e.taker_fee_asset
-FROM unnest(
-    $2::bigint[], $3::int[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::text[],
-    $9::text[], $10::int[], $11::int[],
-    $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::boolean[],
-    $20::bigint[], $21::bigint[], $22::bigint[], $23::text[],
-    $24::bigint[], $25::bigint[], $26::bigint[], $27::text[]
-) AS e (
-    seq, index, epoch, kind, symbol, occurred_at_us, correlation_id,
-    assets, first_leg, last_leg,
-    trade_id, price_ticks, quantity_lots, quote_units, taker_is_buyer,
-    maker_account, maker_order_id, maker_fee_units, maker_fee_asset,
-    taker_account, taker_order_id, taker_fee_units, taker_fee_asset
-)
-
 -- name: move_balances
 -- Net changes of the balances that exist already.
 UPDATE ledger.balances AS b
 SET available = b.available + d.available, hold = b.hold + d.hold
-FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[]) AS d (account, asset, available, hold)
+FROM unnest($2::text::bigint[], $3::text[], $4::text::bigint[], $5::text::bigint[]) AS d (account, asset, available, hold)
 WHERE b.shard = $1 AND b.account = d.account AND b.asset = d.asset
 
 -- name: open_balances
 -- Run only when move_balances found fewer rows than it was given: the others begin with their first change.
 INSERT INTO ledger.balances (shard, account, asset, available, hold)
 SELECT $1, d.account, d.asset, d.available, d.hold
-FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[]) AS d (account, asset, available, hold)
+FROM unnest($2::text::bigint[], $3::text[], $4::text::bigint[], $5::text::bigint[]) AS d (account, asset, available, hold)
 WHERE NOT EXISTS (
     SELECT FROM ledger.balances AS b WHERE b.shard = $1 AND b.account = d.account AND b.asset = d.asset
 )
