@@ -4,7 +4,7 @@
 
 engine_pid() { # of our dockerd, if it lives
   local pid; pid=$(cat "$CACHE/dockerd.pid" 2>/dev/null) || return 1
-  tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "--pidfile $CACHE/dockerd.pid" && echo "$pid"
+  tr '\0' ' ' 2>/dev/null < "/proc/$pid/cmdline" | grep -qF -- "--pidfile $CACHE/dockerd.pid" && echo "$pid"
 }
 
 engine_up() {
@@ -15,7 +15,8 @@ engine_up() {
   say "starting our own Docker engine"
   engine_pid > /dev/null || rm -f "$CACHE/dockerd.pid"
   install -m 755 "$KIND_DIR/node/oci-runtime.sh" "$CACHE/oci-runtime"
-  setsid nohup dockerd --data-root "$CACHE/docker" --exec-root "$CACHE/docker-exec" -H "$OWN_ENGINE" --pidfile "$CACHE/dockerd.pid" \
+  # Debian's dockerd with Debian's containerd: the one in the cache is for the nodes.
+  PATH=/usr/sbin:/usr/bin:/sbin:/bin setsid nohup dockerd --data-root "$CACHE/docker" --exec-root "$CACHE/docker-exec" -H "$OWN_ENGINE" --pidfile "$CACHE/dockerd.pid" \
     --add-runtime "trimmed=$CACHE/oci-runtime" --default-runtime trimmed > "$CACHE/dockerd.log" 2>&1 < /dev/null 9>&- &
   for _ in $(seq 120); do
     ! docker info > /dev/null 2>&1 || return 0

@@ -17,7 +17,21 @@ lives() {
   [ "$(cat "$MADE" 2>/dev/null)" = "$(wanted)" ] && [ "$(nodes 2>/dev/null | grep -c '^running ')" = 4 ] && ready 3s
 }
 
+# After a start the API server is away for a while, and then knows of the nodes only what they last told it: so each
+# kubelet is asked itself.
+answers() {
+  local node
+  kubectl get --raw /readyz --request-timeout=2s > /dev/null 2>&1 || return 1
+  while read -r _ node; do
+    timeout 5 docker exec "$node" curl -sf -m 2 http://127.0.0.1:10248/healthz > /dev/null 2>&1 < /dev/null || return 1
+  done <<< "$(nodes)"
+}
 wait_until_it_serves() {
+  local end=$((EPOCHSECONDS + 120))
+  until answers; do
+    [ $EPOCHSECONDS -lt $end ] || return 1
+    sleep 0.5
+  done
   ready 120s &&
     kubectl -n kube-system rollout status deployment/coredns --timeout=60s > /dev/null &&
     kubectl -n local-path-storage rollout status deployment/local-path-provisioner --timeout=60s > /dev/null
@@ -30,7 +44,7 @@ repair() {
   nodes | while read -r state name; do
     case $state in paused) docker unpause "$name" > /dev/null;; running) ;; *) docker start "$name" > /dev/null;; esac
   done
-  wait_until_it_serves
+  wait_until_it_serves || { say "they do not get ready: making the cluster anew"; return 1; }
 }
 
 make() {
