@@ -137,7 +137,9 @@ class Demo:
 
     def show_trade(self) -> str:
         """the trade in PostgreSQL, and as bob sees it"""
-        rows = eventually(lambda: self.sql("select count(*), sum(quantity_lots) from trades", wanted="1|20000"), 30)
+        rows = eventually(
+            lambda: self.sql("select count(*), sum(quantity_lots) from ledger.trades", wanted="1|20000"), 30
+        )
         mine = eventually(lambda: self.traders[BOB].fetch_my_trades("BTC/USDT"), 10)
         expect(len(mine) == 1 and mine[0]["price"] == 50000, f"bob's trades are {mine}")
         return f"trades|lots = {rows}; bob paid a fee of {mine[0]['fee']}"
@@ -214,7 +216,7 @@ class Demo:
         """engine and ledger are compared, balance by balance"""
         with self.ledger() as options:
             self.reconciled = self.openbourse("ledger", "reconcile", *options).strip()
-        self.trades = int(self.sql("select count(*) from trades"))
+        self.trades = int(self.sql("select count(*) from ledger.trades"))
         return self.reconciled.splitlines()[-1]
 
     def refusal(self) -> str | None:
@@ -241,8 +243,9 @@ class Demo:
 
     def sql(self, query: str, wanted: str | None = None) -> str:
         """One row as psql prints it; with `wanted`, empty until it is that."""
-        command = ("psql", "-U", "postgres", "-h", "/run/postgresql", "-d", "openbourse", "-qtAc", query)
-        row = self.kubectl("exec", "postgresql-0", "--", *command).strip()
+        password = "PGPASSWORD=$(cat /run/secrets/postgresql/password)"
+        psql = f'{password} psql -U postgres -h /run/postgresql -d openbourse -qtAc "$0"'
+        row = self.kubectl("exec", "postgresql-0", "--", "sh", "-c", psql, query).strip()
         return row if wanted is None or row == wanted else ""
 
     @contextlib.contextmanager

@@ -113,13 +113,13 @@ def test_a_service_is_found_by_its_name_from_another_node(cluster: Cluster, name
 
 @pytest.mark.usefixtures("images")
 def test_a_node_port_is_reached_from_the_machine(cluster: Cluster, namespace: str) -> None:
-    server = service("server", type="NodePort", port={"nodePort": 30080})
+    server = service("server", type="NodePort", port={"nodePort": 30081})
     cluster.apply(python_pod("server", SERVE, node=NODES[3]), server, namespace=namespace)
     cluster.wait(namespace, "pod/server", "condition=Ready")
     deadline_s = time.monotonic() + 20
     while True:
         try:
-            with urllib.request.urlopen("http://127.0.0.1:18080/", timeout=2) as answer:
+            with urllib.request.urlopen("http://127.0.0.1:18081/", timeout=2) as answer:
                 assert answer.status == 200
             return
         except OSError:
