@@ -23,6 +23,8 @@ from fixtures.operator_worlds import (
 from openbourse.contracts.apiserver import Object
 from openbourse.operator.drift import first_difference
 from openbourse.operator.manifests import kinds, ledger, names
+from openbourse.operator.manifests.certificates import needs
+from openbourse.operator.manifests.names import hosts
 from openbourse.operator.observed import Observed, SecretFacts
 from openbourse.operator.plan import Action, Apply, Delete, IssueCertificate, MakeAuthority, plan
 
@@ -149,7 +151,8 @@ def same(world: Observed) -> Observed:
     return world
 
 
-FOREIGN = SecretFacts(frozenset({"tls.crt"}), a_certificate("engine", ["elsewhere"], authority="another"))
+OF_ANOTHER = a_certificate("engine", hosts("demo-engine-main", "trading"), authority="another")
+FOREIGN = SecretFacts(frozenset({"tls.crt"}), OF_ANOTHER)
 OLD = SecretFacts(
     frozenset({"tls.crt"}), a_certificate("engine", ["demo-engine-main"], authority="authority-1", days_old=80)
 )
@@ -158,7 +161,7 @@ FAILED_LONG_AGO = (NOW - datetime.timedelta(hours=1)).isoformat()
 
 UPSTREAM: list[list[State]] = [
     [same, with_secret("demo-authority", None), with_secret("demo-authority", the_authority(days_old=80))],
-    [same, *(with_secret("demo-engine-main-tls", facts) for facts in (None, FOREIGN, OLD, BROKEN))],
+    [same, *(with_secret("demo-engine-main-tls", facts) for facts in (FOREIGN, None, OLD, BROKEN))],
     [same, without(LISTINGS), edited(LISTINGS, lambda live: live.update(data={"listings.json": "{}"}))],
     [same, without(ENGINE), edited(ENGINE, lambda live: live["spec"].update(replicas=3))],
     [
@@ -217,7 +220,21 @@ def test_every_small_world_is_repaired_and_no_step_does_harm(
         for key in wanted:
             assert after.children[key].get("spec", {}).get("replicas", 1) == 1
         assert after.children[LISTINGS]["data"] == as_it_should_be.children[LISTINGS]["data"]
+        _check_certificates(after)
     assert count == worlds
+
+
+def _check_certificates(world: Observed) -> None:
+    """Each workload has one of the present authority, for its own names, with time left."""
+    assert world.exchange is not None
+    authority = world.secrets["demo-authority"].certificate
+    assert authority is not None
+    for need in needs(world.exchange, world.shards):
+        held = world.secrets[need.secret].certificate
+        assert held is not None
+        assert held.authority == authority.fingerprint
+        assert (held.component, held.hosts) == (need.component, frozenset(need.hosts))
+        assert held.renew_at() > world.now
 
 
 def test_what_others_added_is_left_alone(running: dict[int, Observed]) -> None:
@@ -312,6 +329,7 @@ def test_amounts_are_compared_by_value() -> None:
     assert first_difference({"cpu": "0.5"}, {"cpu": "501m"}) == "cpu"
     assert first_difference({"a": [{"name": "x", "v": 1}]}, {"a": [{"name": "y"}, {"name": "x", "v": 2}]}) == "a.x.v"
     assert first_difference({"command": ["a", "b"]}, {"command": ["a"]}) == "command"
+    assert first_difference({"command": ["a"]}, {"command": ["a", "b"]}) == "command"
     assert first_difference({"env": {}}, {}) is None
     assert first_difference({"n": 0}, {}) == "n"
     assert first_difference({"flag": True}, {"flag": 1}) is None
