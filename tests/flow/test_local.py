@@ -20,7 +20,7 @@ import pytest
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
-OPENBOURSE = Path(sys.executable).with_name("openbourse")
+OPENBOURSE = str(Path(sys.executable).with_name("openbourse"))
 READY_TIMEOUT_S = 120
 
 
@@ -39,7 +39,8 @@ class Local:
     def found(self, pattern: str) -> str:
         match = re.search(pattern, self.screen)
         assert match is not None, f"no {pattern} on the screen:\n{self.screen}"
-        return match[1]
+        found: str = match[1]
+        return found
 
     def status(self, component: str) -> dict[str, Any]:
         document: dict[str, Any] = httpx.get(self.found(rf"{component} +(http://\S+/status)"), timeout=5).json()
