@@ -364,6 +364,9 @@ def main() -> int:
     print(f"acknowledged orders lost {len(demo.lost)} of {len(demo.acknowledged)}")
     print(f"engine = ledger: {demo.reconciled.splitlines()[-1]}")
     print(f"halt acknowledged after {demo.halt_acknowledged_ms:.0f} ms")
+    if sys.stdout.isatty():
+        print(f'\nIt is still there: eval "$(gitops/bootstrap/kind/env.sh)"; kubectl -n {NAMESPACE} get bourse')
+        print(f"kubectl delete namespace {NAMESPACE} ends it, make cluster-down ends the cluster.")
     return 0
 
 

@@ -20,9 +20,12 @@ DEMO_TIMEOUT_S = 600
 def test_from_apply_to_a_settled_trade_through_a_halt_and_a_killed_engine(cluster: Cluster) -> None:
     environment = cluster.environment | {"PYTHONPATH": str(DEMO.parents[1])}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(
-        [sys.executable, DEMO], env=environment, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, DEMO], env=environment, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S, check=False
+        )
+    finally:
+        cluster.kubectl("delete", "namespace", "demo", "--wait=false")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^trades settled [1-9]", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^acknowledged orders lost 0 of [1-9]\d\d", done.stdout, re.MULTILINE), done.stdout

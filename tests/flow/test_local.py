@@ -100,9 +100,10 @@ def local(data: Path) -> Iterator[Local]:
             time.sleep(0.05)
         yield Local(process, screen.read_text(), data)
     finally:
-        process.send_signal(signal.SIGINT)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
         ended = process.wait(60)
-    assert ended == 0, screen.read_text()
+    assert ended in (0, -signal.SIGKILL), screen.read_text()
 
 
 def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
@@ -126,6 +127,16 @@ def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
         bob = exchange.trader("bob")
         assert bob.fetch_balance()["total"] == funds
         assert len(bob.fetch_my_trades("BTC/USDT")) == 2
+        exchange.reconcile()
+
+
+def test_an_exchange_that_was_killed_starts_again(folder: Path) -> None:
+    with local(folder) as exchange:
+        exchange.trader("alice").create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
+        exchange.process.kill()
+        exchange.process.wait(10)
+    with local(folder) as exchange:
+        assert len(exchange.trader("alice").fetch_open_orders("BTC/USDT")) == 1
         exchange.reconcile()
 
 

@@ -5,8 +5,10 @@ It is watched through its own status port, as Kubernetes would. Nothing here kno
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,15 @@ STOP_TIMEOUT_S = 15.0
 RESTARTS_MOST = 5
 RESTART_WINDOW_S = 60.0
 LOG_TAIL_LINES = 15
+
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: when we are killed and can stop nobody, the kernel says SIGTERM for us."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ChildFailed(Exception):
@@ -51,6 +62,7 @@ class Child:
                 stderr=log,
                 # A Ctrl-C at the terminal is ours to hand on, in the right order.
                 start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
         deadline = time.monotonic() + READY_TIMEOUT_S
         async with httpx.AsyncClient() as client:

@@ -4,7 +4,8 @@ import struct
 
 from google.protobuf.message import Message
 
-MAX_FRAME_BYTES = 4 * 1024 * 1024
+# What an engine may send in one piece: all events of one command, all balances of a shard. An engine takes far less.
+MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
 

@@ -124,9 +124,12 @@ async def watch_halts(
     sequence: Callable[[v1.Command], Awaitable[v1.Reply]],
     in_force: Callable[[], Sequence[str]],
     stop: asyncio.Event,
+    caught_up: asyncio.Event | None = None,
     credentials: Credentials | None = None,
 ) -> None:
     """Runs until `stop` is set. The API server may come and go; a set-up that names none raises Unavailable.
+
+    `caught_up` is set once all that the first list asked for is carried out.
 
     `sequence` gives the committed reply to a command and may be called again with the same command; what it raises, but
     for TimeoutError, ends this. `in_force` names the halts of the shard's committed state.
@@ -135,6 +138,8 @@ async def watch_halts(
         watcher = _Watcher(
             api, namespace=namespace, exchange=exchange, shard=shard, sequence=sequence, in_force=in_force
         )
+        if caught_up is not None:
+            watcher.caught_up = caught_up
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(watcher.keep_listed()), group.create_task(watcher.keep_settled())]
             await stop.wait()
@@ -161,6 +166,7 @@ class _Watcher:
         self._shard = shard
         self._sequence = sequence
         self._in_force = in_force
+        self.caught_up = asyncio.Event()
         # None until the first list: what was not seen must not be lifted.
         self._halts: Mapping[str, Halt] | None = None
         self._changed = asyncio.Event()
@@ -201,6 +207,7 @@ class _Watcher:
             try:
                 for step in decision.steps:
                     await self._carry_out(step)
+                self.caught_up.set()
                 backoff_s = BACKOFF_MIN_S
             except (Unavailable, TimeoutError) as error:
                 log.warning("halts: not settled yet: %s %s; again in %.1f s", type(error).__name__, error, backoff_s)

@@ -3,7 +3,7 @@
 1. lock the log, recover it, replay it into the kernel
 2. lead: a new epoch, durable before anything is served under it
 3. start the loop and the engine's own requests
-4. list what the listings file says
+4. list what the listings file says, carry out the halts that were asked for while nobody was there
 5. serve status, then the port
 6. wait for a stop or a failure
 7. stop: take nothing more, answer what was taken, checkpoint, close
@@ -35,6 +35,8 @@ from openbourse.engine.subscribe import Streams
 log = logging.getLogger(__name__)
 
 FINISH_S = 5.0
+# Trading opens without the API server, with the halts that were in force when the engine stopped.
+HALTS_WAIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
             await listings.apply_if_changed()
             watching.append(tasks.create_task(listings.watch(stop)))
             if settings.halts_namespace is not None:
-                watching.append(tasks.create_task(_watch_halts(settings, own, loop, stop)))
+                caught_up = asyncio.Event()
+                watching.append(tasks.create_task(_watch_halts(settings, own, loop, stop, caught_up)))
+                await _wait_for_halts(caught_up)
             server = Server(loop, Streams(core, settings.wal, tasks))
             await status.listen(settings.status)
             await server.listen(settings.listen, tls.server_context(settings.tls))
@@ -122,7 +126,17 @@ async def _fail(loop: Loop) -> None:
     await loop.failed
 
 
-async def _watch_halts(settings: Settings, own: OwnRequests, loop: Loop, stop: asyncio.Event) -> None:
+async def _wait_for_halts(caught_up: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(HALTS_WAIT_S):
+            await caught_up.wait()
+    except TimeoutError:
+        log.warning("trading opens before the halts could be read: those in force stay, new ones follow")
+
+
+async def _watch_halts(
+    settings: Settings, own: OwnRequests, loop: Loop, stop: asyncio.Event, caught_up: asyncio.Event
+) -> None:
     # Only engines on a cluster have the Kubernetes client.
     halts = importlib.import_module("openbourse.engine.halts")
     await halts.watch_halts(
@@ -132,6 +146,7 @@ async def _watch_halts(settings: Settings, own: OwnRequests, loop: Loop, stop: a
         sequence=own.sequence,
         in_force=in_force(loop),
         stop=stop,
+        caught_up=caught_up,
     )
 
 

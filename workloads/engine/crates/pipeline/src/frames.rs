@@ -6,7 +6,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 
 const LENGTH_BYTES: usize = 4;
 /// The most that a client takes: `openbourse.contracts.frames.MAX_FRAME_BYTES`.
-pub const SERVER_FRAME_BYTES: usize = 4 << 20;
+pub const SERVER_FRAME_BYTES: usize = 64 << 20;
 pub const REPLY: u32 = 2;
 pub const ANSWER: u32 = 3;
 pub const EVENTS: u32 = 4;
