@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import ccxt
 
 from fixtures.clusters import Cluster, CommandFailed
+from fixtures.engines import free_address
 
 T = TypeVar("T")
 
@@ -256,7 +257,7 @@ class Demo:
         secret = json.loads(self.kubectl("get", "secret", "demo-cli-tls", "-o", "json"))
         for name, content in secret["data"].items():
             (material / name).write_bytes(base64.b64decode(content))
-        port = free_port()
+        port = free_address().port
         forward = subprocess.Popen(
             ["kubectl", "-n", NAMESPACE, "port-forward", "service/demo-ledger-main", f"{port}:7100"],
             env=self.cluster.environment,
@@ -332,13 +333,6 @@ def trader(key: str, secret: str) -> ccxt.binance:
     exchange = ccxt.binance({"apiKey": key, "secret": secret, "timeout": 30000})
     exchange.urls["api"] = {name: GATEWAY + url.partition(".com")[2] for name, url in exchange.urls["api"].items()}
     return exchange
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> bool:

@@ -18,6 +18,8 @@ import ccxt
 import httpx
 import pytest
 
+from fixtures.engines import free_address
+
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
 OPENBOURSE = str(Path(sys.executable).with_name("openbourse"))
@@ -71,13 +73,6 @@ class Local:
         return done.stdout
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Not below pytest's own: PostgreSQL's user has to get into it, and pytest closes its folders to others."""
@@ -88,7 +83,7 @@ def folder() -> Iterator[Path]:
 @contextmanager
 def local(data: Path) -> Iterator[Local]:
     """Started, and at the end stopped with Ctrl-C, which must be clean."""
-    command = [OPENBOURSE, "local", "--data", str(data), "--port", str(free_port())]
+    command = [OPENBOURSE, "local", "--data", str(data), "--port", str(free_address().port)]
     screen = data.with_suffix(".screen")
     with screen.open("wb") as output:
         process = subprocess.Popen(command, stderr=output, start_new_session=True)
@@ -143,7 +138,7 @@ def test_an_exchange_that_was_killed_starts_again(folder: Path) -> None:
 def test_a_second_exchange_in_the_same_folder_is_refused_with_what_to_do(folder: Path) -> None:
     with local(folder):
         second = subprocess.run(
-            [OPENBOURSE, "local", "--data", str(folder), "--port", str(free_port())],
+            [OPENBOURSE, "local", "--data", str(folder), "--port", str(free_address().port)],
             capture_output=True,
             text=True,
             timeout=30,
