@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export OPENBOURSE_CACHE := $(or $(OPENBOURSE_CACHE),$(HOME)/.cache/openbourse)
-export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(OPENBOURSE_CACHE)/target)
+# One for each checkout: cargo would take another checkout's older files for built already.
+export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(OPENBOURSE_CACHE)/target/$(shell pwd -P | sha256sum | cut -c1-12))
 export PATH := $(OPENBOURSE_CACHE)/bin:$(PATH)
 
 ONLY ?=

@@ -11,10 +11,11 @@ engine_up
 UV=${CACHE%/cluster}/bin/uv
 [ -x "$UV" ] || UV=$(command -v uv) || die "uv is missing: run make install"
 CONTEXT=$CACHE/context
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${CACHE%/cluster}/target}
 OPENBOURSE=openbourse/openbourse:dev
 POSTGRESQL=openbourse/postgresql:15
 cd "$KIND_DIR/../../.."
+# As the Makefile has it: one for each checkout.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${CACHE%/cluster}/target/$(pwd -P | sha256sum | cut -c1-12)}
 
 # The base has Debian 12 and Python 3.11: from the registry, or else made here and imported.
 base_image() {
