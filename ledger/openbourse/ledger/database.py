@@ -21,8 +21,9 @@ LONG_READ_TIMEOUT_S = 120.0
 # Each turned off would let PostgreSQL forget what it has confirmed.
 DURABLE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 
-# Whatever made a statement fail, it is one of these: not there, or not allowed to get there.
-CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
+# Whatever made a statement fail, it is one of these: not there, or not allowed to get there. asyncpg calls it an error
+# of its own when a server that shuts down speaks first, between two statements.
+CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError, asyncpg.InternalClientError)
 
 
 def dsn_from_environment(environment: Mapping[str, str] = os.environ) -> str:
