@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import ccxt
 
 from fixtures.clusters import Cluster, CommandFailed
-from fixtures.engines import free_address
+from fixtures.processes import free_address
 
 T = TypeVar("T")
 

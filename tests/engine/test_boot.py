@@ -28,7 +28,7 @@ def refused(engine: RunningEngine) -> str:
 
 async def test_a_second_engine_on_the_same_log_is_refused(engine: RunningEngine) -> None:
     assert "in use" in refused(engine)
-    assert engine.is_ready()
+    assert engine.status()["ready"]
 
 
 async def test_the_log_of_another_shard_is_refused(engine: RunningEngine) -> None:

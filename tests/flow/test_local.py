@@ -18,7 +18,7 @@ import ccxt
 import httpx
 import pytest
 
-from fixtures.engines import free_address
+from fixtures.processes import free_address
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
