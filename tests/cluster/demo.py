@@ -73,15 +73,7 @@ class Demo:
         chart = ROOT / "charts/openbourse"
         self.cluster.helm(
             *("upgrade", "--install", "openbourse", chart, "--namespace", NAMESPACE, "--create-namespace"),
-            *(
-                "--set",
-                "image.repository=openbourse/openbourse",
-                "--set",
-                "image.tag=dev",
-                "--wait",
-                "--timeout",
-                f"{READY_TIMEOUT_S}s",
-            ),
+            *("--wait", "--timeout", f"{READY_TIMEOUT_S}s"),
             timeout_s=READY_TIMEOUT_S + 30,
         )
         return f"namespace {NAMESPACE}, pods restricted"
