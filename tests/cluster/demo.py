@@ -45,7 +45,7 @@ class Demo:
         self.folder = folder
         self.traders: dict[int, ccxt.binance] = {}
         self.halt_acknowledged_ms = 0.0
-        self.acknowledged: dict[str, str] = {}
+        self.acknowledged: dict[str, tuple[int, str]] = {}
         self.lost: list[str] = []
         self.trades = 0
         self.reconciled = ""
@@ -71,12 +71,14 @@ class Demo:
     def install_operator(self) -> str:
         """helm installs the operator"""
         chart = ROOT / "charts/openbourse"
+        self.cluster.kubectl("create", "namespace", NAMESPACE)
+        self.cluster.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
         self.cluster.helm(
-            *("upgrade", "--install", "openbourse", chart, "--namespace", NAMESPACE, "--create-namespace"),
+            *("upgrade", "--install", "openbourse", chart, "--namespace", NAMESPACE),
             *("--wait", "--timeout", f"{READY_TIMEOUT_S}s"),
             timeout_s=READY_TIMEOUT_S + 30,
         )
-        return f"namespace {NAMESPACE}, pods restricted"
+        return f"namespace {NAMESPACE}, in which only restricted pods are admitted"
 
     def start_postgresql(self) -> str:
         """a PostgreSQL for the ledger"""
@@ -184,9 +186,7 @@ class Demo:
             sender.join(120)
         expect(not any(sender.is_alive() for sender in senders), "the orders did not come to an end")
         expect(len(self.acknowledged) > before, "no order was acknowledged after the engine was killed")
-        alice = self.traders[ALICE]
-        there = {order["clientOrderId"]: order["id"] for order in alice.fetch_open_orders("BTC/USDT")}
-        self.lost = [name for name, order in self.acknowledged.items() if there.get(name) != order]
+        self.lost = [name for name, (account, order) in self.acknowledged.items() if not self.is_there(account, order)]
         expect(not self.lost, f"lost: {self.lost}")
         return (
             f"{len(self.acknowledged)} orders acknowledged ({before} before the kill), all there; "
@@ -194,16 +194,25 @@ class Demo:
         )
 
     def send_orders(self, number: int, enough: threading.Event) -> None:
-        """Resting orders far below the market, each with an id of its own, one after another."""
-        alice = trader(self.traders[ALICE].apiKey, self.traders[ALICE].secret)
-        alice.load_markets()
+        """One order after another, each with an id of its own: alice buys, bob sells, many of them meet."""
+        account, side = ((ALICE, "buy"), (BOB, "sell"))[number % 2]
+        sender = trader(self.traders[account].apiKey, self.traders[account].secret)
+        sender.load_markets()
         for count in range(ORDERS_UNDER_KILL // SENDERS):
             name = f"kill-{number}-{count}"
             with contextlib.suppress(ccxt.NetworkError):  # not acknowledged: nothing was promised
-                order = alice.create_order("BTC/USDT", "limit", "buy", 0.001, 10000 + count, {"newClientOrderId": name})
-                self.acknowledged[name] = order["id"]
+                order = sender.create_order(
+                    "BTC/USDT", "limit", side, 0.001, 10000 + count % 7, {"newClientOrderId": name}
+                )
+                self.acknowledged[name] = account, order["id"]
             if len(self.acknowledged) >= KILL_AFTER_ORDERS:
                 enough.set()
+
+    def is_there(self, account: int, order: str) -> bool:
+        try:
+            return bool(self.traders[account].fetch_order(order, "BTC/USDT")["id"] == order)
+        except ccxt.OrderNotFound:
+            return False
 
     def reconcile(self) -> str:
         """engine and ledger are compared, balance by balance"""
