@@ -23,6 +23,7 @@ Object = dict[str, Any]
 
 CALL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
+GOODBYE_S = 0.25
 # A bound service account token is renewed on disk long before it runs out.
 TOKEN_AGE_MAX_S = 60.0
 PAGE_LIMIT = 500
@@ -158,8 +159,12 @@ class ApiServer:
         connector = aiohttp.TCPConnector(limit=32)
         if credentials.context is not None:
             connector = aiohttp.TCPConnector(limit=32, ssl=credentials.context)
-        async with aiohttp.ClientSession(connector=connector, read_bufsize=LINE_BYTES_MAX) as session:
-            yield cls(credentials, session)
+        try:
+            async with aiohttp.ClientSession(connector=connector, read_bufsize=LINE_BYTES_MAX) as session:
+                yield cls(credentials, session)
+        finally:
+            # A closed session still has connections that say goodbye in TLS: a loop that ends before leaves them open.
+            await asyncio.sleep(GOODBYE_S)
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
         """All objects, and the version from which a watch goes on without a gap."""
