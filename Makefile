@@ -74,7 +74,6 @@ regen: install ## Everything that is generated: messages, custom resources
 
 .PHONY: cluster
 cluster: install ## A Kubernetes cluster of four nodes (kind), with our images in it
-	@$(KIND)/provision.sh
 	@$(KIND)/up.sh
 	@$(KIND)/images.sh
 
