@@ -24,39 +24,79 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbourse/contracts/v1/command.proto\x12\ropenbourse.v1\"\xf2\x04\n\x07\x43ommand\x12\x1d\n\ncommand_id\x18\x01 \x01(\x0cR\tcommandId\x12%\n\x0e\x63orrelation_id\x18\x02 \x01(\tR\rcorrelationId\x12!\n\x0c\x63\x61usation_id\x18\x03 \x01(\tR\x0b\x63\x61usationId\x12<\n\x0bplace_order\x18\n \x01(\x0b\x32\x19.openbourse.v1.PlaceOrderH\x00R\nplaceOrder\x12?\n\x0c\x63\x61ncel_order\x18\x0b \x01(\x0b\x32\x1a.openbourse.v1.CancelOrderH\x00R\x0b\x63\x61ncelOrder\x12?\n\x0c\x63redit_funds\x18\x0c \x01(\x0b\x32\x1a.openbourse.v1.CreditFundsH\x00R\x0b\x63reditFunds\x12?\n\x0c\x64\x65\x66ine_asset\x18\x14 \x01(\x0b\x32\x1a.openbourse.v1.DefineAssetH\x00R\x0b\x64\x65\x66ineAsset\x12\x42\n\rdefine_symbol\x18\x15 \x01(\x0b\x32\x1b.openbourse.v1.DefineSymbolH\x00R\x0c\x64\x65\x66ineSymbol\x12<\n\x0bimpose_halt\x18\x16 \x01(\x0b\x32\x19.openbourse.v1.ImposeHaltH\x00R\nimposeHalt\x12\x36\n\tlift_halt\x18\x17 \x01(\x0b\x32\x17.openbourse.v1.LiftHaltH\x00R\x08liftHalt\x12;\n\ncheckpoint\x18\x1e \x01(\x0b\x32\x19.openbourse.v1.CheckpointH\x00R\ncheckpointB\x06\n\x04\x62ody\"\xc3\x02\n\nPlaceOrder\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\'\n\x04side\x18\x03 \x01(\x0e\x32\x13.openbourse.v1.SideR\x04side\x12,\n\x04type\x18\x04 \x01(\x0e\x32\x18.openbourse.v1.OrderTypeR\x04type\x12>\n\rtime_in_force\x18\x05 \x01(\x0e\x32\x1a.openbourse.v1.TimeInForceR\x0btimeInForce\x12\x1f\n\x0bprice_ticks\x18\x06 \x01(\x03R\npriceTicks\x12#\n\rquantity_lots\x18\x07 \x01(\x03R\x0cquantityLots\x12&\n\x0f\x63lient_order_id\x18\x08 \x01(\tR\rclientOrderId\"\x90\x01\n\x0b\x43\x61ncelOrder\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1b\n\x08order_id\x18\x03 \x01(\x04H\x00R\x07orderId\x12(\n\x0f\x63lient_order_id\x18\x04 \x01(\tH\x00R\rclientOrderIdB\x08\n\x06target\"v\n\x0b\x43reditFunds\x12\x1f\n\x0btransfer_id\x18\x01 \x01(\tR\ntransferId\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\x04R\x07\x61\x63\x63ount\x12\x14\n\x05\x61sset\x18\x03 \x01(\tR\x05\x61sset\x12\x16\n\x06\x61mount\x18\x04 \x01(\x03R\x06\x61mount\"9\n\x0b\x44\x65\x66ineAsset\x12\x14\n\x05\x61sset\x18\x01 \x01(\tR\x05\x61sset\x12\x14\n\x05scale\x18\x02 \x01(\rR\x05scale\"O\n\x0c\x44\x65\x66ineSymbol\x12?\n\ndefinition\x18\x01 \x01(\x0b\x32\x1f.openbourse.v1.SymbolDefinitionR\ndefinition\"\xf0\x02\n\x10SymbolDefinition\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x1d\n\nbase_asset\x18\x02 \x01(\tR\tbaseAsset\x12\x1f\n\x0bquote_asset\x18\x03 \x01(\tR\nquoteAsset\x12\x1d\n\ntick_units\x18\x04 \x01(\x03R\ttickUnits\x12\x1b\n\tlot_units\x18\x05 \x01(\x03R\x08lotUnits\x12&\n\x0fmax_price_ticks\x18\x06 \x01(\x03R\rmaxPriceTicks\x12*\n\x11max_quantity_lots\x18\x07 \x01(\x03R\x0fmaxQuantityLots\x12,\n\x12min_notional_units\x18\x08 \x01(\x03R\x10minNotionalUnits\x12\"\n\rmaker_fee_ppm\x18\t \x01(\rR\x0bmakerFeePpm\x12\"\n\rtaker_fee_ppm\x18\n \x01(\rR\x0btakerFeePpm\"\x84\x01\n\nImposeHalt\x12\x12\n\x04halt\x18\x01 \x01(\tR\x04halt\x12\x18\n\x07symbols\x18\x02 \x03(\tR\x07symbols\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32\x1a.openbourse.v1.SymbolStateR\x05state\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"6\n\x08LiftHalt\x12\x12\n\x04halt\x18\x01 \x01(\tR\x04halt\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"_\n\nCheckpoint\x12!\n\x0cprevious_seq\x18\x01 \x01(\x04R\x0bpreviousSeq\x12.\n\x13previous_state_hash\x18\x02 \x01(\x0cR\x11previousStateHash*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*=\n\tOrderType\x12\x1a\n\x16ORDER_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_TYPE_LIMIT\x10\x01*Z\n\x0bTimeInForce\x12\x1d\n\x19TIME_IN_FORCE_UNSPECIFIED\x10\x00\x12\x15\n\x11TIME_IN_FORCE_GTC\x10\x01\x12\x15\n\x11TIME_IN_FORCE_IOC\x10\x02*z\n\x0bSymbolState\x12\x1c\n\x18SYMBOL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SYMBOL_STATE_TRADING\x10\x01\x12\x15\n\x11SYMBOL_STATE_HALT\x10\x02\x12\x1c\n\x18SYMBOL_STATE_CANCEL_ONLY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbourse/contracts/v1/command.proto\x12\ropenbourse.v1\"\xaa\x0b\n\x07\x43ommand\x12\x1d\n\ncommand_id\x18\x01 \x01(\x0cR\tcommandId\x12%\n\x0e\x63orrelation_id\x18\x02 \x01(\tR\rcorrelationId\x12!\n\x0c\x63\x61usation_id\x18\x03 \x01(\tR\x0b\x63\x61usationId\x12<\n\x0bplace_order\x18\n \x01(\x0b\x32\x19.openbourse.v1.PlaceOrderH\x00R\nplaceOrder\x12?\n\x0c\x63\x61ncel_order\x18\x0b \x01(\x0b\x32\x1a.openbourse.v1.CancelOrderH\x00R\x0b\x63\x61ncelOrder\x12?\n\x0c\x63redit_funds\x18\x0c \x01(\x0b\x32\x1a.openbourse.v1.CreditFundsH\x00R\x0b\x63reditFunds\x12<\n\x0b\x64\x65\x62it_funds\x18\r \x01(\x0b\x32\x19.openbourse.v1.DebitFundsH\x00R\ndebitFunds\x12<\n\x0b\x61mend_order\x18\x0e \x01(\x0b\x32\x19.openbourse.v1.AmendOrderH\x00R\namendOrder\x12\x42\n\rreplace_order\x18\x0f \x01(\x0b\x32\x1b.openbourse.v1.ReplaceOrderH\x00R\x0creplaceOrder\x12L\n\x11\x63\x61ncel_all_orders\x18\x10 \x01(\x0b\x32\x1e.openbourse.v1.CancelAllOrdersH\x00R\x0f\x63\x61ncelAllOrders\x12\x42\n\rset_countdown\x18\x11 \x01(\x0b\x32\x1b.openbourse.v1.SetCountdownH\x00R\x0csetCountdown\x12?\n\x0c\x64\x65\x66ine_asset\x18\x14 \x01(\x0b\x32\x1a.openbourse.v1.DefineAssetH\x00R\x0b\x64\x65\x66ineAsset\x12\x42\n\rdefine_symbol\x18\x15 \x01(\x0b\x32\x1b.openbourse.v1.DefineSymbolH\x00R\x0c\x64\x65\x66ineSymbol\x12<\n\x0bimpose_halt\x18\x16 \x01(\x0b\x32\x19.openbourse.v1.ImposeHaltH\x00R\nimposeHalt\x12\x36\n\tlift_halt\x18\x17 \x01(\x0b\x32\x17.openbourse.v1.LiftHaltH\x00R\x08liftHalt\x12R\n\x13\x63hange_symbol_state\x18\x18 \x01(\x0b\x32 .openbourse.v1.ChangeSymbolStateH\x00R\x11\x63hangeSymbolState\x12N\n\x11\x63onfigure_account\x18\x19 \x01(\x0b\x32\x1f.openbourse.v1.ConfigureAccountH\x00R\x10\x63onfigureAccount\x12\x46\n\x0fset_kill_switch\x18\x1a \x01(\x0b\x32\x1c.openbourse.v1.SetKillSwitchH\x00R\rsetKillSwitch\x12K\n\x10\x63onfigure_safety\x18\x1b \x01(\x0b\x32\x1e.openbourse.v1.ConfigureSafetyH\x00R\x0f\x63onfigureSafety\x12\x39\n\nreport_lag\x18\x1c \x01(\x0b\x32\x18.openbourse.v1.ReportLagH\x00R\treportLag\x12;\n\ncheckpoint\x18\x1e \x01(\x0b\x32\x19.openbourse.v1.CheckpointH\x00R\ncheckpoint\x12)\n\x04tick\x18\x1f \x01(\x0b\x32\x13.openbourse.v1.TickH\x00R\x04tick\x12\x45\n\x0e\x63hange_version\x18  \x01(\x0b\x32\x1c.openbourse.v1.ChangeVersionH\x00R\rchangeVersionB\x06\n\x04\x62ody\"\xbc\x03\n\nPlaceOrder\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\'\n\x04side\x18\x03 \x01(\x0e\x32\x13.openbourse.v1.SideR\x04side\x12,\n\x04type\x18\x04 \x01(\x0e\x32\x18.openbourse.v1.OrderTypeR\x04type\x12>\n\rtime_in_force\x18\x05 \x01(\x0e\x32\x1a.openbourse.v1.TimeInForceR\x0btimeInForce\x12\x1f\n\x0bprice_ticks\x18\x06 \x01(\x03R\npriceTicks\x12#\n\rquantity_lots\x18\x07 \x01(\x03R\x0cquantityLots\x12&\n\x0f\x63lient_order_id\x18\x08 \x01(\tR\rclientOrderId\x12\x1f\n\x0bquote_units\x18\t \x01(\x03R\nquoteUnits\x12V\n\x15self_trade_prevention\x18\n \x01(\x0e\x32\".openbourse.v1.SelfTradePreventionR\x13selfTradePrevention\"\xd4\x01\n\x0b\x43\x61ncelOrder\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1b\n\x08order_id\x18\x03 \x01(\x04H\x00R\x07orderId\x12(\n\x0f\x63lient_order_id\x18\x04 \x01(\tH\x00R\rclientOrderId\x12\x42\n\x0brestriction\x18\x05 \x01(\x0e\x32 .openbourse.v1.CancelRestrictionR\x0brestrictionB\x08\n\x06target\"\xe3\x01\n\nAmendOrder\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1b\n\x08order_id\x18\x03 \x01(\x04H\x00R\x07orderId\x12(\n\x0f\x63lient_order_id\x18\x04 \x01(\tH\x00R\rclientOrderId\x12#\n\rquantity_lots\x18\x05 \x01(\x03R\x0cquantityLots\x12-\n\x13new_client_order_id\x18\x06 \x01(\tR\x10newClientOrderIdB\x08\n\x06target\"\xa3\x01\n\x0cReplaceOrder\x12\x32\n\x06\x63\x61ncel\x18\x01 \x01(\x0b\x32\x1a.openbourse.v1.CancelOrderR\x06\x63\x61ncel\x12/\n\x05place\x18\x02 \x01(\x0b\x32\x19.openbourse.v1.PlaceOrderR\x05place\x12.\n\x04mode\x18\x03 \x01(\x0e\x32\x1a.openbourse.v1.ReplaceModeR\x04mode\"x\n\x0f\x43\x61ncelAllOrders\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x33\n\x06reason\x18\x03 \x01(\x0e\x32\x1b.openbourse.v1.CancelReasonR\x06reason\"c\n\x0cSetCountdown\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12!\n\x0c\x63ountdown_ms\x18\x03 \x01(\x03R\x0b\x63ountdownMs\"v\n\x0b\x43reditFunds\x12\x1f\n\x0btransfer_id\x18\x01 \x01(\tR\ntransferId\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\x04R\x07\x61\x63\x63ount\x12\x14\n\x05\x61sset\x18\x03 \x01(\tR\x05\x61sset\x12\x16\n\x06\x61mount\x18\x04 \x01(\x03R\x06\x61mount\"u\n\nDebitFunds\x12\x1f\n\x0btransfer_id\x18\x01 \x01(\tR\ntransferId\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\x04R\x07\x61\x63\x63ount\x12\x14\n\x05\x61sset\x18\x03 \x01(\tR\x05\x61sset\x12\x16\n\x06\x61mount\x18\x04 \x01(\x03R\x06\x61mount\"9\n\x0b\x44\x65\x66ineAsset\x12\x14\n\x05\x61sset\x18\x01 \x01(\tR\x05\x61sset\x12\x14\n\x05scale\x18\x02 \x01(\rR\x05scale\"O\n\x0c\x44\x65\x66ineSymbol\x12?\n\ndefinition\x18\x01 \x01(\x0b\x32\x1f.openbourse.v1.SymbolDefinitionR\ndefinition\"\xb5\x08\n\x10SymbolDefinition\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x1d\n\nbase_asset\x18\x02 \x01(\tR\tbaseAsset\x12\x1f\n\x0bquote_asset\x18\x03 \x01(\tR\nquoteAsset\x12\x1d\n\ntick_units\x18\x04 \x01(\x03R\ttickUnits\x12\x1b\n\tlot_units\x18\x05 \x01(\x03R\x08lotUnits\x12&\n\x0fmax_price_ticks\x18\x06 \x01(\x03R\rmaxPriceTicks\x12*\n\x11max_quantity_lots\x18\x07 \x01(\x03R\x0fmaxQuantityLots\x12,\n\x12min_notional_units\x18\x08 \x01(\x03R\x10minNotionalUnits\x12\"\n\rmaker_fee_ppm\x18\t \x01(\rR\x0bmakerFeePpm\x12\"\n\rtaker_fee_ppm\x18\n \x01(\rR\x0btakerFeePpm\x12\x37\n\nfee_charge\x18\x0b \x01(\x0e\x32\x18.openbourse.v1.FeeChargeR\tfeeCharge\x12&\n\x0fmin_price_ticks\x18\x0c \x01(\x03R\rminPriceTicks\x12*\n\x11min_quantity_lots\x18\r \x01(\x03R\x0fminQuantityLots\x12\x37\n\x18market_max_quantity_lots\x18\x0e \x01(\x03R\x15marketMaxQuantityLots\x12,\n\x12max_notional_units\x18\x0f \x01(\x03R\x10maxNotionalUnits\x12V\n\x15self_trade_prevention\x18\x10 \x01(\x0e\x32\".openbourse.v1.SelfTradePreventionR\x13selfTradePrevention\x12\x33\n\x08\x62id_band\x18\x11 \x01(\x0b\x32\x18.openbourse.v1.PriceBandR\x07\x62idBand\x12\x33\n\x08\x61sk_band\x18\x12 \x01(\x0b\x32\x18.openbourse.v1.PriceBandR\x07\x61skBand\x12\'\n\x0f\x61verage_minutes\x18\x13 \x01(\rR\x0e\x61verageMinutes\x12*\n\x11market_collar_ppm\x18\x14 \x01(\rR\x0fmarketCollarPpm\x12&\n\x0fstatic_band_ppm\x18\x15 \x01(\rR\rstaticBandPpm\x12(\n\x10\x64ynamic_band_ppm\x18\x16 \x01(\rR\x0e\x64ynamicBandPpm\x12\x32\n\x15volatility_auction_ms\x18\x17 \x01(\x03R\x13volatilityAuctionMs\x12\x32\n\x15reference_price_ticks\x18\x18 \x01(\x03R\x13referencePriceTicks\"K\n\tPriceBand\x12\x1d\n\nlowest_ppm\x18\x01 \x01(\rR\tlowestPpm\x12\x1f\n\x0bhighest_ppm\x18\x02 \x01(\rR\nhighestPpm\"\x84\x01\n\nImposeHalt\x12\x12\n\x04halt\x18\x01 \x01(\tR\x04halt\x12\x18\n\x07symbols\x18\x02 \x03(\tR\x07symbols\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32\x1a.openbourse.v1.SymbolStateR\x05state\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"\x87\x01\n\x08LiftHalt\x12\x12\n\x04halt\x18\x01 \x01(\tR\x04halt\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x32\n\x06reopen\x18\x03 \x01(\x0e\x32\x1a.openbourse.v1.SymbolStateR\x06reopen\x12\x1b\n\treopen_ms\x18\x04 \x01(\x03R\x08reopenMs\"\x96\x01\n\x11\x43hangeSymbolState\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1a.openbourse.v1.SymbolStateR\x05state\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1f\n\x0b\x64uration_ms\x18\x04 \x01(\x03R\ndurationMs\"\xca\x02\n\x10\x43onfigureAccount\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x1f\n\x0btrade_group\x18\x02 \x01(\x04R\ntradeGroup\x12&\n\x0fmax_open_orders\x18\x03 \x01(\rR\rmaxOpenOrders\x12\x46\n\x11max_open_notional\x18\x04 \x03(\x0b\x32\x1a.openbourse.v1.AssetAmountR\x0fmaxOpenNotional\x12\x35\n\x17max_orders_per_interval\x18\x05 \x01(\rR\x14maxOrdersPerInterval\x12\x1f\n\x0binterval_ms\x18\x06 \x01(\x03R\nintervalMs\x12\x33\n\x16reuse_client_order_ids\x18\x07 \x01(\x08R\x13reuseClientOrderIds\";\n\x0b\x41ssetAmount\x12\x14\n\x05\x61sset\x18\x01 \x01(\tR\x05\x61sset\x12\x16\n\x06\x61mount\x18\x02 \x01(\x03R\x06\x61mount\"Q\n\rSetKillSwitch\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x0e\n\x02on\x18\x02 \x01(\x08R\x02on\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xe9\x01\n\x0f\x43onfigureSafety\x12G\n\x11settlement_lag_ms\x18\x01 \x01(\x0b\x32\x1b.openbourse.v1.SafetyLimitsR\x0fsettlementLagMs\x12N\n\x14unpublished_commands\x18\x02 \x01(\x0b\x32\x1b.openbourse.v1.SafetyLimitsR\x13unpublishedCommands\x12=\n\x1bthrottled_orders_per_second\x18\x03 \x01(\rR\x18throttledOrdersPerSecond\"_\n\x0cSafetyLimits\x12\x1a\n\x08throttle\x18\x01 \x01(\x04R\x08throttle\x12\x1f\n\x0b\x63\x61ncel_only\x18\x02 \x01(\x04R\ncancelOnly\x12\x12\n\x04halt\x18\x03 \x01(\x04R\x04halt\"j\n\tReportLag\x12*\n\x11settlement_lag_ms\x18\x01 \x01(\x04R\x0fsettlementLagMs\x12\x31\n\x14unpublished_commands\x18\x02 \x01(\x04R\x13unpublishedCommands\"\x06\n\x04Tick\")\n\rChangeVersion\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\"_\n\nCheckpoint\x12!\n\x0cprevious_seq\x18\x01 \x01(\x04R\x0bpreviousSeq\x12.\n\x13previous_state_hash\x18\x02 \x01(\x0cR\x11previousStateHash*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*p\n\tOrderType\x12\x1a\n\x16ORDER_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_TYPE_LIMIT\x10\x01\x12\x15\n\x11ORDER_TYPE_MARKET\x10\x02\x12\x1a\n\x16ORDER_TYPE_LIMIT_MAKER\x10\x03*q\n\x0bTimeInForce\x12\x1d\n\x19TIME_IN_FORCE_UNSPECIFIED\x10\x00\x12\x15\n\x11TIME_IN_FORCE_GTC\x10\x01\x12\x15\n\x11TIME_IN_FORCE_IOC\x10\x02\x12\x15\n\x11TIME_IN_FORCE_FOK\x10\x03*\x9c\x02\n\x13SelfTradePrevention\x12%\n!SELF_TRADE_PREVENTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSELF_TRADE_PREVENTION_NONE\x10\x01\x12&\n\"SELF_TRADE_PREVENTION_EXPIRE_TAKER\x10\x02\x12&\n\"SELF_TRADE_PREVENTION_EXPIRE_MAKER\x10\x03\x12%\n!SELF_TRADE_PREVENTION_EXPIRE_BOTH\x10\x04\x12#\n\x1fSELF_TRADE_PREVENTION_DECREMENT\x10\x05\x12\"\n\x1eSELF_TRADE_PREVENTION_TRANSFER\x10\x06*\x86\x01\n\x11\x43\x61ncelRestriction\x12\"\n\x1e\x43\x41NCEL_RESTRICTION_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43\x41NCEL_RESTRICTION_ONLY_NEW\x10\x01\x12,\n(CANCEL_RESTRICTION_ONLY_PARTIALLY_FILLED\x10\x02*m\n\x0bReplaceMode\x12\x1c\n\x18REPLACE_MODE_UNSPECIFIED\x10\x00\x12 \n\x1cREPLACE_MODE_STOP_ON_FAILURE\x10\x01\x12\x1e\n\x1aREPLACE_MODE_ALLOW_FAILURE\x10\x02*\xda\x01\n\x0c\x43\x61ncelReason\x12\x1d\n\x19\x43\x41NCEL_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41NCEL_REASON_REQUEST\x10\x01\x12\x1a\n\x16\x43\x41NCEL_REASON_REPLACED\x10\x02\x12\x1c\n\x18\x43\x41NCEL_REASON_DISCONNECT\x10\x03\x12\x1b\n\x17\x43\x41NCEL_REASON_COUNTDOWN\x10\x04\x12\x1d\n\x19\x43\x41NCEL_REASON_KILL_SWITCH\x10\x05\x12\x1a\n\x16\x43\x41NCEL_REASON_OPERATOR\x10\x06*V\n\tFeeCharge\x12\x1a\n\x16\x46\x45\x45_CHARGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x45_CHARGE_RECEIVED\x10\x01\x12\x14\n\x10\x46\x45\x45_CHARGE_QUOTE\x10\x02*\xb0\x01\n\x0bSymbolState\x12\x1c\n\x18SYMBOL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SYMBOL_STATE_TRADING\x10\x01\x12\x15\n\x11SYMBOL_STATE_HALT\x10\x02\x12\x1c\n\x18SYMBOL_STATE_CANCEL_ONLY\x10\x03\x12\x1a\n\x16SYMBOL_STATE_POST_ONLY\x10\x04\x12\x18\n\x14SYMBOL_STATE_AUCTION\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbourse.contracts.v1.command_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIDE']._serialized_start=2077
-  _globals['_SIDE']._serialized_end=2134
-  _globals['_ORDERTYPE']._serialized_start=2136
-  _globals['_ORDERTYPE']._serialized_end=2197
-  _globals['_TIMEINFORCE']._serialized_start=2199
-  _globals['_TIMEINFORCE']._serialized_end=2289
-  _globals['_SYMBOLSTATE']._serialized_start=2291
-  _globals['_SYMBOLSTATE']._serialized_end=2413
+  _globals['_SIDE']._serialized_start=5818
+  _globals['_SIDE']._serialized_end=5875
+  _globals['_ORDERTYPE']._serialized_start=5877
+  _globals['_ORDERTYPE']._serialized_end=5989
+  _globals['_TIMEINFORCE']._serialized_start=5991
+  _globals['_TIMEINFORCE']._serialized_end=6104
+  _globals['_SELFTRADEPREVENTION']._serialized_start=6107
+  _globals['_SELFTRADEPREVENTION']._serialized_end=6391
+  _globals['_CANCELRESTRICTION']._serialized_start=6394
+  _globals['_CANCELRESTRICTION']._serialized_end=6528
+  _globals['_REPLACEMODE']._serialized_start=6530
+  _globals['_REPLACEMODE']._serialized_end=6639
+  _globals['_CANCELREASON']._serialized_start=6642
+  _globals['_CANCELREASON']._serialized_end=6860
+  _globals['_FEECHARGE']._serialized_start=6862
+  _globals['_FEECHARGE']._serialized_end=6948
+  _globals['_SYMBOLSTATE']._serialized_start=6951
+  _globals['_SYMBOLSTATE']._serialized_end=7127
   _globals['_COMMAND']._serialized_start=57
-  _globals['_COMMAND']._serialized_end=683
-  _globals['_PLACEORDER']._serialized_start=686
-  _globals['_PLACEORDER']._serialized_end=1009
-  _globals['_CANCELORDER']._serialized_start=1012
-  _globals['_CANCELORDER']._serialized_end=1156
-  _globals['_CREDITFUNDS']._serialized_start=1158
-  _globals['_CREDITFUNDS']._serialized_end=1276
-  _globals['_DEFINEASSET']._serialized_start=1278
-  _globals['_DEFINEASSET']._serialized_end=1335
-  _globals['_DEFINESYMBOL']._serialized_start=1337
-  _globals['_DEFINESYMBOL']._serialized_end=1416
-  _globals['_SYMBOLDEFINITION']._serialized_start=1419
-  _globals['_SYMBOLDEFINITION']._serialized_end=1787
-  _globals['_IMPOSEHALT']._serialized_start=1790
-  _globals['_IMPOSEHALT']._serialized_end=1922
-  _globals['_LIFTHALT']._serialized_start=1924
-  _globals['_LIFTHALT']._serialized_end=1978
-  _globals['_CHECKPOINT']._serialized_start=1980
-  _globals['_CHECKPOINT']._serialized_end=2075
+  _globals['_COMMAND']._serialized_end=1507
+  _globals['_PLACEORDER']._serialized_start=1510
+  _globals['_PLACEORDER']._serialized_end=1954
+  _globals['_CANCELORDER']._serialized_start=1957
+  _globals['_CANCELORDER']._serialized_end=2169
+  _globals['_AMENDORDER']._serialized_start=2172
+  _globals['_AMENDORDER']._serialized_end=2399
+  _globals['_REPLACEORDER']._serialized_start=2402
+  _globals['_REPLACEORDER']._serialized_end=2565
+  _globals['_CANCELALLORDERS']._serialized_start=2567
+  _globals['_CANCELALLORDERS']._serialized_end=2687
+  _globals['_SETCOUNTDOWN']._serialized_start=2689
+  _globals['_SETCOUNTDOWN']._serialized_end=2788
+  _globals['_CREDITFUNDS']._serialized_start=2790
+  _globals['_CREDITFUNDS']._serialized_end=2908
+  _globals['_DEBITFUNDS']._serialized_start=2910
+  _globals['_DEBITFUNDS']._serialized_end=3027
+  _globals['_DEFINEASSET']._serialized_start=3029
+  _globals['_DEFINEASSET']._serialized_end=3086
+  _globals['_DEFINESYMBOL']._serialized_start=3088
+  _globals['_DEFINESYMBOL']._serialized_end=3167
+  _globals['_SYMBOLDEFINITION']._serialized_start=3170
+  _globals['_SYMBOLDEFINITION']._serialized_end=4247
+  _globals['_PRICEBAND']._serialized_start=4249
+  _globals['_PRICEBAND']._serialized_end=4324
+  _globals['_IMPOSEHALT']._serialized_start=4327
+  _globals['_IMPOSEHALT']._serialized_end=4459
+  _globals['_LIFTHALT']._serialized_start=4462
+  _globals['_LIFTHALT']._serialized_end=4597
+  _globals['_CHANGESYMBOLSTATE']._serialized_start=4600
+  _globals['_CHANGESYMBOLSTATE']._serialized_end=4750
+  _globals['_CONFIGUREACCOUNT']._serialized_start=4753
+  _globals['_CONFIGUREACCOUNT']._serialized_end=5083
+  _globals['_ASSETAMOUNT']._serialized_start=5085
+  _globals['_ASSETAMOUNT']._serialized_end=5144
+  _globals['_SETKILLSWITCH']._serialized_start=5146
+  _globals['_SETKILLSWITCH']._serialized_end=5227
+  _globals['_CONFIGURESAFETY']._serialized_start=5230
+  _globals['_CONFIGURESAFETY']._serialized_end=5463
+  _globals['_SAFETYLIMITS']._serialized_start=5465
+  _globals['_SAFETYLIMITS']._serialized_end=5560
+  _globals['_REPORTLAG']._serialized_start=5562
+  _globals['_REPORTLAG']._serialized_end=5668
+  _globals['_TICK']._serialized_start=5670
+  _globals['_TICK']._serialized_end=5676
+  _globals['_CHANGEVERSION']._serialized_start=5678
+  _globals['_CHANGEVERSION']._serialized_end=5719
+  _globals['_CHECKPOINT']._serialized_start=5721
+  _globals['_CHECKPOINT']._serialized_end=5816
 # @@protoc_insertion_point(module_scope)

@@ -48,11 +48,19 @@ class _OrderTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderType.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     ORDER_TYPE_UNSPECIFIED: _OrderType.ValueType  # 0
     ORDER_TYPE_LIMIT: _OrderType.ValueType  # 1
+    ORDER_TYPE_MARKET: _OrderType.ValueType  # 2
+    """At whatever price the book has, within the symbol's collar."""
+    ORDER_TYPE_LIMIT_MAKER: _OrderType.ValueType  # 3
+    """Post-only: a limit order that is refused when it would trade at once."""
 
 class OrderType(_OrderType, metaclass=_OrderTypeEnumTypeWrapper): ...
 
 ORDER_TYPE_UNSPECIFIED: OrderType.ValueType  # 0
 ORDER_TYPE_LIMIT: OrderType.ValueType  # 1
+ORDER_TYPE_MARKET: OrderType.ValueType  # 2
+"""At whatever price the book has, within the symbol's collar."""
+ORDER_TYPE_LIMIT_MAKER: OrderType.ValueType  # 3
+"""Post-only: a limit order that is refused when it would trade at once."""
 Global___OrderType: _TypeAlias = OrderType  # noqa: Y015
 
 class _TimeInForce:
@@ -66,6 +74,8 @@ class _TimeInForceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeInFor
     """Good till cancelled: what does not match rests in the book."""
     TIME_IN_FORCE_IOC: _TimeInForce.ValueType  # 2
     """Immediate or cancel: what does not match expires."""
+    TIME_IN_FORCE_FOK: _TimeInForce.ValueType  # 3
+    """Fill or kill: matches at once and in full, or expires."""
 
 class TimeInForce(_TimeInForce, metaclass=_TimeInForceEnumTypeWrapper): ...
 
@@ -74,7 +84,131 @@ TIME_IN_FORCE_GTC: TimeInForce.ValueType  # 1
 """Good till cancelled: what does not match rests in the book."""
 TIME_IN_FORCE_IOC: TimeInForce.ValueType  # 2
 """Immediate or cancel: what does not match expires."""
+TIME_IN_FORCE_FOK: TimeInForce.ValueType  # 3
+"""Fill or kill: matches at once and in full, or expires."""
 Global___TimeInForce: _TypeAlias = TimeInForce  # noqa: Y015
+
+class _SelfTradePrevention:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SelfTradePreventionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SelfTradePrevention.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SELF_TRADE_PREVENTION_UNSPECIFIED: _SelfTradePrevention.ValueType  # 0
+    """The symbol's default; of a symbol, NONE."""
+    SELF_TRADE_PREVENTION_NONE: _SelfTradePrevention.ValueType  # 1
+    SELF_TRADE_PREVENTION_EXPIRE_TAKER: _SelfTradePrevention.ValueType  # 2
+    SELF_TRADE_PREVENTION_EXPIRE_MAKER: _SelfTradePrevention.ValueType  # 3
+    SELF_TRADE_PREVENTION_EXPIRE_BOTH: _SelfTradePrevention.ValueType  # 4
+    SELF_TRADE_PREVENTION_DECREMENT: _SelfTradePrevention.ValueType  # 5
+    """Both lose the quantity that they would have traded."""
+    SELF_TRADE_PREVENTION_TRANSFER: _SelfTradePrevention.ValueType  # 6
+    """As DECREMENT, and between two accounts of a group that both ask for it the money changes hands without a trade."""
+
+class SelfTradePrevention(_SelfTradePrevention, metaclass=_SelfTradePreventionEnumTypeWrapper):
+    """What happens when an order would trade with one of its own account or trade group. The taker's decides."""
+
+SELF_TRADE_PREVENTION_UNSPECIFIED: SelfTradePrevention.ValueType  # 0
+"""The symbol's default; of a symbol, NONE."""
+SELF_TRADE_PREVENTION_NONE: SelfTradePrevention.ValueType  # 1
+SELF_TRADE_PREVENTION_EXPIRE_TAKER: SelfTradePrevention.ValueType  # 2
+SELF_TRADE_PREVENTION_EXPIRE_MAKER: SelfTradePrevention.ValueType  # 3
+SELF_TRADE_PREVENTION_EXPIRE_BOTH: SelfTradePrevention.ValueType  # 4
+SELF_TRADE_PREVENTION_DECREMENT: SelfTradePrevention.ValueType  # 5
+"""Both lose the quantity that they would have traded."""
+SELF_TRADE_PREVENTION_TRANSFER: SelfTradePrevention.ValueType  # 6
+"""As DECREMENT, and between two accounts of a group that both ask for it the money changes hands without a trade."""
+Global___SelfTradePrevention: _TypeAlias = SelfTradePrevention  # noqa: Y015
+
+class _CancelRestriction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CancelRestrictionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRestriction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANCEL_RESTRICTION_UNSPECIFIED: _CancelRestriction.ValueType  # 0
+    """Any."""
+    CANCEL_RESTRICTION_ONLY_NEW: _CancelRestriction.ValueType  # 1
+    CANCEL_RESTRICTION_ONLY_PARTIALLY_FILLED: _CancelRestriction.ValueType  # 2
+
+class CancelRestriction(_CancelRestriction, metaclass=_CancelRestrictionEnumTypeWrapper):
+    """Which orders may be cancelled; others are refused."""
+
+CANCEL_RESTRICTION_UNSPECIFIED: CancelRestriction.ValueType  # 0
+"""Any."""
+CANCEL_RESTRICTION_ONLY_NEW: CancelRestriction.ValueType  # 1
+CANCEL_RESTRICTION_ONLY_PARTIALLY_FILLED: CancelRestriction.ValueType  # 2
+Global___CancelRestriction: _TypeAlias = CancelRestriction  # noqa: Y015
+
+class _ReplaceMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplaceModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplaceMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLACE_MODE_UNSPECIFIED: _ReplaceMode.ValueType  # 0
+    REPLACE_MODE_STOP_ON_FAILURE: _ReplaceMode.ValueType  # 1
+    """The new order is not tried when the cancel is refused."""
+    REPLACE_MODE_ALLOW_FAILURE: _ReplaceMode.ValueType  # 2
+    """It is."""
+
+class ReplaceMode(_ReplaceMode, metaclass=_ReplaceModeEnumTypeWrapper): ...
+
+REPLACE_MODE_UNSPECIFIED: ReplaceMode.ValueType  # 0
+REPLACE_MODE_STOP_ON_FAILURE: ReplaceMode.ValueType  # 1
+"""The new order is not tried when the cancel is refused."""
+REPLACE_MODE_ALLOW_FAILURE: ReplaceMode.ValueType  # 2
+"""It is."""
+Global___ReplaceMode: _TypeAlias = ReplaceMode  # noqa: Y015
+
+class _CancelReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANCEL_REASON_UNSPECIFIED: _CancelReason.ValueType  # 0
+    CANCEL_REASON_REQUEST: _CancelReason.ValueType  # 1
+    CANCEL_REASON_REPLACED: _CancelReason.ValueType  # 2
+    CANCEL_REASON_DISCONNECT: _CancelReason.ValueType  # 3
+    CANCEL_REASON_COUNTDOWN: _CancelReason.ValueType  # 4
+    CANCEL_REASON_KILL_SWITCH: _CancelReason.ValueType  # 5
+    CANCEL_REASON_OPERATOR: _CancelReason.ValueType  # 6
+
+class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
+    """What made an order end that did not ask for it itself."""
+
+CANCEL_REASON_UNSPECIFIED: CancelReason.ValueType  # 0
+CANCEL_REASON_REQUEST: CancelReason.ValueType  # 1
+CANCEL_REASON_REPLACED: CancelReason.ValueType  # 2
+CANCEL_REASON_DISCONNECT: CancelReason.ValueType  # 3
+CANCEL_REASON_COUNTDOWN: CancelReason.ValueType  # 4
+CANCEL_REASON_KILL_SWITCH: CancelReason.ValueType  # 5
+CANCEL_REASON_OPERATOR: CancelReason.ValueType  # 6
+Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
+
+class _FeeCharge:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeeChargeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeeCharge.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEE_CHARGE_UNSPECIFIED: _FeeCharge.ValueType  # 0
+    """As RECEIVED."""
+    FEE_CHARGE_RECEIVED: _FeeCharge.ValueType  # 1
+    """In what the party receives: base for a buyer, quote for a seller."""
+    FEE_CHARGE_QUOTE: _FeeCharge.ValueType  # 2
+    """In quote for both: a buyer pays it on top."""
+
+class FeeCharge(_FeeCharge, metaclass=_FeeChargeEnumTypeWrapper): ...
+
+FEE_CHARGE_UNSPECIFIED: FeeCharge.ValueType  # 0
+"""As RECEIVED."""
+FEE_CHARGE_RECEIVED: FeeCharge.ValueType  # 1
+"""In what the party receives: base for a buyer, quote for a seller."""
+FEE_CHARGE_QUOTE: FeeCharge.ValueType  # 2
+"""In quote for both: a buyer pays it on top."""
+Global___FeeCharge: _TypeAlias = FeeCharge  # noqa: Y015
 
 class _SymbolState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -88,6 +222,10 @@ class _SymbolStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SymbolSta
     """Nothing is accepted."""
     SYMBOL_STATE_CANCEL_ONLY: _SymbolState.ValueType  # 3
     """Cancels only."""
+    SYMBOL_STATE_POST_ONLY: _SymbolState.ValueType  # 4
+    """Cancels, and orders that rest without trading."""
+    SYMBOL_STATE_AUCTION: _SymbolState.ValueType  # 5
+    """Cancels, and orders that are collected for one price."""
 
 class SymbolState(_SymbolState, metaclass=_SymbolStateEnumTypeWrapper): ...
 
@@ -97,6 +235,10 @@ SYMBOL_STATE_HALT: SymbolState.ValueType  # 2
 """Nothing is accepted."""
 SYMBOL_STATE_CANCEL_ONLY: SymbolState.ValueType  # 3
 """Cancels only."""
+SYMBOL_STATE_POST_ONLY: SymbolState.ValueType  # 4
+"""Cancels, and orders that rest without trading."""
+SYMBOL_STATE_AUCTION: SymbolState.ValueType  # 5
+"""Cancels, and orders that are collected for one price."""
 Global___SymbolState: _TypeAlias = SymbolState  # noqa: Y015
 
 @_typing.final
@@ -109,11 +251,23 @@ class Command(_message.Message):
     PLACE_ORDER_FIELD_NUMBER: _builtins.int
     CANCEL_ORDER_FIELD_NUMBER: _builtins.int
     CREDIT_FUNDS_FIELD_NUMBER: _builtins.int
+    DEBIT_FUNDS_FIELD_NUMBER: _builtins.int
+    AMEND_ORDER_FIELD_NUMBER: _builtins.int
+    REPLACE_ORDER_FIELD_NUMBER: _builtins.int
+    CANCEL_ALL_ORDERS_FIELD_NUMBER: _builtins.int
+    SET_COUNTDOWN_FIELD_NUMBER: _builtins.int
     DEFINE_ASSET_FIELD_NUMBER: _builtins.int
     DEFINE_SYMBOL_FIELD_NUMBER: _builtins.int
     IMPOSE_HALT_FIELD_NUMBER: _builtins.int
     LIFT_HALT_FIELD_NUMBER: _builtins.int
+    CHANGE_SYMBOL_STATE_FIELD_NUMBER: _builtins.int
+    CONFIGURE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    SET_KILL_SWITCH_FIELD_NUMBER: _builtins.int
+    CONFIGURE_SAFETY_FIELD_NUMBER: _builtins.int
+    REPORT_LAG_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    TICK_FIELD_NUMBER: _builtins.int
+    CHANGE_VERSION_FIELD_NUMBER: _builtins.int
     command_id: _builtins.bytes
     """16 bytes, chosen by the sender and the same in every resend: the shard answers a resend with its first answer."""
     correlation_id: _builtins.str
@@ -127,6 +281,16 @@ class Command(_message.Message):
     @_builtins.property
     def credit_funds(self) -> Global___CreditFunds: ...
     @_builtins.property
+    def debit_funds(self) -> Global___DebitFunds: ...
+    @_builtins.property
+    def amend_order(self) -> Global___AmendOrder: ...
+    @_builtins.property
+    def replace_order(self) -> Global___ReplaceOrder: ...
+    @_builtins.property
+    def cancel_all_orders(self) -> Global___CancelAllOrders: ...
+    @_builtins.property
+    def set_countdown(self) -> Global___SetCountdown: ...
+    @_builtins.property
     def define_asset(self) -> Global___DefineAsset: ...
     @_builtins.property
     def define_symbol(self) -> Global___DefineSymbol: ...
@@ -135,7 +299,21 @@ class Command(_message.Message):
     @_builtins.property
     def lift_halt(self) -> Global___LiftHalt: ...
     @_builtins.property
+    def change_symbol_state(self) -> Global___ChangeSymbolState: ...
+    @_builtins.property
+    def configure_account(self) -> Global___ConfigureAccount: ...
+    @_builtins.property
+    def set_kill_switch(self) -> Global___SetKillSwitch: ...
+    @_builtins.property
+    def configure_safety(self) -> Global___ConfigureSafety: ...
+    @_builtins.property
+    def report_lag(self) -> Global___ReportLag: ...
+    @_builtins.property
     def checkpoint(self) -> Global___Checkpoint: ...
+    @_builtins.property
+    def tick(self) -> Global___Tick: ...
+    @_builtins.property
+    def change_version(self) -> Global___ChangeVersion: ...
     def __init__(
         self,
         *,
@@ -145,17 +323,29 @@ class Command(_message.Message):
         place_order: Global___PlaceOrder | None = ...,
         cancel_order: Global___CancelOrder | None = ...,
         credit_funds: Global___CreditFunds | None = ...,
+        debit_funds: Global___DebitFunds | None = ...,
+        amend_order: Global___AmendOrder | None = ...,
+        replace_order: Global___ReplaceOrder | None = ...,
+        cancel_all_orders: Global___CancelAllOrders | None = ...,
+        set_countdown: Global___SetCountdown | None = ...,
         define_asset: Global___DefineAsset | None = ...,
         define_symbol: Global___DefineSymbol | None = ...,
         impose_halt: Global___ImposeHalt | None = ...,
         lift_halt: Global___LiftHalt | None = ...,
+        change_symbol_state: Global___ChangeSymbolState | None = ...,
+        configure_account: Global___ConfigureAccount | None = ...,
+        set_kill_switch: Global___SetKillSwitch | None = ...,
+        configure_safety: Global___ConfigureSafety | None = ...,
+        report_lag: Global___ReportLag | None = ...,
         checkpoint: Global___Checkpoint | None = ...,
+        tick: Global___Tick | None = ...,
+        change_version: Global___ChangeVersion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel_order", b"cancel_order", "checkpoint", b"checkpoint", "credit_funds", b"credit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amend_order", b"amend_order", "body", b"body", "cancel_all_orders", b"cancel_all_orders", "cancel_order", b"cancel_order", "change_symbol_state", b"change_symbol_state", "change_version", b"change_version", "checkpoint", b"checkpoint", "configure_account", b"configure_account", "configure_safety", b"configure_safety", "credit_funds", b"credit_funds", "debit_funds", b"debit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order", "replace_order", b"replace_order", "report_lag", b"report_lag", "set_countdown", b"set_countdown", "set_kill_switch", b"set_kill_switch", "tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel_order", b"cancel_order", "causation_id", b"causation_id", "checkpoint", b"checkpoint", "command_id", b"command_id", "correlation_id", b"correlation_id", "credit_funds", b"credit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amend_order", b"amend_order", "body", b"body", "cancel_all_orders", b"cancel_all_orders", "cancel_order", b"cancel_order", "causation_id", b"causation_id", "change_symbol_state", b"change_symbol_state", "change_version", b"change_version", "checkpoint", b"checkpoint", "command_id", b"command_id", "configure_account", b"configure_account", "configure_safety", b"configure_safety", "correlation_id", b"correlation_id", "credit_funds", b"credit_funds", "debit_funds", b"debit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order", "replace_order", b"replace_order", "report_lag", b"report_lag", "set_countdown", b"set_countdown", "set_kill_switch", b"set_kill_switch", "tick", b"tick"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["place_order", "cancel_order", "credit_funds", "define_asset", "define_symbol", "impose_halt", "lift_halt", "checkpoint"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["place_order", "cancel_order", "credit_funds", "debit_funds", "amend_order", "replace_order", "cancel_all_orders", "set_countdown", "define_asset", "define_symbol", "impose_halt", "lift_halt", "change_symbol_state", "configure_account", "set_kill_switch", "configure_safety", "report_lag", "checkpoint", "tick", "change_version"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -173,15 +363,24 @@ class PlaceOrder(_message.Message):
     PRICE_TICKS_FIELD_NUMBER: _builtins.int
     QUANTITY_LOTS_FIELD_NUMBER: _builtins.int
     CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    QUOTE_UNITS_FIELD_NUMBER: _builtins.int
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _builtins.int
     account: _builtins.int
     symbol: _builtins.str
     side: Global___Side.ValueType
     type: Global___OrderType.ValueType
     time_in_force: Global___TimeInForce.ValueType
+    """LIMIT: any. LIMIT_MAKER: GTC. MARKET: IOC."""
     price_ticks: _builtins.int
+    """MARKET: 0."""
     quantity_lots: _builtins.int
     client_order_id: _builtins.str
-    """1 to 36 characters, unique among the account's open orders of the shard."""
+    """1 to 36 characters, unique among the account's open orders of the shard, and unless the account allows it not that
+    of an order closed in the last five minutes.
+    """
+    quote_units: _builtins.int
+    """MARKET, instead of quantity_lots: spend (buy) or receive (sell) up to that many quote min-units."""
+    self_trade_prevention: Global___SelfTradePrevention.ValueType
     def __init__(
         self,
         *,
@@ -193,10 +392,12 @@ class PlaceOrder(_message.Message):
         price_ticks: _builtins.int = ...,
         quantity_lots: _builtins.int = ...,
         client_order_id: _builtins.str = ...,
+        quote_units: _builtins.int = ...,
+        self_trade_prevention: Global___SelfTradePrevention.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "side", b"side", "symbol", b"symbol", "time_in_force", b"time_in_force", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "quote_units", b"quote_units", "self_trade_prevention", b"self_trade_prevention", "side", b"side", "symbol", b"symbol", "time_in_force", b"time_in_force", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,10 +411,12 @@ class CancelOrder(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
     account: _builtins.int
     symbol: _builtins.str
     order_id: _builtins.int
     client_order_id: _builtins.str
+    restriction: Global___CancelRestriction.ValueType
     def __init__(
         self,
         *,
@@ -221,16 +424,145 @@ class CancelOrder(_message.Message):
         symbol: _builtins.str = ...,
         order_id: _builtins.int = ...,
         client_order_id: _builtins.str = ...,
+        restriction: Global___CancelRestriction.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "order_id", b"order_id", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "order_id", b"order_id", "symbol", b"symbol", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "order_id", b"order_id", "restriction", b"restriction", "symbol", b"symbol", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["order_id", "client_order_id"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___CancelOrder: _TypeAlias = CancelOrder  # noqa: Y015
+
+@_typing.final
+class AmendOrder(_message.Message):
+    """Lowers the quantity of an open order, which keeps its place in the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_LOTS_FIELD_NUMBER: _builtins.int
+    NEW_CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    symbol: _builtins.str
+    order_id: _builtins.int
+    client_order_id: _builtins.str
+    quantity_lots: _builtins.int
+    """The new total, what was executed included."""
+    new_client_order_id: _builtins.str
+    """Empty: as before."""
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        symbol: _builtins.str = ...,
+        order_id: _builtins.int = ...,
+        client_order_id: _builtins.str = ...,
+        quantity_lots: _builtins.int = ...,
+        new_client_order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "order_id", b"order_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "new_client_order_id", b"new_client_order_id", "order_id", b"order_id", "quantity_lots", b"quantity_lots", "symbol", b"symbol", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["order_id", "client_order_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___AmendOrder: _TypeAlias = AmendOrder  # noqa: Y015
+
+@_typing.final
+class ReplaceOrder(_message.Message):
+    """Cancels an order and places another, of the same account and symbol, at the end of its queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCEL_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    mode: Global___ReplaceMode.ValueType
+    @_builtins.property
+    def cancel(self) -> Global___CancelOrder: ...
+    @_builtins.property
+    def place(self) -> Global___PlaceOrder: ...
+    def __init__(
+        self,
+        *,
+        cancel: Global___CancelOrder | None = ...,
+        place: Global___PlaceOrder | None = ...,
+        mode: Global___ReplaceMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "mode", b"mode", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceOrder: _TypeAlias = ReplaceOrder  # noqa: Y015
+
+@_typing.final
+class CancelAllOrders(_message.Message):
+    """Cancels at most 10,000 orders; the reply says how many are left, for the sender to ask again under another id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    """0: of all accounts."""
+    symbol: _builtins.str
+    """Empty: of all symbols."""
+    reason: Global___CancelReason.ValueType
+    """REQUEST, DISCONNECT or OPERATOR."""
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        symbol: _builtins.str = ...,
+        reason: Global___CancelReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "reason", b"reason", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAllOrders: _TypeAlias = CancelAllOrders  # noqa: Y015
+
+@_typing.final
+class SetCountdown(_message.Message):
+    """Cancels all orders of the account, in the symbol, when that time has passed without another SetCountdown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    COUNTDOWN_MS_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    symbol: _builtins.str
+    """Empty: of all symbols."""
+    countdown_ms: _builtins.int
+    """0: no more. At most 86,400,000."""
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        symbol: _builtins.str = ...,
+        countdown_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "countdown_ms", b"countdown_ms", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCountdown: _TypeAlias = SetCountdown  # noqa: Y015
 
 @_typing.final
 class CreditFunds(_message.Message):
@@ -261,6 +593,36 @@ class CreditFunds(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreditFunds: _TypeAlias = CreditFunds  # noqa: Y015
+
+@_typing.final
+class DebitFunds(_message.Message):
+    """A withdrawal that the ledger has recorded as pending. Answered by FundsDebited or FundsDebitRejected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    account: _builtins.int
+    asset: _builtins.str
+    amount: _builtins.int
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        account: _builtins.int = ...,
+        asset: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "asset", b"asset", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DebitFunds: _TypeAlias = DebitFunds  # noqa: Y015
 
 @_typing.final
 class DefineAsset(_message.Message):
@@ -321,6 +683,20 @@ class SymbolDefinition(_message.Message):
     MIN_NOTIONAL_UNITS_FIELD_NUMBER: _builtins.int
     MAKER_FEE_PPM_FIELD_NUMBER: _builtins.int
     TAKER_FEE_PPM_FIELD_NUMBER: _builtins.int
+    FEE_CHARGE_FIELD_NUMBER: _builtins.int
+    MIN_PRICE_TICKS_FIELD_NUMBER: _builtins.int
+    MIN_QUANTITY_LOTS_FIELD_NUMBER: _builtins.int
+    MARKET_MAX_QUANTITY_LOTS_FIELD_NUMBER: _builtins.int
+    MAX_NOTIONAL_UNITS_FIELD_NUMBER: _builtins.int
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _builtins.int
+    BID_BAND_FIELD_NUMBER: _builtins.int
+    ASK_BAND_FIELD_NUMBER: _builtins.int
+    AVERAGE_MINUTES_FIELD_NUMBER: _builtins.int
+    MARKET_COLLAR_PPM_FIELD_NUMBER: _builtins.int
+    STATIC_BAND_PPM_FIELD_NUMBER: _builtins.int
+    DYNAMIC_BAND_PPM_FIELD_NUMBER: _builtins.int
+    VOLATILITY_AUCTION_MS_FIELD_NUMBER: _builtins.int
+    REFERENCE_PRICE_TICKS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     base_asset: _builtins.str
     quote_asset: _builtins.str
@@ -335,8 +711,38 @@ class SymbolDefinition(_message.Message):
     min_notional_units: _builtins.int
     """Least price times quantity, in quote min-units. 0: none."""
     maker_fee_ppm: _builtins.int
-    """Parts per million of the received amount, rounded down."""
+    """Parts per million of what the fee is taken from, rounded down."""
     taker_fee_ppm: _builtins.int
+    fee_charge: Global___FeeCharge.ValueType
+    min_price_ticks: _builtins.int
+    """0: 1."""
+    min_quantity_lots: _builtins.int
+    """0: 1."""
+    market_max_quantity_lots: _builtins.int
+    """Of a MARKET order. 0: as max_quantity_lots."""
+    max_notional_units: _builtins.int
+    """Largest price times quantity, in quote min-units. 0: none."""
+    self_trade_prevention: Global___SelfTradePrevention.ValueType
+    """Of an order that does not say. UNSPECIFIED: NONE."""
+    average_minutes: _builtins.int
+    """The price that bands and notionals of MARKET orders are measured against: the average over so many minutes, at most
+    60. 0: the last price.
+    """
+    market_collar_ppm: _builtins.int
+    """How far from the last price a MARKET order may trade, in parts per million. 0: no limit."""
+    static_band_ppm: _builtins.int
+    """A trade further than this from the last auction's price, or from the last trade's before the order came, starts an
+    auction instead. 0: none.
+    """
+    dynamic_band_ppm: _builtins.int
+    volatility_auction_ms: _builtins.int
+    """How long such an auction takes. 1 to 3,600,000 where there is a band."""
+    reference_price_ticks: _builtins.int
+    """Stands for the last price before there is one. 0: none."""
+    @_builtins.property
+    def bid_band(self) -> Global___PriceBand: ...
+    @_builtins.property
+    def ask_band(self) -> Global___PriceBand: ...
     def __init__(
         self,
         *,
@@ -350,14 +756,52 @@ class SymbolDefinition(_message.Message):
         min_notional_units: _builtins.int = ...,
         maker_fee_ppm: _builtins.int = ...,
         taker_fee_ppm: _builtins.int = ...,
+        fee_charge: Global___FeeCharge.ValueType = ...,
+        min_price_ticks: _builtins.int = ...,
+        min_quantity_lots: _builtins.int = ...,
+        market_max_quantity_lots: _builtins.int = ...,
+        max_notional_units: _builtins.int = ...,
+        self_trade_prevention: Global___SelfTradePrevention.ValueType = ...,
+        bid_band: Global___PriceBand | None = ...,
+        ask_band: Global___PriceBand | None = ...,
+        average_minutes: _builtins.int = ...,
+        market_collar_ppm: _builtins.int = ...,
+        static_band_ppm: _builtins.int = ...,
+        dynamic_band_ppm: _builtins.int = ...,
+        volatility_auction_ms: _builtins.int = ...,
+        reference_price_ticks: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_band", b"ask_band", "bid_band", b"bid_band"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_asset", b"base_asset", "lot_units", b"lot_units", "maker_fee_ppm", b"maker_fee_ppm", "max_price_ticks", b"max_price_ticks", "max_quantity_lots", b"max_quantity_lots", "min_notional_units", b"min_notional_units", "quote_asset", b"quote_asset", "symbol", b"symbol", "taker_fee_ppm", b"taker_fee_ppm", "tick_units", b"tick_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_band", b"ask_band", "average_minutes", b"average_minutes", "base_asset", b"base_asset", "bid_band", b"bid_band", "dynamic_band_ppm", b"dynamic_band_ppm", "fee_charge", b"fee_charge", "lot_units", b"lot_units", "maker_fee_ppm", b"maker_fee_ppm", "market_collar_ppm", b"market_collar_ppm", "market_max_quantity_lots", b"market_max_quantity_lots", "max_notional_units", b"max_notional_units", "max_price_ticks", b"max_price_ticks", "max_quantity_lots", b"max_quantity_lots", "min_notional_units", b"min_notional_units", "min_price_ticks", b"min_price_ticks", "min_quantity_lots", b"min_quantity_lots", "quote_asset", b"quote_asset", "reference_price_ticks", b"reference_price_ticks", "self_trade_prevention", b"self_trade_prevention", "static_band_ppm", b"static_band_ppm", "symbol", b"symbol", "taker_fee_ppm", b"taker_fee_ppm", "tick_units", b"tick_units", "volatility_auction_ms", b"volatility_auction_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SymbolDefinition: _TypeAlias = SymbolDefinition  # noqa: Y015
+
+@_typing.final
+class PriceBand(_message.Message):
+    """How far an order's price may be from the reference price, as parts per million of it. 0: no bound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOWEST_PPM_FIELD_NUMBER: _builtins.int
+    HIGHEST_PPM_FIELD_NUMBER: _builtins.int
+    lowest_ppm: _builtins.int
+    highest_ppm: _builtins.int
+    def __init__(
+        self,
+        *,
+        lowest_ppm: _builtins.int = ...,
+        highest_ppm: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["highest_ppm", b"highest_ppm", "lowest_ppm", b"lowest_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceBand: _TypeAlias = PriceBand  # noqa: Y015
 
 @_typing.final
 class ImposeHalt(_message.Message):
@@ -371,6 +815,7 @@ class ImposeHalt(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     halt: _builtins.str
     state: Global___SymbolState.ValueType
+    """HALT, CANCEL_ONLY or POST_ONLY."""
     reason: _builtins.str
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -398,21 +843,277 @@ class LiftHalt(_message.Message):
 
     HALT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REOPEN_FIELD_NUMBER: _builtins.int
+    REOPEN_MS_FIELD_NUMBER: _builtins.int
     halt: _builtins.str
     reason: _builtins.str
+    reopen: Global___SymbolState.ValueType
+    """How the symbols reopen that nothing else keeps back: TRADING (as UNSPECIFIED), POST_ONLY or AUCTION."""
+    reopen_ms: _builtins.int
+    """How long POST_ONLY or AUCTION takes before TRADING. 1 to 86,400,000."""
     def __init__(
         self,
         *,
         halt: _builtins.str = ...,
         reason: _builtins.str = ...,
+        reopen: Global___SymbolState.ValueType = ...,
+        reopen_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["halt", b"halt", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["halt", b"halt", "reason", b"reason", "reopen", b"reopen", "reopen_ms", b"reopen_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LiftHalt: _TypeAlias = LiftHalt  # noqa: Y015
+
+@_typing.final
+class ChangeSymbolState(_message.Message):
+    """Changes a symbol's phase, whatever halts are in force: to POST_ONLY, to AUCTION, or to TRADING, which ends an auction
+    at its price.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    state: Global___SymbolState.ValueType
+    reason: _builtins.str
+    duration_ms: _builtins.int
+    """TRADING follows by itself after so long. 0: it does not. At most 86,400,000."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        state: Global___SymbolState.ValueType = ...,
+        reason: _builtins.str = ...,
+        duration_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_ms", b"duration_ms", "reason", b"reason", "state", b"state", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeSymbolState: _TypeAlias = ChangeSymbolState  # noqa: Y015
+
+@_typing.final
+class ConfigureAccount(_message.Message):
+    """Replaces all that is configured for an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    TRADE_GROUP_FIELD_NUMBER: _builtins.int
+    MAX_OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    MAX_OPEN_NOTIONAL_FIELD_NUMBER: _builtins.int
+    MAX_ORDERS_PER_INTERVAL_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    REUSE_CLIENT_ORDER_IDS_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    trade_group: _builtins.int
+    """Accounts of one group do not trade with each other. 0: none."""
+    max_open_orders: _builtins.int
+    """Open orders in the shard. 0: the shard's default, 10,000."""
+    max_orders_per_interval: _builtins.int
+    """Orders accepted in each interval. 0: no limit."""
+    interval_ms: _builtins.int
+    """1 to 86,400,000 where there is such a limit."""
+    reuse_client_order_ids: _builtins.bool
+    """The client order id of a closed order may be used again at once."""
+    @_builtins.property
+    def max_open_notional(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetAmount]:
+        """Open orders' price times quantity for each quote asset. An asset that is not named has no limit. At most 16."""
+
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        trade_group: _builtins.int = ...,
+        max_open_orders: _builtins.int = ...,
+        max_open_notional: _abc.Iterable[Global___AssetAmount] | None = ...,
+        max_orders_per_interval: _builtins.int = ...,
+        interval_ms: _builtins.int = ...,
+        reuse_client_order_ids: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "interval_ms", b"interval_ms", "max_open_notional", b"max_open_notional", "max_open_orders", b"max_open_orders", "max_orders_per_interval", b"max_orders_per_interval", "reuse_client_order_ids", b"reuse_client_order_ids", "trade_group", b"trade_group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigureAccount: _TypeAlias = ConfigureAccount  # noqa: Y015
+
+@_typing.final
+class AssetAmount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    amount: _builtins.int
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset", b"asset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetAmount: _TypeAlias = AssetAmount  # noqa: Y015
+
+@_typing.final
+class SetKillSwitch(_message.Message):
+    """On: cancels all orders of the account and refuses new ones until it is off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    on: _builtins.bool
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        on: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "on", b"on", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetKillSwitch: _TypeAlias = SetKillSwitch  # noqa: Y015
+
+@_typing.final
+class ConfigureSafety(_message.Message):
+    """The shard's answer to lag: at each limit and above. 0: never."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_LAG_MS_FIELD_NUMBER: _builtins.int
+    UNPUBLISHED_COMMANDS_FIELD_NUMBER: _builtins.int
+    THROTTLED_ORDERS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    throttled_orders_per_second: _builtins.int
+    """Orders accepted in one second of the shard's time while it throttles. At least 1 where something throttles."""
+    @_builtins.property
+    def settlement_lag_ms(self) -> Global___SafetyLimits: ...
+    @_builtins.property
+    def unpublished_commands(self) -> Global___SafetyLimits: ...
+    def __init__(
+        self,
+        *,
+        settlement_lag_ms: Global___SafetyLimits | None = ...,
+        unpublished_commands: Global___SafetyLimits | None = ...,
+        throttled_orders_per_second: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settlement_lag_ms", b"settlement_lag_ms", "unpublished_commands", b"unpublished_commands"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement_lag_ms", b"settlement_lag_ms", "throttled_orders_per_second", b"throttled_orders_per_second", "unpublished_commands", b"unpublished_commands"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigureSafety: _TypeAlias = ConfigureSafety  # noqa: Y015
+
+@_typing.final
+class SafetyLimits(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THROTTLE_FIELD_NUMBER: _builtins.int
+    CANCEL_ONLY_FIELD_NUMBER: _builtins.int
+    HALT_FIELD_NUMBER: _builtins.int
+    throttle: _builtins.int
+    cancel_only: _builtins.int
+    halt: _builtins.int
+    def __init__(
+        self,
+        *,
+        throttle: _builtins.int = ...,
+        cancel_only: _builtins.int = ...,
+        halt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_only", b"cancel_only", "halt", b"halt", "throttle", b"throttle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SafetyLimits: _TypeAlias = SafetyLimits  # noqa: Y015
+
+@_typing.final
+class ReportLag(_message.Message):
+    """What the shell measured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_LAG_MS_FIELD_NUMBER: _builtins.int
+    UNPUBLISHED_COMMANDS_FIELD_NUMBER: _builtins.int
+    settlement_lag_ms: _builtins.int
+    """Age of the oldest trade that the ledger has not settled."""
+    unpublished_commands: _builtins.int
+    """Committed commands whose events are not published."""
+    def __init__(
+        self,
+        *,
+        settlement_lag_ms: _builtins.int = ...,
+        unpublished_commands: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement_lag_ms", b"settlement_lag_ms", "unpublished_commands", b"unpublished_commands"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportLag: _TypeAlias = ReportLag  # noqa: Y015
+
+@_typing.final
+class Tick(_message.Message):
+    """Lets the shard see what time it is: what is due is done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tick: _TypeAlias = Tick  # noqa: Y015
+
+@_typing.final
+class ChangeVersion(_message.Message):
+    """All that follows is carried out by that version of the kernel. Versions only grow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeVersion: _TypeAlias = ChangeVersion  # noqa: Y015
 
 @_typing.final
 class Checkpoint(_message.Message):

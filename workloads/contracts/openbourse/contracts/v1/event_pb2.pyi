@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from openbourse.contracts.v1 import command_pb2 as _command_pb2
 from openbourse.contracts.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
@@ -19,6 +20,27 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SafetyLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SafetyLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SafetyLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAFETY_LEVEL_UNSPECIFIED: _SafetyLevel.ValueType  # 0
+    SAFETY_LEVEL_NORMAL: _SafetyLevel.ValueType  # 1
+    SAFETY_LEVEL_THROTTLED: _SafetyLevel.ValueType  # 2
+    SAFETY_LEVEL_CANCEL_ONLY: _SafetyLevel.ValueType  # 3
+    SAFETY_LEVEL_HALT: _SafetyLevel.ValueType  # 4
+
+class SafetyLevel(_SafetyLevel, metaclass=_SafetyLevelEnumTypeWrapper): ...
+
+SAFETY_LEVEL_UNSPECIFIED: SafetyLevel.ValueType  # 0
+SAFETY_LEVEL_NORMAL: SafetyLevel.ValueType  # 1
+SAFETY_LEVEL_THROTTLED: SafetyLevel.ValueType  # 2
+SAFETY_LEVEL_CANCEL_ONLY: SafetyLevel.ValueType  # 3
+SAFETY_LEVEL_HALT: SafetyLevel.ValueType  # 4
+Global___SafetyLevel: _TypeAlias = SafetyLevel  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
@@ -46,6 +68,15 @@ class Event(_message.Message):
     ENGINE_CHECKPOINT_FIELD_NUMBER: _builtins.int
     ASSET_DEFINED_FIELD_NUMBER: _builtins.int
     SYMBOL_DEFINED_FIELD_NUMBER: _builtins.int
+    ORDER_AMENDED_FIELD_NUMBER: _builtins.int
+    MATCH_PREVENTED_FIELD_NUMBER: _builtins.int
+    AUCTION_INDICATED_FIELD_NUMBER: _builtins.int
+    FUNDS_DEBITED_FIELD_NUMBER: _builtins.int
+    FUNDS_DEBIT_REJECTED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_CONFIGURED_FIELD_NUMBER: _builtins.int
+    KILL_SWITCH_SET_FIELD_NUMBER: _builtins.int
+    SAFETY_LEVEL_CHANGED_FIELD_NUMBER: _builtins.int
+    VERSION_CHANGED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """"<shard>/<seq>/<index>": the same happening has the same id however often it is sent."""
     event_version: _builtins.int
@@ -87,6 +118,24 @@ class Event(_message.Message):
     def asset_defined(self) -> Global___AssetDefined: ...
     @_builtins.property
     def symbol_defined(self) -> Global___SymbolDefined: ...
+    @_builtins.property
+    def order_amended(self) -> Global___OrderAmended: ...
+    @_builtins.property
+    def match_prevented(self) -> Global___MatchPrevented: ...
+    @_builtins.property
+    def auction_indicated(self) -> Global___AuctionIndicated: ...
+    @_builtins.property
+    def funds_debited(self) -> Global___FundsDebited: ...
+    @_builtins.property
+    def funds_debit_rejected(self) -> Global___FundsDebitRejected: ...
+    @_builtins.property
+    def account_configured(self) -> Global___AccountConfigured: ...
+    @_builtins.property
+    def kill_switch_set(self) -> Global___KillSwitchSet: ...
+    @_builtins.property
+    def safety_level_changed(self) -> Global___SafetyLevelChanged: ...
+    @_builtins.property
+    def version_changed(self) -> Global___VersionChanged: ...
     def __init__(
         self,
         *,
@@ -112,12 +161,21 @@ class Event(_message.Message):
         engine_checkpoint: Global___EngineCheckpoint | None = ...,
         asset_defined: Global___AssetDefined | None = ...,
         symbol_defined: Global___SymbolDefined | None = ...,
+        order_amended: Global___OrderAmended | None = ...,
+        match_prevented: Global___MatchPrevented | None = ...,
+        auction_indicated: Global___AuctionIndicated | None = ...,
+        funds_debited: Global___FundsDebited | None = ...,
+        funds_debit_rejected: Global___FundsDebitRejected | None = ...,
+        account_configured: Global___AccountConfigured | None = ...,
+        kill_switch_set: Global___KillSwitchSet | None = ...,
+        safety_level_changed: Global___SafetyLevelChanged | None = ...,
+        version_changed: Global___VersionChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_defined", b"asset_defined", "body", b"body", "book_delta", b"book_delta", "engine_checkpoint", b"engine_checkpoint", "funds_credited", b"funds_credited", "order_accepted", b"order_accepted", "order_canceled", b"order_canceled", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "symbol_defined", b"symbol_defined", "symbol_state_changed", b"symbol_state_changed", "trade_executed", b"trade_executed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_configured", b"account_configured", "asset_defined", b"asset_defined", "auction_indicated", b"auction_indicated", "body", b"body", "book_delta", b"book_delta", "engine_checkpoint", b"engine_checkpoint", "funds_credited", b"funds_credited", "funds_debit_rejected", b"funds_debit_rejected", "funds_debited", b"funds_debited", "kill_switch_set", b"kill_switch_set", "match_prevented", b"match_prevented", "order_accepted", b"order_accepted", "order_amended", b"order_amended", "order_canceled", b"order_canceled", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "safety_level_changed", b"safety_level_changed", "symbol_defined", b"symbol_defined", "symbol_state_changed", b"symbol_state_changed", "trade_executed", b"trade_executed", "version_changed", b"version_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_defined", b"asset_defined", "body", b"body", "book_delta", b"book_delta", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "engine_checkpoint", b"engine_checkpoint", "epoch", b"epoch", "event_id", b"event_id", "event_version", b"event_version", "funds_credited", b"funds_credited", "index", b"index", "movements", b"movements", "occurred_at_us", b"occurred_at_us", "order_accepted", b"order_accepted", "order_canceled", b"order_canceled", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "seq", b"seq", "shard", b"shard", "symbol", b"symbol", "symbol_defined", b"symbol_defined", "symbol_state_changed", b"symbol_state_changed", "trade_executed", b"trade_executed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_configured", b"account_configured", "asset_defined", b"asset_defined", "auction_indicated", b"auction_indicated", "body", b"body", "book_delta", b"book_delta", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "engine_checkpoint", b"engine_checkpoint", "epoch", b"epoch", "event_id", b"event_id", "event_version", b"event_version", "funds_credited", b"funds_credited", "funds_debit_rejected", b"funds_debit_rejected", "funds_debited", b"funds_debited", "index", b"index", "kill_switch_set", b"kill_switch_set", "match_prevented", b"match_prevented", "movements", b"movements", "occurred_at_us", b"occurred_at_us", "order_accepted", b"order_accepted", "order_amended", b"order_amended", "order_canceled", b"order_canceled", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "safety_level_changed", b"safety_level_changed", "seq", b"seq", "shard", b"shard", "symbol", b"symbol", "symbol_defined", b"symbol_defined", "symbol_state_changed", b"symbol_state_changed", "trade_executed", b"trade_executed", "version_changed", b"version_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["order_accepted", "order_rejected", "order_canceled", "order_expired", "trade_executed", "book_delta", "funds_credited", "symbol_state_changed", "engine_checkpoint", "asset_defined", "symbol_defined"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["order_accepted", "order_rejected", "order_canceled", "order_expired", "trade_executed", "book_delta", "funds_credited", "symbol_state_changed", "engine_checkpoint", "asset_defined", "symbol_defined", "order_amended", "match_prevented", "auction_indicated", "funds_debited", "funds_debit_rejected", "account_configured", "kill_switch_set", "safety_level_changed", "version_changed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -205,24 +263,53 @@ class OrderCanceled(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _command_pb2.CancelReason.ValueType
     @_builtins.property
     def order(self) -> _order_pb2.Order: ...
     def __init__(
         self,
         *,
         order: _order_pb2.Order | None = ...,
+        reason: _command_pb2.CancelReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderCanceled: _TypeAlias = OrderCanceled  # noqa: Y015
 
 @_typing.final
+class OrderAmended(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    PREVIOUS_QUANTITY_LOTS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    previous_quantity_lots: _builtins.int
+    previous_client_order_id: _builtins.str
+    @_builtins.property
+    def order(self) -> _order_pb2.Order: ...
+    def __init__(
+        self,
+        *,
+        order: _order_pb2.Order | None = ...,
+        previous_quantity_lots: _builtins.int = ...,
+        previous_client_order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "previous_client_order_id", b"previous_client_order_id", "previous_quantity_lots", b"previous_quantity_lots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderAmended: _TypeAlias = OrderAmended  # noqa: Y015
+
+@_typing.final
 class OrderExpired(_message.Message):
-    """What the order asked for could not be matched at once and may not rest."""
+    """What the order asked for could not be matched at once and may not rest, or self-trade prevention took it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -243,6 +330,84 @@ class OrderExpired(_message.Message):
 Global___OrderExpired: _TypeAlias = OrderExpired  # noqa: Y015
 
 @_typing.final
+class MatchPrevented(_message.Message):
+    """Two orders of one account or trade group met."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVENTED_MATCH_ID_FIELD_NUMBER: _builtins.int
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _builtins.int
+    PRICE_TICKS_FIELD_NUMBER: _builtins.int
+    MAKER_FIELD_NUMBER: _builtins.int
+    TAKER_FIELD_NUMBER: _builtins.int
+    TAKER_SIDE_FIELD_NUMBER: _builtins.int
+    TRANSFERRED_LOTS_FIELD_NUMBER: _builtins.int
+    TRANSFERRED_QUOTE_UNITS_FIELD_NUMBER: _builtins.int
+    prevented_match_id: _builtins.int
+    """Counts a symbol's prevented matches from 1."""
+    self_trade_prevention: _command_pb2.SelfTradePrevention.ValueType
+    """As applied: DECREMENT where TRANSFER was asked for by one of two."""
+    price_ticks: _builtins.int
+    taker_side: _command_pb2.Side.ValueType
+    transferred_lots: _builtins.int
+    """TRANSFER: changed hands at that price, without fees and without a trade."""
+    transferred_quote_units: _builtins.int
+    @_builtins.property
+    def maker(self) -> Global___PreventedParty: ...
+    @_builtins.property
+    def taker(self) -> Global___PreventedParty: ...
+    def __init__(
+        self,
+        *,
+        prevented_match_id: _builtins.int = ...,
+        self_trade_prevention: _command_pb2.SelfTradePrevention.ValueType = ...,
+        price_ticks: _builtins.int = ...,
+        maker: Global___PreventedParty | None = ...,
+        taker: Global___PreventedParty | None = ...,
+        taker_side: _command_pb2.Side.ValueType = ...,
+        transferred_lots: _builtins.int = ...,
+        transferred_quote_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "taker", b"taker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "prevented_match_id", b"prevented_match_id", "price_ticks", b"price_ticks", "self_trade_prevention", b"self_trade_prevention", "taker", b"taker", "taker_side", b"taker_side", "transferred_lots", b"transferred_lots", "transferred_quote_units", b"transferred_quote_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchPrevented: _TypeAlias = MatchPrevented  # noqa: Y015
+
+@_typing.final
+class PreventedParty(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    PREVENTED_LOTS_FIELD_NUMBER: _builtins.int
+    LEAVES_LOTS_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    order_id: _builtins.int
+    client_order_id: _builtins.str
+    prevented_lots: _builtins.int
+    leaves_lots: _builtins.int
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        order_id: _builtins.int = ...,
+        client_order_id: _builtins.str = ...,
+        prevented_lots: _builtins.int = ...,
+        leaves_lots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "leaves_lots", b"leaves_lots", "order_id", b"order_id", "prevented_lots", b"prevented_lots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreventedParty: _TypeAlias = PreventedParty  # noqa: Y015
+
+@_typing.final
 class TradeExecuted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -253,6 +418,7 @@ class TradeExecuted(_message.Message):
     MAKER_FIELD_NUMBER: _builtins.int
     TAKER_FIELD_NUMBER: _builtins.int
     TAKER_SIDE_FIELD_NUMBER: _builtins.int
+    AUCTION_FIELD_NUMBER: _builtins.int
     trade_id: _builtins.int
     """Counts the trades of a symbol from 1."""
     price_ticks: _builtins.int
@@ -260,6 +426,8 @@ class TradeExecuted(_message.Message):
     quote_units: _builtins.int
     """Price times quantity, in quote min-units."""
     taker_side: _command_pb2.Side.ValueType
+    auction: _builtins.bool
+    """Made by an auction's price; the younger order is the taker."""
     @_builtins.property
     def maker(self) -> Global___TradeParty: ...
     @_builtins.property
@@ -274,10 +442,11 @@ class TradeExecuted(_message.Message):
         maker: Global___TradeParty | None = ...,
         taker: Global___TradeParty | None = ...,
         taker_side: _command_pb2.Side.ValueType = ...,
+        auction: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "taker", b"taker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "quote_units", b"quote_units", "taker", b"taker", "taker_side", b"taker_side", "trade_id", b"trade_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auction", b"auction", "maker", b"maker", "price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "quote_units", b"quote_units", "taker", b"taker", "taker_side", b"taker_side", "trade_id", b"trade_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,6 +519,189 @@ class BookDelta(_message.Message):
 Global___BookDelta: _TypeAlias = BookDelta  # noqa: Y015
 
 @_typing.final
+class AuctionIndicated(_message.Message):
+    """What the auction would do now. Told when it changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TICKS_FIELD_NUMBER: _builtins.int
+    QUANTITY_LOTS_FIELD_NUMBER: _builtins.int
+    SURPLUS_LOTS_FIELD_NUMBER: _builtins.int
+    price_ticks: _builtins.int
+    """0: nothing would trade."""
+    quantity_lots: _builtins.int
+    surplus_lots: _builtins.int
+    """Bids less asks at that price, at or better."""
+    def __init__(
+        self,
+        *,
+        price_ticks: _builtins.int = ...,
+        quantity_lots: _builtins.int = ...,
+        surplus_lots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "surplus_lots", b"surplus_lots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuctionIndicated: _TypeAlias = AuctionIndicated  # noqa: Y015
+
+@_typing.final
+class FundsDebited(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    account: _builtins.int
+    asset: _builtins.str
+    amount: _builtins.int
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        account: _builtins.int = ...,
+        asset: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "asset", b"asset", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FundsDebited: _TypeAlias = FundsDebited  # noqa: Y015
+
+@_typing.final
+class FundsDebitRejected(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    transfer_id: _builtins.str
+    account: _builtins.int
+    asset: _builtins.str
+    amount: _builtins.int
+    reason: _order_pb2.RejectReason.ValueType
+    detail: _builtins.str
+    def __init__(
+        self,
+        *,
+        transfer_id: _builtins.str = ...,
+        account: _builtins.int = ...,
+        asset: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        reason: _order_pb2.RejectReason.ValueType = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "asset", b"asset", "detail", b"detail", "reason", b"reason", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FundsDebitRejected: _TypeAlias = FundsDebitRejected  # noqa: Y015
+
+@_typing.final
+class AccountConfigured(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def configuration(self) -> _command_pb2.ConfigureAccount: ...
+    def __init__(
+        self,
+        *,
+        configuration: _command_pb2.ConfigureAccount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountConfigured: _TypeAlias = AccountConfigured  # noqa: Y015
+
+@_typing.final
+class KillSwitchSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    on: _builtins.bool
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        on: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "on", b"on", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KillSwitchSet: _TypeAlias = KillSwitchSet  # noqa: Y015
+
+@_typing.final
+class SafetyLevelChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    PREVIOUS_LEVEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    level: Global___SafetyLevel.ValueType
+    previous_level: Global___SafetyLevel.ValueType
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        level: Global___SafetyLevel.ValueType = ...,
+        previous_level: Global___SafetyLevel.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "previous_level", b"previous_level", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SafetyLevelChanged: _TypeAlias = SafetyLevelChanged  # noqa: Y015
+
+@_typing.final
+class VersionChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    PREVIOUS_VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    previous_version: _builtins.int
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        previous_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previous_version", b"previous_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionChanged: _TypeAlias = VersionChanged  # noqa: Y015
+
+@_typing.final
 class FundsCredited(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -388,7 +740,7 @@ class SymbolStateChanged(_message.Message):
     state: _command_pb2.SymbolState.ValueType
     previous_state: _command_pb2.SymbolState.ValueType
     halt: _builtins.str
-    """The Halt that did it."""
+    """The Halt that did it; empty where something else did."""
     reason: _builtins.str
     def __init__(
         self,
@@ -452,16 +804,20 @@ class SymbolDefined(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEFINITION_FIELD_NUMBER: _builtins.int
+    FEE_SCHEDULE_FIELD_NUMBER: _builtins.int
+    fee_schedule: _builtins.int
+    """That new orders trade under, from 1."""
     @_builtins.property
     def definition(self) -> _command_pb2.SymbolDefinition: ...
     def __init__(
         self,
         *,
         definition: _command_pb2.SymbolDefinition | None = ...,
+        fee_schedule: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "fee_schedule", b"fee_schedule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,8 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     ORDER_STATUS_FILLED: _OrderStatus.ValueType  # 3
     ORDER_STATUS_CANCELED: _OrderStatus.ValueType  # 4
     ORDER_STATUS_EXPIRED: _OrderStatus.ValueType  # 5
+    ORDER_STATUS_EXPIRED_IN_MATCH: _OrderStatus.ValueType  # 6
+    """By self-trade prevention."""
 
 class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper): ...
 
@@ -39,6 +41,8 @@ ORDER_STATUS_PARTIALLY_FILLED: OrderStatus.ValueType  # 2
 ORDER_STATUS_FILLED: OrderStatus.ValueType  # 3
 ORDER_STATUS_CANCELED: OrderStatus.ValueType  # 4
 ORDER_STATUS_EXPIRED: OrderStatus.ValueType  # 5
+ORDER_STATUS_EXPIRED_IN_MATCH: OrderStatus.ValueType  # 6
+"""By self-trade prevention."""
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
 class _RejectReason:
@@ -65,6 +69,30 @@ class _RejectReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RejectRe
     REJECT_REASON_IMMUTABLE: _RejectReason.ValueType  # 13
     """An asset's scale, or a symbol's assets, tick or lot: they never change once listed."""
     REJECT_REASON_UNKNOWN_HALT: _RejectReason.ValueType  # 14
+    REJECT_REASON_PRICE_OUT_OF_BAND: _RejectReason.ValueType  # 15
+    """Too far from the reference price."""
+    REJECT_REASON_NOTIONAL_TOO_LARGE: _RejectReason.ValueType  # 16
+    REJECT_REASON_WOULD_TAKE: _RejectReason.ValueType  # 17
+    """A post-only order that would trade at once."""
+    REJECT_REASON_SYMBOL_POST_ONLY: _RejectReason.ValueType  # 18
+    REJECT_REASON_SYMBOL_AUCTION: _RejectReason.ValueType  # 19
+    REJECT_REASON_TOO_MANY_OPEN_ORDERS: _RejectReason.ValueType  # 20
+    REJECT_REASON_OPEN_NOTIONAL_EXCEEDED: _RejectReason.ValueType  # 21
+    REJECT_REASON_ORDER_RATE_EXCEEDED: _RejectReason.ValueType  # 22
+    REJECT_REASON_ACCOUNT_KILLED: _RejectReason.ValueType  # 23
+    REJECT_REASON_THROTTLED: _RejectReason.ValueType  # 24
+    """The shard takes fewer orders until settlement and publication have caught up."""
+    REJECT_REASON_RECENT_CLIENT_ORDER_ID: _RejectReason.ValueType  # 25
+    """Of an order closed in the last five minutes."""
+    REJECT_REASON_QUANTITY_NOT_LOWER: _RejectReason.ValueType  # 26
+    """An amendment that does not lower the quantity, or leaves nothing open."""
+    REJECT_REASON_INVALID_TRANSITION: _RejectReason.ValueType  # 27
+    """A symbol cannot go from its state to that one."""
+    REJECT_REASON_UNKNOWN_VERSION: _RejectReason.ValueType  # 28
+    REJECT_REASON_CANCEL_RESTRICTED: _RejectReason.ValueType  # 29
+    """The order is not in the status that the cancel asks for."""
+    REJECT_REASON_NOT_ATTEMPTED: _RejectReason.ValueType  # 30
+    """The order of a replacement was not tried, because its cancel was refused."""
 
 class RejectReason(_RejectReason, metaclass=_RejectReasonEnumTypeWrapper):
     """Why a command was refused. A refusal changes nothing but the memory of its command id."""
@@ -87,6 +115,30 @@ REJECT_REASON_OVERFLOW: RejectReason.ValueType  # 12
 REJECT_REASON_IMMUTABLE: RejectReason.ValueType  # 13
 """An asset's scale, or a symbol's assets, tick or lot: they never change once listed."""
 REJECT_REASON_UNKNOWN_HALT: RejectReason.ValueType  # 14
+REJECT_REASON_PRICE_OUT_OF_BAND: RejectReason.ValueType  # 15
+"""Too far from the reference price."""
+REJECT_REASON_NOTIONAL_TOO_LARGE: RejectReason.ValueType  # 16
+REJECT_REASON_WOULD_TAKE: RejectReason.ValueType  # 17
+"""A post-only order that would trade at once."""
+REJECT_REASON_SYMBOL_POST_ONLY: RejectReason.ValueType  # 18
+REJECT_REASON_SYMBOL_AUCTION: RejectReason.ValueType  # 19
+REJECT_REASON_TOO_MANY_OPEN_ORDERS: RejectReason.ValueType  # 20
+REJECT_REASON_OPEN_NOTIONAL_EXCEEDED: RejectReason.ValueType  # 21
+REJECT_REASON_ORDER_RATE_EXCEEDED: RejectReason.ValueType  # 22
+REJECT_REASON_ACCOUNT_KILLED: RejectReason.ValueType  # 23
+REJECT_REASON_THROTTLED: RejectReason.ValueType  # 24
+"""The shard takes fewer orders until settlement and publication have caught up."""
+REJECT_REASON_RECENT_CLIENT_ORDER_ID: RejectReason.ValueType  # 25
+"""Of an order closed in the last five minutes."""
+REJECT_REASON_QUANTITY_NOT_LOWER: RejectReason.ValueType  # 26
+"""An amendment that does not lower the quantity, or leaves nothing open."""
+REJECT_REASON_INVALID_TRANSITION: RejectReason.ValueType  # 27
+"""A symbol cannot go from its state to that one."""
+REJECT_REASON_UNKNOWN_VERSION: RejectReason.ValueType  # 28
+REJECT_REASON_CANCEL_RESTRICTED: RejectReason.ValueType  # 29
+"""The order is not in the status that the cancel asks for."""
+REJECT_REASON_NOT_ATTEMPTED: RejectReason.ValueType  # 30
+"""The order of a replacement was not tried, because its cancel was refused."""
 Global___RejectReason: _TypeAlias = RejectReason  # noqa: Y015
 
 @_typing.final
@@ -107,6 +159,10 @@ class Order(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CREATED_AT_US_FIELD_NUMBER: _builtins.int
     UPDATED_AT_US_FIELD_NUMBER: _builtins.int
+    QUOTE_UNITS_FIELD_NUMBER: _builtins.int
+    PREVENTED_LOTS_FIELD_NUMBER: _builtins.int
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _builtins.int
+    FEE_SCHEDULE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.int
     """The seq of the command that placed it."""
     client_order_id: _builtins.str
@@ -123,6 +179,13 @@ class Order(_message.Message):
     status: Global___OrderStatus.ValueType
     created_at_us: _builtins.int
     updated_at_us: _builtins.int
+    quote_units: _builtins.int
+    """As asked for; 0 for an order by quantity. Such an order's quantity_lots are what the amount reached in the book."""
+    prevented_lots: _builtins.int
+    """Lost to self-trade prevention."""
+    self_trade_prevention: _command_pb2.SelfTradePrevention.ValueType
+    fee_schedule: _builtins.int
+    """The symbol's fee schedule that it trades under, from 1."""
     def __init__(
         self,
         *,
@@ -140,10 +203,14 @@ class Order(_message.Message):
         status: Global___OrderStatus.ValueType = ...,
         created_at_us: _builtins.int = ...,
         updated_at_us: _builtins.int = ...,
+        quote_units: _builtins.int = ...,
+        prevented_lots: _builtins.int = ...,
+        self_trade_prevention: _command_pb2.SelfTradePrevention.ValueType = ...,
+        fee_schedule: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "created_at_us", b"created_at_us", "executed_lots", b"executed_lots", "executed_quote_units", b"executed_quote_units", "order_id", b"order_id", "price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "side", b"side", "status", b"status", "symbol", b"symbol", "time_in_force", b"time_in_force", "type", b"type", "updated_at_us", b"updated_at_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "client_order_id", b"client_order_id", "created_at_us", b"created_at_us", "executed_lots", b"executed_lots", "executed_quote_units", b"executed_quote_units", "fee_schedule", b"fee_schedule", "order_id", b"order_id", "prevented_lots", b"prevented_lots", "price_ticks", b"price_ticks", "quantity_lots", b"quantity_lots", "quote_units", b"quote_units", "self_trade_prevention", b"self_trade_prevention", "side", b"side", "status", b"status", "symbol", b"symbol", "time_in_force", b"time_in_force", "type", b"type", "updated_at_us", b"updated_at_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from openbourse.contracts.v1 import command_pb2 as _command_pb2
+from openbourse.contracts.v1 import event_pb2 as _event_pb2
 from openbourse.contracts.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
@@ -31,6 +32,7 @@ class Query(_message.Message):
     OPEN_ORDERS_FIELD_NUMBER: _builtins.int
     LISTINGS_FIELD_NUMBER: _builtins.int
     BALANCES_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
     query_id: _builtins.int
     """Chosen by the sender for the life of one connection."""
     @_builtins.property
@@ -45,6 +47,8 @@ class Query(_message.Message):
     def listings(self) -> Global___ListingsQuery: ...
     @_builtins.property
     def balances(self) -> Global___BalancesQuery: ...
+    @_builtins.property
+    def totals(self) -> Global___TotalsQuery: ...
     def __init__(
         self,
         *,
@@ -55,12 +59,13 @@ class Query(_message.Message):
         open_orders: Global___OpenOrdersQuery | None = ...,
         listings: Global___ListingsQuery | None = ...,
         balances: Global___BalancesQuery | None = ...,
+        totals: Global___TotalsQuery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "query_id", b"query_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "query_id", b"query_id", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "account", "order", "open_orders", "listings", "balances"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "account", "order", "open_orders", "listings", "balances", "totals"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -79,6 +84,7 @@ class Answer(_message.Message):
     ORDERS_FIELD_NUMBER: _builtins.int
     LISTINGS_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
     query_id: _builtins.int
     shard: _builtins.str
     epoch: _builtins.int
@@ -94,6 +100,8 @@ class Answer(_message.Message):
     def listings(self) -> Global___ListingsAnswer: ...
     @_builtins.property
     def refused(self) -> Global___QueryRefused: ...
+    @_builtins.property
+    def totals(self) -> Global___TotalsAnswer: ...
     def __init__(
         self,
         *,
@@ -106,12 +114,13 @@ class Answer(_message.Message):
         orders: Global___OrdersAnswer | None = ...,
         listings: Global___ListingsAnswer | None = ...,
         refused: Global___QueryRefused | None = ...,
+        totals: Global___TotalsAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "orders", b"orders", "refused", b"refused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "orders", b"orders", "refused", b"refused", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "body", b"body", "depth", b"depth", "epoch", b"epoch", "listings", b"listings", "orders", b"orders", "query_id", b"query_id", "refused", b"refused", "seq", b"seq", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "body", b"body", "depth", b"depth", "epoch", b"epoch", "listings", b"listings", "orders", b"orders", "query_id", b"query_id", "refused", b"refused", "seq", b"seq", "shard", b"shard", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "balances", "orders", "listings", "refused"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "balances", "orders", "listings", "refused", "totals"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -251,6 +260,23 @@ class BalancesQuery(_message.Message):
 Global___BalancesQuery: _TypeAlias = BalancesQuery  # noqa: Y015
 
 @_typing.final
+class TotalsQuery(_message.Message):
+    """Answered with the sums over all accounts but the world outside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalsQuery: _TypeAlias = TotalsQuery  # noqa: Y015
+
+@_typing.final
 class DepthAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -352,6 +378,57 @@ class Balance(_message.Message):
 Global___Balance: _TypeAlias = Balance  # noqa: Y015
 
 @_typing.final
+class TotalsAnswer(_message.Message):
+    """By asset. available + hold = deposited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetTotal]: ...
+    def __init__(
+        self,
+        *,
+        totals: _abc.Iterable[Global___AssetTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalsAnswer: _TypeAlias = TotalsAnswer  # noqa: Y015
+
+@_typing.final
+class AssetTotal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    DEPOSITED_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    available: _builtins.int
+    hold: _builtins.int
+    deposited: _builtins.int
+    """Deposits less withdrawals."""
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        available: _builtins.int = ...,
+        hold: _builtins.int = ...,
+        deposited: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "available", b"available", "deposited", b"deposited", "hold", b"hold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetTotal: _TypeAlias = AssetTotal  # noqa: Y015
+
+@_typing.final
 class OrdersAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -404,21 +481,31 @@ class SymbolListing(_message.Message):
     DEFINITION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LAST_PRICE_TICKS_FIELD_NUMBER: _builtins.int
+    INDICATED_FIELD_NUMBER: _builtins.int
     state: _command_pb2.SymbolState.ValueType
     reason: _builtins.str
     """Why it is not TRADING."""
+    last_price_ticks: _builtins.int
+    """0: it has not traded."""
     @_builtins.property
     def definition(self) -> _command_pb2.SymbolDefinition: ...
+    @_builtins.property
+    def indicated(self) -> _event_pb2.AuctionIndicated:
+        """The last price told of the auction, in AUCTION."""
+
     def __init__(
         self,
         *,
         definition: _command_pb2.SymbolDefinition | None = ...,
         state: _command_pb2.SymbolState.ValueType = ...,
         reason: _builtins.str = ...,
+        last_price_ticks: _builtins.int = ...,
+        indicated: _event_pb2.AuctionIndicated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "indicated", b"indicated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "indicated", b"indicated", "last_price_ticks", b"last_price_ticks", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from openbourse.contracts.v1 import order_pb2 as openbourse_dot_contracts_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#openbourse/contracts/v1/reply.proto\x12\ropenbourse.v1\x1a#openbourse/contracts/v1/order.proto\"\xad\x02\n\x05Reply\x12\x1d\n\ncommand_id\x18\x01 \x01(\x0cR\tcommandId\x12\x14\n\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x03 \x01(\x04R\x05\x65poch\x12\x10\n\x03seq\x18\x04 \x01(\x04R\x03seq\x12$\n\x0eoccurred_at_us\x18\x05 \x01(\x03R\x0coccurredAtUs\x12\x32\n\x05order\x18\n \x01(\x0b\x32\x1a.openbourse.v1.OrderResultH\x00R\x05order\x12\x38\n\trejection\x18\x0b \x01(\x0b\x32\x18.openbourse.v1.RejectionH\x00R\trejection\x12)\n\x04\x64one\x18\x0c \x01(\x0b\x32\x13.openbourse.v1.DoneH\x00R\x04\x64oneB\x08\n\x06result\"d\n\x0bOrderResult\x12*\n\x05order\x18\x01 \x01(\x0b\x32\x14.openbourse.v1.OrderR\x05order\x12)\n\x05\x66ills\x18\x02 \x03(\x0b\x32\x13.openbourse.v1.FillR\x05\x66ills\"\xc2\x01\n\x04\x46ill\x12\x19\n\x08trade_id\x18\x01 \x01(\x04R\x07tradeId\x12\x1f\n\x0bprice_ticks\x18\x02 \x01(\x03R\npriceTicks\x12#\n\rquantity_lots\x18\x03 \x01(\x03R\x0cquantityLots\x12\x1f\n\x0bquote_units\x18\x04 \x01(\x03R\nquoteUnits\x12\x1b\n\tfee_units\x18\x05 \x01(\x03R\x08\x66\x65\x65Units\x12\x1b\n\tfee_asset\x18\x06 \x01(\tR\x08\x66\x65\x65\x41sset\"X\n\tRejection\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.openbourse.v1.RejectReasonR\x06reason\x12\x16\n\x06\x64\x65tail\x18\x02 \x01(\tR\x06\x64\x65tail\"\x06\n\x04\x44oneb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#openbourse/contracts/v1/reply.proto\x12\ropenbourse.v1\x1a#openbourse/contracts/v1/order.proto\"\xae\x03\n\x05Reply\x12\x1d\n\ncommand_id\x18\x01 \x01(\x0cR\tcommandId\x12\x14\n\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x03 \x01(\x04R\x05\x65poch\x12\x10\n\x03seq\x18\x04 \x01(\x04R\x03seq\x12$\n\x0eoccurred_at_us\x18\x05 \x01(\x03R\x0coccurredAtUs\x12\x32\n\x05order\x18\n \x01(\x0b\x32\x1a.openbourse.v1.OrderResultH\x00R\x05order\x12\x38\n\trejection\x18\x0b \x01(\x0b\x32\x18.openbourse.v1.RejectionH\x00R\trejection\x12)\n\x04\x64one\x18\x0c \x01(\x0b\x32\x13.openbourse.v1.DoneH\x00R\x04\x64one\x12:\n\x08replaced\x18\r \x01(\x0b\x32\x1c.openbourse.v1.ReplaceResultH\x00R\x08replaced\x12\x43\n\x0c\x63\x61nceled_all\x18\x0e \x01(\x0b\x32\x1e.openbourse.v1.CancelAllResultH\x00R\x0b\x63\x61nceledAllB\x08\n\x06result\"d\n\x0bOrderResult\x12*\n\x05order\x18\x01 \x01(\x0b\x32\x14.openbourse.v1.OrderR\x05order\x12)\n\x05\x66ills\x18\x02 \x03(\x0b\x32\x13.openbourse.v1.FillR\x05\x66ills\"\xc2\x01\n\x04\x46ill\x12\x19\n\x08trade_id\x18\x01 \x01(\x04R\x07tradeId\x12\x1f\n\x0bprice_ticks\x18\x02 \x01(\x03R\npriceTicks\x12#\n\rquantity_lots\x18\x03 \x01(\x03R\x0cquantityLots\x12\x1f\n\x0bquote_units\x18\x04 \x01(\x03R\nquoteUnits\x12\x1b\n\tfee_units\x18\x05 \x01(\x03R\x08\x66\x65\x65Units\x12\x1b\n\tfee_asset\x18\x06 \x01(\tR\x08\x66\x65\x65\x41sset\"X\n\tRejection\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.openbourse.v1.RejectReasonR\x06reason\x12\x16\n\x06\x64\x65tail\x18\x02 \x01(\tR\x06\x64\x65tail\"\x06\n\x04\x44one\"\x98\x02\n\rReplaceResult\x12\x32\n\x08\x63\x61nceled\x18\x01 \x01(\x0b\x32\x14.openbourse.v1.OrderH\x00R\x08\x63\x61nceled\x12\x45\n\x10\x63\x61ncel_rejection\x18\x02 \x01(\x0b\x32\x18.openbourse.v1.RejectionH\x00R\x0f\x63\x61ncelRejection\x12\x34\n\x06placed\x18\x03 \x01(\x0b\x32\x1a.openbourse.v1.OrderResultH\x01R\x06placed\x12\x43\n\x0fplace_rejection\x18\x04 \x01(\x0b\x32\x18.openbourse.v1.RejectionH\x01R\x0eplaceRejectionB\x08\n\x06\x63\x61ncelB\x07\n\x05place\"K\n\x0f\x43\x61ncelAllResult\x12\x1a\n\x08\x63\x61nceled\x18\x01 \x01(\rR\x08\x63\x61nceled\x12\x1c\n\tremaining\x18\x02 \x01(\x04R\tremainingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbourse.contracts.v1.rep
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPLY']._serialized_start=92
-  _globals['_REPLY']._serialized_end=393
-  _globals['_ORDERRESULT']._serialized_start=395
-  _globals['_ORDERRESULT']._serialized_end=495
-  _globals['_FILL']._serialized_start=498
-  _globals['_FILL']._serialized_end=692
-  _globals['_REJECTION']._serialized_start=694
-  _globals['_REJECTION']._serialized_end=782
-  _globals['_DONE']._serialized_start=784
-  _globals['_DONE']._serialized_end=790
+  _globals['_REPLY']._serialized_end=522
+  _globals['_ORDERRESULT']._serialized_start=524
+  _globals['_ORDERRESULT']._serialized_end=624
+  _globals['_FILL']._serialized_start=627
+  _globals['_FILL']._serialized_end=821
+  _globals['_REJECTION']._serialized_start=823
+  _globals['_REJECTION']._serialized_end=911
+  _globals['_DONE']._serialized_start=913
+  _globals['_DONE']._serialized_end=919
+  _globals['_REPLACERESULT']._serialized_start=922
+  _globals['_REPLACERESULT']._serialized_end=1202
+  _globals['_CANCELALLRESULT']._serialized_start=1204
+  _globals['_CANCELALLRESULT']._serialized_end=1279
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,8 @@ class Reply(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     REJECTION_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    CANCELED_ALL_FIELD_NUMBER: _builtins.int
     command_id: _builtins.bytes
     shard: _builtins.str
     epoch: _builtins.int
@@ -44,6 +46,10 @@ class Reply(_message.Message):
     def done(self) -> Global___Done:
         """A credit, definition, halt or checkpoint was carried out."""
 
+    @_builtins.property
+    def replaced(self) -> Global___ReplaceResult: ...
+    @_builtins.property
+    def canceled_all(self) -> Global___CancelAllResult: ...
     def __init__(
         self,
         *,
@@ -55,12 +61,14 @@ class Reply(_message.Message):
         order: Global___OrderResult | None = ...,
         rejection: Global___Rejection | None = ...,
         done: Global___Done | None = ...,
+        replaced: Global___ReplaceResult | None = ...,
+        canceled_all: Global___CancelAllResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "order", b"order", "rejection", b"rejection", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canceled_all", b"canceled_all", "done", b"done", "order", b"order", "rejection", b"rejection", "replaced", b"replaced", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "done", b"done", "epoch", b"epoch", "occurred_at_us", b"occurred_at_us", "order", b"order", "rejection", b"rejection", "result", b"result", "seq", b"seq", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canceled_all", b"canceled_all", "command_id", b"command_id", "done", b"done", "epoch", b"epoch", "occurred_at_us", b"occurred_at_us", "order", b"order", "rejection", b"rejection", "replaced", b"replaced", "result", b"result", "seq", b"seq", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["order", "rejection", "done"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["order", "rejection", "done", "replaced", "canceled_all"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -162,3 +170,67 @@ class Done(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Done: _TypeAlias = Done  # noqa: Y015
+
+@_typing.final
+class ReplaceResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELED_FIELD_NUMBER: _builtins.int
+    CANCEL_REJECTION_FIELD_NUMBER: _builtins.int
+    PLACED_FIELD_NUMBER: _builtins.int
+    PLACE_REJECTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def canceled(self) -> _order_pb2.Order: ...
+    @_builtins.property
+    def cancel_rejection(self) -> Global___Rejection: ...
+    @_builtins.property
+    def placed(self) -> Global___OrderResult: ...
+    @_builtins.property
+    def place_rejection(self) -> Global___Rejection:
+        """NOT_ATTEMPTED, or why it was refused."""
+
+    def __init__(
+        self,
+        *,
+        canceled: _order_pb2.Order | None = ...,
+        cancel_rejection: Global___Rejection | None = ...,
+        placed: Global___OrderResult | None = ...,
+        place_rejection: Global___Rejection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "cancel_rejection", b"cancel_rejection", "canceled", b"canceled", "place", b"place", "place_rejection", b"place_rejection", "placed", b"placed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "cancel_rejection", b"cancel_rejection", "canceled", b"canceled", "place", b"place", "place_rejection", b"place_rejection", "placed", b"placed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_cancel: _TypeAlias = _typing.Literal["canceled", "cancel_rejection"]  # noqa: Y015
+    _WhichOneofArgType_cancel: _TypeAlias = _typing.Literal["cancel", b"cancel"]  # noqa: Y015
+    _WhichOneofReturnType_place: _TypeAlias = _typing.Literal["placed", "place_rejection"]  # noqa: Y015
+    _WhichOneofArgType_place: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_cancel) -> _WhichOneofReturnType_cancel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_place) -> _WhichOneofReturnType_place | None: ...
+
+Global___ReplaceResult: _TypeAlias = ReplaceResult  # noqa: Y015
+
+@_typing.final
+class CancelAllResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELED_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    canceled: _builtins.int
+    remaining: _builtins.int
+    """Orders that the command asked for and that are still open."""
+    def __init__(
+        self,
+        *,
+        canceled: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canceled", b"canceled", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAllResult: _TypeAlias = CancelAllResult  # noqa: Y015
