@@ -53,7 +53,7 @@ pub mod listings;
 mod matching;
 pub mod names;
 pub mod order;
-mod order_book;
+pub mod order_book;
 pub mod queries;
 pub mod refusal;
 mod state_hash;

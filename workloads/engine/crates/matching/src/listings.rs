@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::command::DefineAsset;
 use crate::event::{AssetId, SymbolId};
 use crate::names::{AssetName, SymbolName};
+use crate::order::Order;
 use crate::order_book::OrderBook;
 use crate::refusal::Refusal;
 use crate::symbol_state::SymbolState;
@@ -40,7 +41,7 @@ pub(crate) struct Symbol {
     pub state: SymbolState,
     /// What one lot costs at a price of one tick.
     pub quote_units_per_tick_lot: i64,
-    pub book: OrderBook,
+    pub book: OrderBook<Order>,
     /// Trades made so far: the id of the last.
     pub trades: u64,
     /// Book deltas made so far: the id of the last.

@@ -46,19 +46,26 @@ impl Market<'_> {
                 sweep.prices.push(price_ticks);
             }
             let quantity_lots = taker.leaves_lots().min(maker.leaves_lots());
-            sweep
-                .fills
-                .push(self.trade(taker, price_ticks, quantity_lots));
+            let maker_id = maker.order_id;
+            let fill = self.trade(taker, maker_id, price_ticks, quantity_lots);
+            sweep.fills.push(fill);
         }
         sweep
     }
 
-    fn trade(&mut self, taker: &mut Order, price_ticks: i64, quantity_lots: i64) -> Fill {
+    fn trade(
+        &mut self,
+        taker: &mut Order,
+        maker_id: u64,
+        price_ticks: i64,
+        quantity_lots: i64,
+    ) -> Fill {
         let quote_units = self.symbol.quote_units(price_ticks, quantity_lots);
         taker.fill(quantity_lots, quote_units, self.time_us);
-        let maker_side = taker.side.opposite();
-        let maker =
-            (self.symbol.book).fill_front(maker_side, quantity_lots, quote_units, self.time_us);
+        let maker = self.symbol.book.reduce(maker_id, |maker| {
+            maker.fill(quantity_lots, quote_units, self.time_us);
+        });
+        let maker = maker.expect("the maker rests in the book");
         self.symbol.trades += 1;
         let trade = Trade {
             trade_id: self.symbol.trades,

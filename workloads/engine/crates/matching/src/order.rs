@@ -2,6 +2,7 @@
 
 use crate::event::SymbolId;
 use crate::names::ClientOrderId;
+use crate::order_book::Resting;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -77,5 +78,23 @@ impl Order {
     pub(crate) fn close(&mut self, status: OrderStatus, time_us: i64) {
         self.status = status;
         self.updated_at_us = time_us;
+    }
+}
+
+impl Resting for Order {
+    fn order_id(&self) -> u64 {
+        self.order_id
+    }
+
+    fn side(&self) -> Side {
+        self.side
+    }
+
+    fn price_ticks(&self) -> i64 {
+        self.price_ticks
+    }
+
+    fn leaves_lots(&self) -> i64 {
+        self.quantity_lots - self.executed_lots
     }
 }
