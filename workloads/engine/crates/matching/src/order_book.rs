@@ -167,6 +167,13 @@ impl<O: Resting> OrderBook<O> {
         Some(order)
     }
 
+    /// Changes every order in what the book does not know of it.
+    pub fn change_all(&mut self, mut change: impl FnMut(&mut O)) {
+        for at in self.by_order_id.values() {
+            change(&mut self.slots[*at].order);
+        }
+    }
+
     /// Takes out an order that is to trade no more.
     pub fn remove(&mut self, order_id: u64) -> Option<O> {
         let order = *self.get(order_id)?;
