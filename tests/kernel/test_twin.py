@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel.twin import Diverged, Twin
+from kernel.twin.kernel import Diverged, Twin
 from kernel.workload import ACCOUNTS, SYMBOLS, Workload
 
 from openbourse.contracts import v1
