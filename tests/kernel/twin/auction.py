@@ -2,7 +2,7 @@
 
 from kernel.twin.bands import last_price
 from kernel.twin.ids import close
-from kernel.twin.matching import MATCHES_MOST, trade
+from kernel.twin.matching import trade
 from kernel.twin.state import AUCTION, BUY, FILLED, SELL, Book, State, leaves
 
 from openbourse.contracts import v1
@@ -58,7 +58,7 @@ def uncross(state: State, book: Book) -> tuple[bool, list[int], list[int]]:
         if not bids or not asks:
             book.uncross_price = 0
             return True, bid_prices, ask_prices
-        if len(bid_prices) == MATCHES_MOST:
+        if len(bid_prices) == state.matches_most:
             return False, bid_prices, ask_prices
         maker, taker = sorted((bids[0], asks[0]), key=lambda order: order.order_id)
         bid_prices.append(bids[0].price_ticks)

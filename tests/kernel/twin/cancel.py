@@ -9,7 +9,6 @@ from kernel.twin.symbol_state import check_cancel
 from openbourse.contracts import v1
 
 Reason = v1.CancelReason
-CANCELS_MOST = 10_000
 
 
 def cancel_order(state: State, cancel: v1.CancelOrder, reason: Reason.ValueType) -> v1.Order:
@@ -68,9 +67,9 @@ def cancel_all(
         stays = book.state == HALT or book.uncross_price != 0
         if symbol in ("", order.symbol) and (in_every_state or not stays):
             wanted.append((book, order))
-    for book, order in wanted[:CANCELS_MOST]:
+    for book, order in wanted[: state.cancels_most]:
         carry_out(state, book, order, reason)
-    canceled = min(len(wanted), CANCELS_MOST)
+    canceled = min(len(wanted), state.cancels_most)
     return v1.CancelAllResult(canceled=canceled, remaining=len(wanted) - canceled)
 
 

@@ -31,6 +31,8 @@ __all__ = ["Diverged", "Twin"]
 
 
 class Twin:
+    """The kernel's limits of one command can be lowered here alone, for rules that only show beyond them."""
+
     def __init__(
         self,
         shard: str,
@@ -38,8 +40,11 @@ class Twin:
         remembered_commands: int = 100_000,
         remembered_orders: int = 100_000,
         remembered_client_order_ids: int = 2_000_000,
+        matches_most: int = 32_768,
+        cancels_most: int = 10_000,
     ) -> None:
-        self.state = State(shard, remembered_commands, remembered_orders, remembered_client_order_ids)
+        windows = remembered_commands, remembered_orders, remembered_client_order_ids
+        self.state = State(shard, *windows, matches_most, cancels_most)
 
     def step(self, seq: int, epoch: int, time_us: int, command: v1.Command) -> tuple[v1.Reply, list[v1.Event]]:
         state = self.state

@@ -22,8 +22,6 @@ from kernel.twin.state import (
 
 from openbourse.contracts import v1
 
-MATCHES_MOST = 32_768
-
 
 class End(Enum):
     """What ends an order's reach."""
@@ -48,7 +46,7 @@ def reach(state: State, book: Book, taker: v1.Order) -> Reach:
     for maker in book.side(OTHER[taker.side]):
         if not reaches(book, taker, maker.price_ticks):
             return Reach(met, End.LIMIT)
-        if len(met) == MATCHES_MOST and state.version > 1:
+        if len(met) == state.matches_most and state.version > 1:
             return Reach(met, End.MATCHES)
         mode = applied(state, book, maker, taker)
         if mode in ENDS_TAKER:

@@ -145,6 +145,9 @@ class State:
     remembered_commands: int
     remembered_orders: int
     remembered_client_order_ids: int
+    # In one command.
+    matches_most: int
+    cancels_most: int
     version: int = 1
     seq: int = 0
     epoch: int = 0
