@@ -50,7 +50,7 @@ MIXES = {
     "everything": Mix(
         {
             **{"place": 60, "cancel": 10, "amend": 6, "replace": 6, "cancel_all": 3, "countdown": 2, "credit": 3},
-            **{"debit": 2, "redefine": 3, "halt": 1, "lift": 5, "phase": 3, "configure": 2, "kill": 1, "revive": 2},
+            **{"debit": 2, "redefine": 3, "halt": 1, "lift": 5, "phase": 3, "configure": 2, "kill": 1, "revive": 6},
             **{"safety": 1, "lag": 3, "tick": 8, "version": 1, "resend": 4, "checkpoint": 1, "nonsense": 5},
         },
         version_2_from=300,
@@ -88,8 +88,7 @@ MIXES = {
     "safety_and_limits": Mix(
         {
             **TRADING,
-            **{"safety": 2, "lag": 9, "configure": 6, "kill": 1, "revive": 3, "halt": 1, "lift": 3, "tick": 4},
-            **{"debit": 2, "redefine": 2, "cancel_all": 1},
+            **{"safety": 1, "lag": 6, "configure": 5, "kill": 1, "revive": 5, "tick": 4, "debit": 2, "redefine": 1},
         },
     ),
 }
@@ -208,11 +207,14 @@ class Workload:
             side=pick.choice([BUY, SELL]),
             type=LIMIT,
             time_in_force=pick.choices([GTC, IOC, FOK], [8, 2, 1])[0],
-            price_ticks=self.middle + pick.randint(-self.mix.width, self.mix.width),
             quantity_lots=pick.choice([1, 2, 3, 5, 8, 13]),
             client_order_id=f"o-{self.seq}" if pick.random() < 0.9 else f"p-{pick.randint(1, 30)}",
             self_trade_prevention=pick.choice(v1.SelfTradePrevention.values()),
         )
+        away = min(self.mix.width, 1) * (-1 if order.side == BUY else 1)
+        order.price_ticks = self.middle + away + pick.randint(-self.mix.width, self.mix.width)
+        if self.mix.group and pick.random() < 0.5:
+            order.self_trade_prevention = v1.SelfTradePrevention.SELF_TRADE_PREVENTION_TRANSFER
         kind = pick.random()
         if self.seq > self.mix.version_2_from:
             if kind < 0.15:
@@ -238,9 +240,11 @@ class Workload:
             )
 
     def known(self) -> tuple[int, v1.PlaceOrder]:
+        """Mostly one that may still be open."""
         if not self.placed:
             self.place()
-        return self.random.choice(self.placed[-40:])
+        resting = [placed for placed in self.placed if placed[1].time_in_force == GTC]
+        return self.random.choice((resting or self.placed)[-12:] if self.random.random() < 0.9 else self.placed)
 
     def cancellation(self) -> v1.CancelOrder:
         pick = self.random
@@ -265,7 +269,7 @@ class Workload:
         pick = self.random
         seq, order = self.known()
         amend = v1.AmendOrder(account=order.account, symbol=order.symbol, order_id=seq)
-        amend.quantity_lots = pick.choice([1, 2, 4, 7, 12, 0, 600])
+        amend.quantity_lots = pick.choice([max(order.quantity_lots - 1, 1), 1, 2, 4, 7, 600])
         if pick.random() < 0.3:
             amend.client_order_id = order.client_order_id
         if pick.random() < 0.3:
@@ -409,8 +413,8 @@ class Workload:
         return v1.Command(configure_safety=safety)
 
     def lag(self) -> v1.Command:
-        lag = v1.ReportLag(settlement_lag_ms=self.random.choice([0, 0, 4, 5, 9, 12, 25, 41]))
-        lag.unpublished_commands = self.random.choice([0, 0, 0, 4, 10, 20])
+        lag = v1.ReportLag(settlement_lag_ms=self.random.choice([0, 0, 0, 4, 5, 9, 10, 12, 25, 41]))
+        lag.unpublished_commands = self.random.choice([0, 0, 0, 0, 0, 4, 10, 20])
         return v1.Command(report_lag=lag)
 
     def tick(self) -> v1.Command:

@@ -105,6 +105,8 @@ def lots_for_amount(state: State, book: Book, taker: v1.Order, within: Reach) ->
             taken = min(wanted, leaves(maker))
             lots += taken
             left -= price_of(state, book, taker, maker.price_ticks, taken, mode)
+            if wanted < leaves(maker):
+                return lots, True
     return lots, left == 0 or lots == most
 
 
