@@ -233,6 +233,14 @@ def test_market_by_amount_pays_the_fee_out_of_the_amount() -> None:
     assert shard.order("buy for 550").executed_lots == 5
 
 
+def test_market_by_amount_counts_the_fee_rounded_down() -> None:
+    """A lot costs 100 and of 9.9999 the 9."""
+    shard = Shard(taker_fee_ppm=99_999, fee_charge=v1.FeeCharge.FEE_CHARGE_QUOTE)
+    shard.book("sell 9 at 100")
+    assert shard.order("buy for 108").executed_lots == 0
+    assert shard.order("buy for 109").executed_lots == 1
+
+
 def test_market_by_amount_under_self_trade_prevention() -> None:
     shard = Shard()
     shard.book("sell 2 at 100")

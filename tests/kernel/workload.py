@@ -47,6 +47,10 @@ class Mix:
 TRADING = {"place": 60, "cancel": 22, "amend": 6, "replace": 5, "tick": 2, "credit": 2, "resend": 2}
 RARE = {"checkpoint": 1, "nonsense": 4}
 MIXES = {
+    "version_1": Mix(
+        {"place": 60, "cancel": 22, "resend": 4, "credit": 3, "redefine": 2, "halt": 1, "lift": 8, "amend": 1, **RARE},
+        version_2_from=1_000_000,
+    ),
     "everything": Mix(
         {
             **{"place": 60, "cancel": 10, "amend": 6, "replace": 6, "cancel_all": 3, "countdown": 2, "credit": 3},
@@ -168,7 +172,7 @@ class Workload:
                 credit = v1.CreditFunds(transfer_id=f"{account}/{asset}", account=account, asset=asset, amount=400_000)
                 yield v1.Command(credit_funds=credit)
         while self.seq < self.mix.version_2_from:
-            yield self.place()
+            yield self.next()
         yield v1.Command(change_version=v1.ChangeVersion(version=2))
         for symbol in SYMBOLS:
             yield v1.Command(define_symbol=v1.DefineSymbol(definition=self.terms(symbol)))
@@ -234,10 +238,9 @@ class Workload:
         order.type, order.time_in_force, order.price_ticks = MARKET, IOC, 0
         if pick.random() < 0.6:
             order.quantity_lots = 0
-            u = 7 if order.symbol == "BTCUSDT" else 3
-            order.quote_units = pick.choice(
-                [1, 99, 100, 500, self.middle * u * pick.randint(1, 30) + pick.randint(-2, 2)]
-            )
+            notional = self.middle * (7 if order.symbol == "BTCUSDT" else 3) * pick.randint(1, 30)
+            with_fee = notional + notional * 99_999 // 1_000_000
+            order.quote_units = pick.choice([1, 99, 100, 500, notional, notional + pick.randint(-2, 2), with_fee])
 
     def known(self) -> tuple[int, v1.PlaceOrder]:
         """Mostly one that may still be open."""
