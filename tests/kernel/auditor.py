@@ -140,6 +140,8 @@ class Auditor:
         order = self.markets[event.symbol].orders.pop(told.order_id)
         order.status, order.updated_at_us = told.status, told.updated_at_us
         assert order == told
+        if order.time_in_force == v1.TimeInForce.TIME_IN_FORCE_FOK:
+            assert order.executed_lots == 0, "fill or kill"
 
     def saw_trade_executed(self, event: v1.Event, trade: v1.TradeExecuted) -> None:
         market = self.markets[event.symbol]

@@ -9,8 +9,18 @@ from openbourse.engine._core import Kernel
 
 
 class Pair:
-    def __init__(self, *, remembered_commands: int = 100_000, remembered_orders: int = 100_000) -> None:
-        windows = {"remembered_commands": remembered_commands, "remembered_orders": remembered_orders}
+    def __init__(
+        self,
+        *,
+        remembered_commands: int = 100_000,
+        remembered_orders: int = 100_000,
+        remembered_client_order_ids: int = 2_000_000,
+    ) -> None:
+        windows = {
+            "remembered_commands": remembered_commands,
+            "remembered_orders": remembered_orders,
+            "remembered_client_order_ids": remembered_client_order_ids,
+        }
         self.kernel, self.twin = Kernel("main", **windows), Twin("main", **windows)
         self.auditor = Auditor()
         self.seq = 0

@@ -29,7 +29,8 @@ def test_streams_give_the_same_replies_events_and_hashes(mix: str) -> None:
 
 
 def stream(mix: str, seed: int, count: int) -> None:
-    pair, workload = Pair(remembered_commands=150, remembered_orders=80), Workload(seed, mix)
+    pair = Pair(remembered_commands=150, remembered_orders=80, remembered_client_order_ids=60 + seed % 2 * 2_000)
+    workload = Workload(seed, mix)
     trades = 0
     for time_us, command in workload.commands(count):
         _, events = pair.step(time_us, command)
@@ -58,7 +59,7 @@ def test_the_streams_visit_every_reason_and_every_event() -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), mix=st.sampled_from(sorted(MIXES)), count=st.integers(18, 160))
 def test_any_short_stream_gives_the_same_hash(seed: int, mix: str, count: int) -> None:
-    pair = Pair(remembered_commands=7, remembered_orders=3)
+    pair = Pair(remembered_commands=7, remembered_orders=3, remembered_client_order_ids=5)
     for time_us, command in Workload(seed, mix).commands(count):
         pair.step(time_us, command)
         assert pair.kernel.state_hash() == pair.twin.state_hash()
