@@ -194,6 +194,9 @@ pub(crate) fn look(
         }
         look.lots += lots;
         want.had(lots, cost);
+        if wanted < maker.leaves_lots() {
+            want = Want::Lots(0);
+        }
     }
     if want.is_satisfied() {
         look.end = End::Done;
