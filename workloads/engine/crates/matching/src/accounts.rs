@@ -2,10 +2,11 @@
 //!
 //! Money moves here and nowhere else, and only as a movement that is written into the effects in the same breath.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{AssetId, Effects, Movement, SymbolId};
-use crate::names::ClientOrderId;
+use crate::account_limits::Limits;
+use crate::event::{Effects, Movement};
+use crate::names::{AssetId, ClientOrderId, SymbolId};
 
 /// Receives the fees of all trades.
 pub const FEES_ACCOUNT: u64 = 1;
@@ -30,9 +31,16 @@ pub(crate) struct Account {
     /// In the order of first use; an asset is here once a movement touched it. A handful, so a search is quick.
     balances: Vec<(AssetId, Balance)>,
     open_orders: BTreeMap<ClientOrderId, OpenOrder>,
+    /// None: never configured.
+    limits: Option<Box<Limits>>,
+    pub killed: bool,
 }
 
 impl Account {
+    pub fn limits(&self) -> Option<&Limits> {
+        self.limits.as_deref()
+    }
+
     pub fn balances(&self) -> &[(AssetId, Balance)] {
         &self.balances
     }
@@ -60,6 +68,8 @@ impl Account {
 #[derive(Clone, Default)]
 pub(crate) struct Accounts {
     by_number: BTreeMap<u64, Account>,
+    /// Killed, with orders that are still open.
+    dying: BTreeSet<u64>,
 }
 
 impl Accounts {
@@ -104,6 +114,54 @@ impl Accounts {
         (outside.checked_sub(amount)).is_some_and(|left| left >= -i64::MAX)
     }
 
+    /// Whether two accounts do not trade with each other.
+    pub fn are_one_party(&self, one: u64, other: u64) -> bool {
+        one == other || self.group(one).is_some_and(|group| self.group(other) == Some(group))
+    }
+
+    fn group(&self, account: u64) -> Option<u64> {
+        let group = self.limits(account)?.configuration.trade_group;
+        (group > 0).then_some(group)
+    }
+
+    pub fn limits(&self, account: u64) -> Option<&Limits> {
+        self.get(account)?.limits()
+    }
+
+    pub fn limits_mut(&mut self, account: u64) -> Option<&mut Limits> {
+        self.by_number.get_mut(&account)?.limits.as_deref_mut()
+    }
+
+    pub fn configure(&mut self, account: u64, limits: Limits) {
+        self.by_number.entry(account).or_default().limits = Some(Box::new(limits));
+    }
+
+    pub fn is_killed(&self, account: u64) -> bool {
+        self.get(account).is_some_and(|account| account.killed)
+    }
+
+    /// Whether that was news.
+    pub fn set_killed(&mut self, account: u64, killed: bool) -> bool {
+        if self.is_killed(account) == killed {
+            return false;
+        }
+        self.by_number.entry(account).or_default().killed = killed;
+        true
+    }
+
+    /// By number.
+    pub fn dying(&self) -> &BTreeSet<u64> {
+        &self.dying
+    }
+
+    pub fn set_dying(&mut self, account: u64, dying: bool) {
+        if dying {
+            self.dying.insert(account);
+        } else {
+            self.dying.remove(&account);
+        }
+    }
+
     pub fn open_order(&self, account: u64, id: ClientOrderId) -> Option<OpenOrder> {
         self.get(account)?.open_orders.get(&id).copied()
     }
@@ -122,5 +180,11 @@ impl Accounts {
         let open =
             (self.by_number.get_mut(&account)).and_then(|account| account.open_orders.remove(&id));
         assert!(open.is_some(), "account {account} has no open order {id}");
+    }
+
+    pub fn renamed(&mut self, account: u64, id: ClientOrderId, new: ClientOrderId) {
+        let open = self.open_order(account, id);
+        self.closed(account, id);
+        self.opened(account, new, open.expect("it was open until now"));
     }
 }

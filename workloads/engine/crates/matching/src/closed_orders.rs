@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::event::SymbolId;
+use crate::encoding::{Chain, status_number};
 use crate::index::Index;
-use crate::names::ClientOrderId;
+use crate::names::{ClientOrderId, SymbolId};
 use crate::order::Order;
-use crate::state_hash::Chain;
+use crate::version::Version;
 
 #[derive(Clone)]
 pub(crate) struct ClosedOrders {
@@ -54,8 +54,19 @@ impl ClosedOrders {
     }
 
     /// Remembers an order; forgets the one closed first when there are too many.
-    pub fn remember(&mut self, order: Order, symbol: &str) {
-        self.chain.add(|encoding| encoding.order(&order, symbol));
+    pub fn remember(&mut self, order: Order, symbol: &str, version: Version) {
+        if version.hashes_everything() {
+            self.chain.add(|entry| entry.order_of_version_1(&order, symbol));
+        } else {
+            self.chain.append(|entry| {
+                entry.u64(order.order_id);
+                entry.u8(status_number(order.status));
+                entry.i64(order.executed_lots);
+                entry.i64(order.executed_quote_units);
+                entry.i64(order.prevented_lots);
+                entry.i64(order.updated_at_us);
+            });
+        }
         let number = self.forgotten + self.orders.len() as u64;
         self.by_order_id.insert(order.order_id, number);
         self.by_client_order_id.insert(client_key(&order), number);

@@ -41,6 +41,14 @@ impl<const N: usize> fmt::Debug for Text<N> {
     }
 }
 
+/// Numbers the symbols of a shard in the order of their listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SymbolId(pub(crate) u32);
+
+/// Numbers the assets of a shard in the order of their definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AssetId(pub(crate) u32);
+
 /// 2 to 32 of A-Z 0-9.
 pub type SymbolName = Text<32>;
 /// 1 to 16 of A-Z 0-9.

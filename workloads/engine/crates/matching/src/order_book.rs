@@ -6,15 +6,35 @@
 use std::collections::BTreeMap;
 
 use crate::index::Index;
-use crate::order::{Order, Side};
+use crate::order::Side;
 
-#[derive(Clone, Default)]
-pub(crate) struct OrderBook {
+/// What the book must know of an order.
+pub trait Resting: Copy {
+    fn order_id(&self) -> u64;
+    fn side(&self) -> Side;
+    fn price_ticks(&self) -> i64;
+    fn leaves_lots(&self) -> i64;
+}
+
+#[derive(Clone)]
+pub struct OrderBook<O> {
     bids: BTreeMap<i64, Level>,
     asks: BTreeMap<i64, Level>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<O>>,
     free: Vec<usize>,
     by_order_id: Index<u64, usize>,
+}
+
+impl<O> Default for OrderBook<O> {
+    fn default() -> Self {
+        Self {
+            bids: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_order_id: Index::default(),
+        }
+    }
 }
 
 /// All orders at one price; never empty.
@@ -25,24 +45,33 @@ struct Level {
     quantity_lots: i64,
 }
 
-#[derive(Clone)]
-struct Slot {
-    order: Order,
+#[derive(Clone, Copy)]
+struct Slot<O> {
+    order: O,
     before: Option<usize>,
     after: Option<usize>,
 }
 
-impl OrderBook {
-    /// The order that trades next.
-    pub fn front(&self, side: Side) -> Option<&Order> {
-        let level = match side {
-            Side::Buy => self.bids.last_key_value(),
-            Side::Sell => self.asks.first_key_value(),
-        };
-        level.map(|(_, level)| &self.slots[level.first].order)
+impl<O: Resting> OrderBook<O> {
+    /// The price that trades next.
+    pub fn best(&self, side: Side) -> Option<i64> {
+        self.best_level(side).map(|(price, _)| *price)
     }
 
-    pub fn get(&self, order_id: u64) -> Option<&Order> {
+    /// The order that trades next.
+    pub fn front(&self, side: Side) -> Option<&O> {
+        self.best_level(side)
+            .map(|(_, level)| &self.slots[level.first].order)
+    }
+
+    fn best_level(&self, side: Side) -> Option<(&i64, &Level)> {
+        match side {
+            Side::Buy => self.bids.last_key_value(),
+            Side::Sell => self.asks.first_key_value(),
+        }
+    }
+
+    pub fn get(&self, order_id: u64) -> Option<&O> {
         self.by_order_id
             .get(&order_id)
             .map(|slot| &self.slots[*slot].order)
@@ -56,16 +85,15 @@ impl OrderBook {
     }
 
     /// Price and quantity, best first.
-    pub fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (i64, i64)> + '_> {
-        let of = |(price, level): (&i64, &Level)| (*price, level.quantity_lots);
-        match side {
-            Side::Buy => Box::new(self.bids.iter().rev().map(of)),
-            Side::Sell => Box::new(self.asks.iter().map(of)),
-        }
+    pub fn levels(&self, side: Side) -> impl Iterator<Item = (i64, i64)> {
+        let bids = (side == Side::Buy).then(|| self.bids.iter().rev());
+        let asks = (side == Side::Sell).then(|| self.asks.iter());
+        let levels = bids.into_iter().flatten().chain(asks.into_iter().flatten());
+        levels.map(|(price, level)| (*price, level.quantity_lots))
     }
 
     /// In the order in which they would trade.
-    pub fn orders(&self, side: Side) -> impl Iterator<Item = &Order> {
+    pub fn orders(&self, side: Side) -> impl Iterator<Item = &O> {
         self.levels(side).flat_map(move |(price, _)| {
             let mut next = self.levels_of(side).get(&price).map(|level| level.first);
             std::iter::from_fn(move || {
@@ -81,7 +109,7 @@ impl OrderBook {
     }
 
     /// Joins the end of its level's queue.
-    pub fn rest(&mut self, order: Order) {
+    pub fn rest(&mut self, order: O) {
         let at = match self.free.pop() {
             Some(at) => at,
             None => self.slots.len(),
@@ -91,12 +119,12 @@ impl OrderBook {
             before: None,
             after: None,
         };
-        let levels = match order.side {
+        let levels = match order.side() {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
         };
         levels
-            .entry(order.price_ticks)
+            .entry(order.price_ticks())
             .and_modify(|level| {
                 self.slots[level.last].after = Some(at);
                 slot.before = Some(level.last);
@@ -114,38 +142,42 @@ impl OrderBook {
         } else {
             self.slots[at] = slot;
         }
-        let before = self.by_order_id.insert(order.order_id, at);
-        assert_eq!(before, None, "order {} rests twice", order.order_id);
+        let before = self.by_order_id.insert(order.order_id(), at);
+        assert_eq!(before, None, "order {} rests twice", order.order_id());
     }
 
-    /// Fills the order that trades next, as far as given, and takes it out when nothing is left of it.
-    pub fn fill_front(
-        &mut self,
-        side: Side,
-        quantity_lots: i64,
-        quote_units: i64,
-        time_us: i64,
-    ) -> Order {
-        let mut entry = match side {
-            Side::Buy => self.bids.last_entry(),
-            Side::Sell => self.asks.first_entry(),
-        }
-        .expect("there is an order to fill");
-        let level = entry.get_mut();
-        level.quantity_lots -= quantity_lots;
-        let order = &mut self.slots[level.first].order;
-        order.fill(quantity_lots, quote_units, time_us);
+    /// Changes an order that keeps its place, and takes it out when nothing is left of it. `change` lowers what is
+    /// left; whatever else it changes, the ids, side and price stay. Returns the order as changed.
+    pub fn reduce(&mut self, order_id: u64, change: impl FnOnce(&mut O)) -> Option<O> {
+        let at = *self.by_order_id.get(&order_id)?;
+        let order = &mut self.slots[at].order;
+        let before_lots = order.leaves_lots();
+        change(order);
         let order = *order;
+        assert!(
+            order.leaves_lots() <= before_lots,
+            "order {order_id} grew where it rests"
+        );
+        let level = (self.levels_mut(order.side()).get_mut(&order.price_ticks()))
+            .expect("a resting order has a level");
+        level.quantity_lots -= before_lots - order.leaves_lots();
         if order.leaves_lots() == 0 {
-            self.take_out(order.order_id);
+            self.take_out(order_id);
         }
-        order
+        Some(order)
+    }
+
+    /// Changes every order in what the book does not know of it.
+    pub fn change_all(&mut self, mut change: impl FnMut(&mut O)) {
+        for at in self.by_order_id.values() {
+            change(&mut self.slots[*at].order);
+        }
     }
 
     /// Takes out an order that is to trade no more.
-    pub fn remove(&mut self, order_id: u64) -> Option<Order> {
+    pub fn remove(&mut self, order_id: u64) -> Option<O> {
         let order = *self.get(order_id)?;
-        let level = (self.levels_mut(order.side).get_mut(&order.price_ticks))
+        let level = (self.levels_mut(order.side()).get_mut(&order.price_ticks()))
             .expect("a resting order has a level");
         level.quantity_lots -= order.leaves_lots();
         self.take_out(order_id);
@@ -166,9 +198,9 @@ impl OrderBook {
         if let Some(after) = after {
             self.slots[after].before = before;
         }
-        let levels = self.levels_mut(order.side);
+        let levels = self.levels_mut(order.side());
         let level = levels
-            .get_mut(&order.price_ticks)
+            .get_mut(&order.price_ticks())
             .expect("a resting order has a level");
         match (before, after) {
             (None, None) => {
@@ -176,7 +208,7 @@ impl OrderBook {
                     level.quantity_lots, 0,
                     "a level's quantity is the sum of its orders"
                 );
-                levels.remove(&order.price_ticks);
+                levels.remove(&order.price_ticks());
             }
             (None, Some(first)) => level.first = first,
             (Some(last), None) => level.last = last,
