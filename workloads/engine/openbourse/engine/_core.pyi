@@ -82,6 +82,14 @@ class Engine:
         """A seq, which may not be committed yet, and the hash of the state there."""
 
     def last_checkpoint(self) -> tuple[int, bytes] | None: ...
+    @property
+    def kernel_version(self) -> int:
+        """In force for the next command."""
+
+    @property
+    def next_due_us(self) -> int | None:
+        """When a Tick would do something; long ago where it would at once."""
+
     def halts(self) -> list[tuple[str, int, int]]:
         """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
 
@@ -99,10 +107,27 @@ class Replay:
 class Kernel:
     """One shard's kernel without a log or a loop.
 
-    The windows say how many command ids and closed orders are remembered; they are part of the state.
+    A log begins with version 1. The windows say how many command ids, closed orders and closed orders' client ids are
+    remembered; they are part of the state. Raises ValueError for an unknown version.
     """
 
-    def __new__(cls, shard: str, *, remembered_commands: int = 100_000, remembered_orders: int = 100_000) -> Kernel: ...
+    def __new__(
+        cls,
+        shard: str,
+        *,
+        version: int = 1,
+        remembered_commands: int = 100_000,
+        remembered_orders: int = 100_000,
+        remembered_client_order_ids: int = 2_000_000,
+    ) -> Kernel: ...
+    @property
+    def version(self) -> int:
+        """In force for the next command."""
+
+    @property
+    def next_due_us(self) -> int | None:
+        """When a Tick would do something; long ago where it would at once."""
+
     def step(self, seq: int, epoch: int, time_us: int, command: bytes) -> tuple[bytes, bytes]:
         """The encoded Reply, and the events as field 4 of an encoded Events.
 

@@ -171,6 +171,16 @@ impl Engine {
         self.0.last_checkpoint()
     }
 
+    #[getter]
+    fn kernel_version(&self) -> u32 {
+        self.0.kernel_version()
+    }
+
+    #[getter]
+    fn next_due_us(&self) -> Option<i64> {
+        self.0.next_due_us()
+    }
+
     fn halts(&self) -> Vec<(String, u64, u64)> {
         self.0
             .halts()

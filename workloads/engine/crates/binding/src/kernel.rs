@@ -1,6 +1,6 @@
 //! The kernel alone, one command at a time: for the twin and for whoever wants to look at it from Python.
 
-use openbourse_protocol::{Shard, Stamp, Windows, v1};
+use openbourse_protocol::{Shard, Stamp, Version, Windows, v1};
 use prost::Message;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -15,15 +15,43 @@ pub struct Kernel {
 #[pymethods]
 impl Kernel {
     #[new]
-    #[pyo3(signature = (shard, *, remembered_commands = 100_000, remembered_orders = 100_000))]
-    fn new(shard: &str, remembered_commands: usize, remembered_orders: usize) -> Self {
+    #[pyo3(signature = (
+        shard,
+        *,
+        version = 1,
+        remembered_commands = 100_000,
+        remembered_orders = 100_000,
+        remembered_client_order_ids = 2_000_000,
+    ))]
+    fn new(
+        shard: &str,
+        version: u32,
+        remembered_commands: usize,
+        remembered_orders: usize,
+        remembered_client_order_ids: usize,
+    ) -> PyResult<Self> {
         let windows = Windows {
             commands: remembered_commands,
             closed_orders: remembered_orders,
+            closed_client_order_ids: remembered_client_order_ids,
         };
-        Self {
-            shard: Shard::with_windows(shard, windows),
-        }
+        let version = Version::of_number(version).ok_or_else(|| {
+            let latest = Version::LATEST.number();
+            PyValueError::new_err(format!("version must be 1 to {latest}, not {version}"))
+        })?;
+        Ok(Self {
+            shard: Shard::at_version(version, shard, windows),
+        })
+    }
+
+    #[getter]
+    fn version(&self) -> u32 {
+        self.shard.version().number()
+    }
+
+    #[getter]
+    fn next_due_us(&self) -> Option<i64> {
+        self.shard.next_due_us()
     }
 
     fn step<'py>(

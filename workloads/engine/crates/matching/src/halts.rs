@@ -9,7 +9,7 @@ use crate::safety::{Lag, SafetyConfiguration};
 use crate::symbol_state::{Halt, HaltTerms, SymbolState, decide};
 
 /// Bytes of a reason.
-const REASON_MOST: usize = 1024;
+pub const REASON_MOST: usize = 1024;
 /// Symbols that one halt may name.
 const HALT_SYMBOLS_MOST: usize = 1000;
 const DURATION_MS_MOST: i64 = 86_400_000;

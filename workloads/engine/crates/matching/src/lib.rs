@@ -42,5 +42,6 @@ pub mod version;
 
 pub use command::{Command, Stamp};
 pub use event::Effects;
+pub use halts::REASON_MOST;
 pub use kernel::{Diverged, Kernel, Windows};
 pub use version::Version;

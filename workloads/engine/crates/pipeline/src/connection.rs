@@ -130,5 +130,17 @@ fn name(body: &v1::command::Body) -> &'static str {
         Body::ImposeHalt(_) => "ImposeHalt",
         Body::LiftHalt(_) => "LiftHalt",
         Body::Checkpoint(_) => "Checkpoint",
+        Body::DebitFunds(_) => "DebitFunds",
+        Body::AmendOrder(_) => "AmendOrder",
+        Body::ReplaceOrder(_) => "ReplaceOrder",
+        Body::CancelAllOrders(_) => "CancelAllOrders",
+        Body::SetCountdown(_) => "SetCountdown",
+        Body::ChangeSymbolState(_) => "ChangeSymbolState",
+        Body::ConfigureAccount(_) => "ConfigureAccount",
+        Body::SetKillSwitch(_) => "SetKillSwitch",
+        Body::ConfigureSafety(_) => "ConfigureSafety",
+        Body::ReportLag(_) => "ReportLag",
+        Body::Tick(_) => "Tick",
+        Body::ChangeVersion(_) => "ChangeVersion",
     }
 }

@@ -407,6 +407,16 @@ impl Pipeline {
         self.kernel.last_checkpoint()
     }
 
+    /// Of the kernel, for the next command.
+    pub fn kernel_version(&self) -> u32 {
+        self.kernel.version().number()
+    }
+
+    /// When a Tick would do something, in microseconds; a time that has passed where it would at once.
+    pub fn next_due_us(&self) -> Option<i64> {
+        self.kernel.next_due_us()
+    }
+
     pub fn halts(&self) -> Vec<HaltInForce> {
         self.kernel.halts()
     }

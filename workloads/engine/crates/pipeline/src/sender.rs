@@ -25,12 +25,28 @@ impl Sender {
 
     pub fn may_send(self, body: &Body) -> bool {
         match body {
-            Body::PlaceOrder(_) | Body::CancelOrder(_) => self == Sender::Gateway,
-            Body::CreditFunds(_) => self == Sender::Ledger,
+            Body::PlaceOrder(_)
+            | Body::CancelOrder(_)
+            | Body::AmendOrder(_)
+            | Body::ReplaceOrder(_)
+            | Body::SetCountdown(_) => self == Sender::Gateway,
+            // Of all accounts it is for operators, through the engine itself.
+            Body::CancelAllOrders(cancel) => match cancel.account {
+                0 => self == Sender::Itself,
+                _ => self == Sender::Gateway,
+            },
+            Body::CreditFunds(_) | Body::DebitFunds(_) => self == Sender::Ledger,
             Body::DefineAsset(_)
             | Body::DefineSymbol(_)
             | Body::ImposeHalt(_)
             | Body::LiftHalt(_)
+            | Body::ChangeSymbolState(_)
+            | Body::ConfigureAccount(_)
+            | Body::SetKillSwitch(_)
+            | Body::ConfigureSafety(_)
+            | Body::ReportLag(_)
+            | Body::Tick(_)
+            | Body::ChangeVersion(_)
             | Body::Checkpoint(_) => self == Sender::Itself,
         }
     }

@@ -25,6 +25,7 @@ pub(crate) fn answer(kernel: &Kernel, epoch: u64, query: &v1::Query) -> v1::Answ
                 .flat_map(|account| balances(kernel, account))
                 .collect(),
         })),
+        Some(Asked::Totals(_)) => Ok(Answered::Totals(totals(kernel))),
         None => Err(Refusal::Invalid(
             "body: must be a query that this version knows",
         )),
@@ -104,13 +105,27 @@ fn listings(kernel: &Kernel) -> v1::ListingsAnswer {
         definition: Some(encode::symbol_definition(&listing.definition)),
         state: encode::symbol_state(listing.state).into(),
         reason: listing
-            .notice
-            .map(|notice| notice.to_string())
+            .decider
+            .map(|decider| decider.to_string())
             .unwrap_or_default(),
+        last_price_ticks: listing.last_price_ticks.unwrap_or(0),
+        indicated: listing.indicated.as_ref().map(encode::indication),
     });
     v1::ListingsAnswer {
         assets: assets.collect(),
         symbols: symbols.collect(),
+    }
+}
+
+fn totals(kernel: &Kernel) -> v1::TotalsAnswer {
+    let totals = kernel.totals().into_iter().map(|total| v1::AssetTotal {
+        asset: total.asset.to_string(),
+        available: total.available,
+        hold: total.hold,
+        deposited: total.deposited,
+    });
+    v1::TotalsAnswer {
+        totals: totals.collect(),
     }
 }
 

@@ -1,11 +1,21 @@
 //! The kernel's own types into messages.
 
+use openbourse_matching::account_limits::AccountConfiguration;
+use openbourse_matching::auction::Indication;
+use openbourse_matching::bands::PriceBand;
+use openbourse_matching::command::{CancelReason, Transfer};
 use openbourse_matching::event::{
-    AssetId, Event, EventBody, Fill, Movement, Outcome, Reply, SymbolId, Trade, TradeParty,
+    Event, EventBody, Fill, Movement, OrderOutcome, Outcome, PreventedMatch, PreventedParty, Reply,
+    Trade, TradeParty,
 };
+use openbourse_matching::fees::FeeCharge;
 use openbourse_matching::listings::SymbolDefinition;
-use openbourse_matching::order::{Order, OrderStatus, Side, TimeInForce};
+use openbourse_matching::names::{AssetId, SymbolId};
+use openbourse_matching::order::{
+    Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
+};
 use openbourse_matching::refusal::Refusal;
+use openbourse_matching::safety::SafetyLevel;
 use openbourse_matching::symbol_state::SymbolState;
 use openbourse_matching::{Kernel, Stamp};
 
@@ -22,24 +32,54 @@ pub(crate) struct Envelope<'a> {
 }
 
 pub(crate) fn reply(kernel: &Kernel, reply: &Reply) -> v1::Reply {
-    use v1::reply::Result as Answered;
     v1::Reply {
         command_id: reply.command_id.map(Vec::from).unwrap_or_default(),
         shard: kernel.shard().into(),
         epoch: reply.stamp.epoch,
         seq: reply.stamp.seq,
         occurred_at_us: reply.stamp.time_us,
-        result: Some(match &reply.outcome {
-            Outcome::Order { order: made, fills } => Answered::Order(v1::OrderResult {
-                order: Some(order(kernel, made)),
-                fills: fills.iter().map(|made| fill(kernel, made)).collect(),
+        result: Some(outcome(kernel, &reply.outcome)),
+    }
+}
+
+fn outcome(kernel: &Kernel, outcome: &Outcome) -> v1::reply::Result {
+    use v1::replace_result::{Cancel, Place};
+    use v1::reply::Result as Answered;
+    match outcome {
+        Outcome::Order(made) => Answered::Order(order_result(kernel, made)),
+        Outcome::Replaced { cancel, place } => Answered::Replaced(v1::ReplaceResult {
+            cancel: Some(match cancel {
+                Ok(canceled) => Cancel::Canceled(order(kernel, canceled)),
+                Err(refusal) => Cancel::CancelRejection(rejection(refusal)),
             }),
-            Outcome::Refused(refusal) => Answered::Rejection(v1::Rejection {
-                reason: reason(refusal),
-                detail: refusal.to_string(),
+            place: Some(match place {
+                Ok(made) => Place::Placed(order_result(kernel, made)),
+                Err(refusal) => Place::PlaceRejection(rejection(refusal)),
             }),
-            Outcome::Done => Answered::Done(v1::Done {}),
         }),
+        Outcome::CanceledAll {
+            canceled,
+            remaining,
+        } => Answered::CanceledAll(v1::CancelAllResult {
+            canceled: *canceled,
+            remaining: *remaining,
+        }),
+        Outcome::Refused(refusal) => Answered::Rejection(rejection(refusal)),
+        Outcome::Done => Answered::Done(v1::Done {}),
+    }
+}
+
+fn order_result(kernel: &Kernel, made: &OrderOutcome) -> v1::OrderResult {
+    v1::OrderResult {
+        order: Some(order(kernel, &made.order)),
+        fills: made.fills.iter().map(|made| fill(kernel, made)).collect(),
+    }
+}
+
+fn rejection(refusal: &Refusal) -> v1::Rejection {
+    v1::Rejection {
+        reason: reason(refusal),
+        detail: refusal.to_string(),
     }
 }
 
@@ -85,8 +125,21 @@ fn event_body(kernel: &Kernel, body: &EventBody) -> v1::event::Body {
             reason: reason(refusal),
             detail: refusal.to_string(),
         }),
-        EventBody::OrderCanceled(canceled) => Message::OrderCanceled(v1::OrderCanceled {
+        EventBody::OrderCanceled {
+            order: canceled,
+            reason,
+        } => Message::OrderCanceled(v1::OrderCanceled {
             order: Some(order(kernel, canceled)),
+            reason: reason.map_or(0, |reason| cancel_reason(reason).into()),
+        }),
+        EventBody::OrderAmended {
+            order: amended,
+            previous_quantity_lots,
+            previous_client_order_id,
+        } => Message::OrderAmended(v1::OrderAmended {
+            order: Some(order(kernel, amended)),
+            previous_quantity_lots: *previous_quantity_lots,
+            previous_client_order_id: previous_client_order_id.to_string(),
         }),
         EventBody::OrderExpired(expired) => Message::OrderExpired(v1::OrderExpired {
             order: Some(order(kernel, expired)),
@@ -103,16 +156,40 @@ fn event_body(kernel: &Kernel, body: &EventBody) -> v1::event::Body {
             price_ticks: *price_ticks,
             quantity_lots: *quantity_lots,
         }),
-        EventBody::FundsCredited {
+        EventBody::MatchPrevented(prevented) => Message::MatchPrevented(prevented_match(prevented)),
+        EventBody::AuctionIndicated(told) => Message::AuctionIndicated(indication(told)),
+        EventBody::FundsCredited(Transfer {
             transfer_id,
             account,
             asset,
             amount,
-        } => Message::FundsCredited(v1::FundsCredited {
+        }) => Message::FundsCredited(v1::FundsCredited {
             transfer_id: transfer_id.to_string(),
-            account: *account,
-            asset: asset_name(kernel, *asset),
+            account: account.account(),
+            asset: asset.to_string(),
             amount: *amount,
+        }),
+        EventBody::FundsDebited(Transfer {
+            transfer_id,
+            account,
+            asset,
+            amount,
+        }) => Message::FundsDebited(v1::FundsDebited {
+            transfer_id: transfer_id.to_string(),
+            account: account.account(),
+            asset: asset.to_string(),
+            amount: *amount,
+        }),
+        EventBody::FundsDebitRejected {
+            transfer,
+            refusal: why,
+        } => Message::FundsDebitRejected(v1::FundsDebitRejected {
+            transfer_id: transfer.transfer_id.to_string(),
+            account: transfer.account.account(),
+            asset: transfer.asset.to_string(),
+            amount: transfer.amount,
+            reason: reason(why),
+            detail: why.to_string(),
         }),
         EventBody::SymbolStateChanged {
             state,
@@ -122,7 +199,7 @@ fn event_body(kernel: &Kernel, body: &EventBody) -> v1::event::Body {
         } => Message::SymbolStateChanged(v1::SymbolStateChanged {
             state: symbol_state(*state).into(),
             previous_state: symbol_state(*previous_state).into(),
-            halt: halt.to_string(),
+            halt: halt.as_ref().map(ToString::to_string).unwrap_or_default(),
             reason: reason.clone(),
         }),
         EventBody::EngineCheckpoint { state_hash } => {
@@ -134,8 +211,42 @@ fn event_body(kernel: &Kernel, body: &EventBody) -> v1::event::Body {
             asset: asset.to_string(),
             scale: *scale,
         }),
-        EventBody::SymbolDefined(definition) => Message::SymbolDefined(v1::SymbolDefined {
+        EventBody::SymbolDefined {
+            definition,
+            fee_schedule,
+        } => Message::SymbolDefined(v1::SymbolDefined {
             definition: Some(symbol_definition(definition)),
+            fee_schedule: *fee_schedule,
+        }),
+        EventBody::AccountConfigured(configured) => {
+            Message::AccountConfigured(v1::AccountConfigured {
+                configuration: Some(configuration(configured)),
+            })
+        }
+        EventBody::KillSwitchSet {
+            account,
+            on,
+            reason,
+        } => Message::KillSwitchSet(v1::KillSwitchSet {
+            account: *account,
+            on: *on,
+            reason: reason.clone(),
+        }),
+        EventBody::SafetyLevelChanged {
+            level,
+            previous_level,
+            reason,
+        } => Message::SafetyLevelChanged(v1::SafetyLevelChanged {
+            level: safety_level(*level).into(),
+            previous_level: safety_level(*previous_level).into(),
+            reason: reason.clone(),
+        }),
+        EventBody::VersionChanged {
+            version,
+            previous_version,
+        } => Message::VersionChanged(v1::VersionChanged {
+            version: version.number(),
+            previous_version: previous_version.number(),
         }),
     }
 }
@@ -147,10 +258,16 @@ pub(crate) fn order(kernel: &Kernel, order: &Order) -> v1::Order {
         account: order.account,
         symbol: symbol_name(kernel, order.symbol),
         side: side(order.side).into(),
-        r#type: v1::OrderType::Limit.into(),
+        r#type: match order.order_type {
+            OrderType::Limit => v1::OrderType::Limit,
+            OrderType::Market => v1::OrderType::Market,
+            OrderType::LimitMaker => v1::OrderType::LimitMaker,
+        }
+        .into(),
         time_in_force: match order.time_in_force {
             TimeInForce::GoodTillCancelled => v1::TimeInForce::Gtc,
             TimeInForce::ImmediateOrCancel => v1::TimeInForce::Ioc,
+            TimeInForce::FillOrKill => v1::TimeInForce::Fok,
         }
         .into(),
         price_ticks: order.price_ticks,
@@ -163,10 +280,15 @@ pub(crate) fn order(kernel: &Kernel, order: &Order) -> v1::Order {
             OrderStatus::Filled => v1::OrderStatus::Filled,
             OrderStatus::Canceled => v1::OrderStatus::Canceled,
             OrderStatus::Expired => v1::OrderStatus::Expired,
+            OrderStatus::ExpiredInMatch => v1::OrderStatus::ExpiredInMatch,
         }
         .into(),
         created_at_us: order.created_at_us,
         updated_at_us: order.updated_at_us,
+        quote_units: order.quote_units,
+        prevented_lots: order.prevented_lots,
+        self_trade_prevention: prevention(order.self_trade_prevention).into(),
+        fee_schedule: order.fee_schedule,
     }
 }
 
@@ -182,6 +304,113 @@ pub(crate) fn symbol_definition(definition: &SymbolDefinition) -> v1::SymbolDefi
         min_notional_units: definition.min_notional_units,
         maker_fee_ppm: definition.maker_fee_ppm,
         taker_fee_ppm: definition.taker_fee_ppm,
+        fee_charge: match definition.fee_charge {
+            None => v1::FeeCharge::Unspecified,
+            Some(FeeCharge::Received) => v1::FeeCharge::Received,
+            Some(FeeCharge::Quote) => v1::FeeCharge::Quote,
+        }
+        .into(),
+        min_price_ticks: definition.min_price_ticks,
+        min_quantity_lots: definition.min_quantity_lots,
+        market_max_quantity_lots: definition.market_max_quantity_lots,
+        max_notional_units: definition.max_notional_units,
+        self_trade_prevention: prevention(definition.self_trade_prevention).into(),
+        bid_band: price_band(definition.bid_band),
+        ask_band: price_band(definition.ask_band),
+        average_minutes: definition.average_minutes,
+        market_collar_ppm: definition.market_collar_ppm,
+        static_band_ppm: definition.static_band_ppm,
+        dynamic_band_ppm: definition.dynamic_band_ppm,
+        volatility_auction_ms: definition.volatility_auction_ms,
+        reference_price_ticks: definition.reference_price_ticks,
+    }
+}
+
+/// A band of zeros is as none.
+fn price_band(band: PriceBand) -> Option<v1::PriceBand> {
+    (band != PriceBand::default()).then_some(v1::PriceBand {
+        lowest_ppm: band.lowest_ppm,
+        highest_ppm: band.highest_ppm,
+    })
+}
+
+fn prevention(mode: Option<SelfTradePrevention>) -> v1::SelfTradePrevention {
+    use v1::SelfTradePrevention as Message;
+    match mode {
+        None => Message::Unspecified,
+        Some(SelfTradePrevention::None) => Message::None,
+        Some(SelfTradePrevention::ExpireTaker) => Message::ExpireTaker,
+        Some(SelfTradePrevention::ExpireMaker) => Message::ExpireMaker,
+        Some(SelfTradePrevention::ExpireBoth) => Message::ExpireBoth,
+        Some(SelfTradePrevention::Decrement) => Message::Decrement,
+        Some(SelfTradePrevention::Transfer) => Message::Transfer,
+    }
+}
+
+fn cancel_reason(reason: CancelReason) -> v1::CancelReason {
+    match reason {
+        CancelReason::Request => v1::CancelReason::Request,
+        CancelReason::Replaced => v1::CancelReason::Replaced,
+        CancelReason::Disconnect => v1::CancelReason::Disconnect,
+        CancelReason::Countdown => v1::CancelReason::Countdown,
+        CancelReason::KillSwitch => v1::CancelReason::KillSwitch,
+        CancelReason::Operator => v1::CancelReason::Operator,
+    }
+}
+
+fn safety_level(level: SafetyLevel) -> v1::SafetyLevel {
+    match level {
+        SafetyLevel::Normal => v1::SafetyLevel::Normal,
+        SafetyLevel::Throttled => v1::SafetyLevel::Throttled,
+        SafetyLevel::CancelOnly => v1::SafetyLevel::CancelOnly,
+        SafetyLevel::Halt => v1::SafetyLevel::Halt,
+    }
+}
+
+fn configuration(of: &AccountConfiguration) -> v1::ConfigureAccount {
+    let notional = |(asset, amount): &(_, i64)| v1::AssetAmount {
+        asset: openbourse_matching::names::AssetName::to_string(asset),
+        amount: *amount,
+    };
+    v1::ConfigureAccount {
+        account: of.account.account(),
+        trade_group: of.trade_group,
+        max_open_orders: of.max_open_orders,
+        max_open_notional: of.max_open_notional.iter().map(notional).collect(),
+        max_orders_per_interval: of.max_orders_per_interval,
+        interval_ms: of.interval_ms,
+        reuse_client_order_ids: of.reuse_client_order_ids,
+    }
+}
+
+pub(crate) fn indication(told: &Indication) -> v1::AuctionIndicated {
+    v1::AuctionIndicated {
+        price_ticks: told.price_ticks,
+        quantity_lots: told.quantity_lots,
+        surplus_lots: told.surplus_lots,
+    }
+}
+
+fn prevented_match(prevented: &PreventedMatch) -> v1::MatchPrevented {
+    v1::MatchPrevented {
+        prevented_match_id: prevented.prevented_match_id,
+        self_trade_prevention: prevention(Some(prevented.mode)).into(),
+        price_ticks: prevented.price_ticks,
+        maker: Some(prevented_party(&prevented.maker)),
+        taker: Some(prevented_party(&prevented.taker)),
+        taker_side: side(prevented.taker_side).into(),
+        transferred_lots: prevented.transferred_lots,
+        transferred_quote_units: prevented.transferred_quote_units,
+    }
+}
+
+fn prevented_party(party: &PreventedParty) -> v1::PreventedParty {
+    v1::PreventedParty {
+        account: party.account,
+        order_id: party.order_id,
+        client_order_id: party.client_order_id.to_string(),
+        prevented_lots: party.prevented_lots,
+        leaves_lots: party.leaves_lots,
     }
 }
 
@@ -190,6 +419,8 @@ pub(crate) fn symbol_state(state: SymbolState) -> v1::SymbolState {
         SymbolState::Trading => v1::SymbolState::Trading,
         SymbolState::CancelOnly => v1::SymbolState::CancelOnly,
         SymbolState::Halt => v1::SymbolState::Halt,
+        SymbolState::PostOnly => v1::SymbolState::PostOnly,
+        SymbolState::Auction => v1::SymbolState::Auction,
     }
 }
 
@@ -218,6 +449,7 @@ fn trade(kernel: &Kernel, trade: &Trade) -> v1::TradeExecuted {
         maker: Some(party(kernel, &trade.maker)),
         taker: Some(party(kernel, &trade.taker)),
         taker_side: side(trade.taker_side).into(),
+        auction: trade.auction,
     }
 }
 

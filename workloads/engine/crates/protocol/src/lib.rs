@@ -10,7 +10,7 @@ mod encode;
 mod shard;
 
 pub use openbourse_matching::symbol_state::SymbolState;
-pub use openbourse_matching::{Diverged, Stamp, Windows};
+pub use openbourse_matching::{Diverged, Stamp, Version, Windows};
 pub use shard::{HaltInForce, Shard};
 
 /// Generated from `workloads/contracts/openbourse/contracts/v1`.

@@ -1,7 +1,7 @@
 //! A kernel with bytes around it.
 
 use openbourse_matching::symbol_state::SymbolState;
-use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Windows};
+use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Version, Windows};
 use prost::Message;
 use prost::encoding::message;
 
@@ -31,13 +31,14 @@ pub struct HaltInForce {
 }
 
 impl Shard {
+    /// As a log begins: with version 1.
     pub fn new(shard: &str) -> Self {
-        Self::with_windows(shard, Windows::default())
+        Self::at_version(Version::One, shard, Windows::default())
     }
 
-    pub fn with_windows(shard: &str, windows: Windows) -> Self {
+    pub fn at_version(version: Version, shard: &str, windows: Windows) -> Self {
         Self {
-            kernel: Kernel::with_windows(shard, windows),
+            kernel: Kernel::at_version(version, shard, windows),
             effects: Effects::new(),
         }
     }
@@ -58,7 +59,7 @@ impl Shard {
         events: &mut Vec<u8>,
     ) -> Result<(), Diverged> {
         let message = v1::Command::decode(command).ok();
-        let command = decode::command(message.as_ref());
+        let command = decode::command(message.as_ref(), self.kernel.version());
         self.kernel.step(stamp, &command, &mut self.effects)?;
         let made = self.effects.reply.as_ref().expect("every step has a reply");
         encode::reply(&self.kernel, made)
@@ -97,6 +98,16 @@ impl Shard {
     /// Of the last command; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.kernel.seq()
+    }
+
+    /// Of the kernel, for the next command.
+    pub fn version(&self) -> Version {
+        self.kernel.version()
+    }
+
+    /// When a Tick would do something, in microseconds; a time that has passed where it would at once.
+    pub fn next_due_us(&self) -> Option<i64> {
+        self.kernel.next_due_us()
     }
 
     /// Seq and state hash of the last EngineCheckpoint.
