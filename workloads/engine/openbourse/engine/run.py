@@ -3,10 +3,11 @@
 1. lock the log, recover it, replay it into the kernel
 2. lead: a new epoch, durable before anything is served under it
 3. start the loop and the engine's own requests
-4. list what the listings file says, carry out the halts that were asked for while nobody was there
-5. serve status, then the port
-6. wait for a stop or a failure
-7. stop: take nothing more, answer what was taken, checkpoint, close
+4. bring the shard to the kernel's version of this binary, and do what became due while nobody was there
+5. list what the listings file says, carry out the halts that were asked for meanwhile
+6. serve status, then the port
+7. wait for a stop or a failure
+8. stop: take nothing more, answer what was taken, checkpoint, close
 """
 
 import asyncio
@@ -20,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbourse.contracts import tls
+from openbourse.contracts import tls, v1
 from openbourse.contracts.session import Address
 from openbourse.engine import arbiter
 from openbourse.engine._core import Engine, Fatal
@@ -31,9 +32,12 @@ from openbourse.engine.own import OwnRequests
 from openbourse.engine.serve import Server
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
+from openbourse.engine.ticks import Ticks
 
 log = logging.getLogger(__name__)
 
+# What this binary leads with. It replays older ones too, so a log is brought here by a command in it.
+KERNEL_VERSION = 2
 FINISH_S = 5.0
 # Trading opens without the API server, with the halts that were in force when the engine stopped.
 HALTS_WAIT_S = 3.0
@@ -85,11 +89,15 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     own = OwnRequests(loop)
     checkpoints = Checkpoints(core, own)
     loop.on_committed.append(checkpoints.committed)
+    ticks = Ticks(core, own)
+    loop.on_committed.append(ticks.committed)
     status = Status(loop, leadership)
     listings = ListingsFile(settings.listings, own)
     try:
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(_fail(loop))]
+            await _change_version(core, own)
+            ticks.look()
             await listings.apply_if_changed()
             watching.append(tasks.create_task(listings.watch(stop)))
             if settings.halts_namespace is not None:
@@ -109,6 +117,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
             )
             await stop.wait()
             status.ready = False
+            ticks.stop()
             await _finish(server, loop, checkpoints)
             status.close()
             for task in watching:
@@ -124,6 +133,17 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
 async def _fail(loop: Loop) -> None:
     """Ends everything when the loop has failed."""
     await loop.failed
+
+
+async def _change_version(core: Engine, own: OwnRequests) -> None:
+    """Raises Fatal when the kernel refuses the version that it is said to carry."""
+    if core.kernel_version >= KERNEL_VERSION:
+        return
+    change = v1.ChangeVersion(version=KERNEL_VERSION)
+    reply = await own.sequence(v1.Command(causation_id="engine", change_version=change))
+    if reply.HasField("rejection"):
+        raise Fatal(f"kernel version {KERNEL_VERSION} is refused: {reply.rejection.detail}")
+    log.info("kernel version %d from seq %d on", KERNEL_VERSION, reply.seq)
 
 
 async def _wait_for_halts(caught_up: asyncio.Event) -> None:
