@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::record::{Found, Record, find, record_bytes};
+use crate::recovery::first_seq;
 use crate::segment::{HEADER_BYTES, segments};
 use crate::{Error, Place, Storage};
 
@@ -41,6 +42,14 @@ impl Reader {
         // segment, and in the one that begins with it.
         if !self.is_here() {
             self.read()?;
+        }
+        if self.segment.is_empty() {
+            let first_seq = first_seq(&*self.storage)?;
+            let wanted_seq = self.next_seq;
+            return Err(Error::Begins {
+                first_seq,
+                wanted_seq,
+            });
         }
         match find(&self.bytes, self.used, self.position) {
             Found::Whole(record) if record.seq == self.next_seq => {

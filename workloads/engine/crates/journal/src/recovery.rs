@@ -4,6 +4,9 @@
 //! it looks like bytes that were not written (a sector of zeros, an early end), and nothing of a later batch is
 //! behind it, for a batch is begun only after the one before it was synced. Everything else may have been
 //! acknowledged, so it is damage, and the engine does not start.
+//!
+//! A log may begin above seq 1, where segments were recycled: the header of its first segment has the chain that it
+//! goes on from. The state before it must come from a snapshot.
 
 use std::sync::Arc;
 
@@ -17,6 +20,8 @@ use crate::{Error, Place, Record, Storage, spare};
 pub struct Scan {
     pub shard: String,
     pub segments: Vec<String>,
+    /// Where the log begins; 1 unless segments were recycled.
+    pub first_seq: u64,
     pub last_seq: u64,
     pub last_epoch: u64,
     pub last_time_us: i64,
@@ -51,7 +56,8 @@ pub struct Recovered {
     pub cut: Option<Place>,
 }
 
-/// Reads everything and changes nothing. `visit` gets each record in order; its error ends the scan.
+/// Reads everything and changes nothing. `visit` gets each record in order; its error ends the scan. `last_seq` and
+/// `chain` of a log without records are those of the record before it.
 pub fn scan<E: From<Error>>(
     storage: &dyn Storage,
     shard: Option<&str>,
@@ -60,6 +66,7 @@ pub fn scan<E: From<Error>>(
     let names = segments(storage.list().map_err(Error::io("list the segments"))?);
     let mut scan = Scan {
         shard: shard.unwrap_or_default().into(),
+        first_seq: names.first().map_or(1, |(first_seq, _)| *first_seq),
         ..Scan::default()
     };
     for (index, (first_seq, name)) in names.iter().enumerate() {
@@ -67,6 +74,9 @@ pub fn scan<E: From<Error>>(
             .read(name)
             .map_err(Error::io(format!("read {name}")))?;
         let header = decode_header(name, &bytes, *first_seq)?;
+        if index == 0 {
+            (scan.last_seq, scan.chain) = (first_seq - 1, header.chain);
+        }
         if let Some(wanted) = shard.filter(|wanted| *wanted != header.shard) {
             return Err(Error::WrongShard {
                 file: name.clone(),
@@ -196,14 +206,39 @@ fn later_batch(bytes: &[u8], at: usize, seq: u64) -> Option<u64> {
 }
 
 /// Makes a log ready to be written on, a new one if there is none: reads it, cuts a torn end, and makes durable what
-/// it read, before anything of it counts.
+/// it read, before anything of it counts. `visit` gets the records behind `known_seq`, which the caller's state has
+/// already: 0, or the seq of a snapshot.
 pub fn recover<E: From<Error>>(
     storage: Arc<dyn Storage>,
     shard: &str,
     options: Options,
-    visit: impl FnMut(&Record) -> Result<(), E>,
+    known_seq: u64,
+    mut visit: impl FnMut(&Record) -> Result<(), E>,
 ) -> Result<Recovered, E> {
-    let found = scan(&*storage, Some(shard), visit)?;
+    let first_seq = first_seq(&*storage)?;
+    if first_seq > known_seq + 1 {
+        let wanted_seq = known_seq + 1;
+        return Err(Error::Begins {
+            first_seq,
+            wanted_seq,
+        }
+        .into());
+    }
+    let found = scan(&*storage, Some(shard), |record| {
+        if record.seq > known_seq {
+            visit(record)
+        } else {
+            Ok(())
+        }
+    })?;
+    if found.last_seq < known_seq {
+        let last_seq = found.last_seq;
+        return Err(Error::Ends {
+            last_seq,
+            known_seq,
+        }
+        .into());
+    }
     let log = match found.segments.last() {
         None => Log::create(storage, shard, options)?,
         Some(segment) => repair(storage, shard, options, segment, &found)?,
@@ -216,6 +251,47 @@ pub fn recover<E: From<Error>>(
         chain: found.chain,
         cut: found.torn,
     })
+}
+
+/// Where a log begins; 1 where there is none.
+pub fn first_seq(storage: &dyn Storage) -> Result<u64, Error> {
+    let names = segments(storage.list().map_err(Error::io("list the segments"))?);
+    Ok(names.first().map_or(1, |(first_seq, _)| *first_seq))
+}
+
+/// Reads back that a segment has all that was acknowledged of it: whole records up to a position, in front of a seq,
+/// with this chain.
+pub(crate) fn check_written(
+    storage: &dyn Storage,
+    segment: &str,
+    shard: Option<&str>,
+    (position, next_seq, chain): (usize, u64, Chain),
+) -> Result<(), Error> {
+    let mut bytes = storage
+        .read(segment)
+        .map_err(Error::io(format!("read {segment}")))?;
+    let first_seq = segments(vec![segment.into()])
+        .first()
+        .map_or(0, |(first_seq, _)| *first_seq);
+    let header = decode_header(segment, &bytes, first_seq)?;
+    bytes.truncate(position);
+    let mut scan = Scan {
+        shard: shard.unwrap_or_default().into(),
+        segments: vec![segment.into()],
+        last_seq: first_seq - 1,
+        chain: header.chain,
+        ..Scan::default()
+    };
+    read_segment(&mut scan, bytes, true, &mut |_| Ok::<(), Error>(()))?;
+    if (scan.last_seq + 1, scan.chain, scan.torn.is_some()) != (next_seq, chain, false) {
+        return Err(Error::Corrupt(Place {
+            file: segment.into(),
+            offset: scan.end.position as u64,
+            seq: scan.last_seq + 1,
+            why: "an acknowledged record cannot be read back".into(),
+        }));
+    }
+    Ok(())
 }
 
 fn repair(
