@@ -161,9 +161,8 @@ impl Log {
     /// and writes the whole batch again: after a sync that failed, memory may hold what the disk does not.
     pub fn append_again(&mut self, batch: &Batch) -> Result<(), Error> {
         assert_eq!(batch.first_seq, self.next_seq, "the batch that failed");
-        let shard = Some(self.shard.as_str());
         let end = (self.position, self.next_seq, self.chain);
-        check_written(&*self.storage, &self.segment, shard, end)?;
+        check_written(&*self.storage, &self.segment, end)?;
         // A file that met an error may have told somebody else of it.
         self.file = self
             .storage

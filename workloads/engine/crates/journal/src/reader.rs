@@ -17,11 +17,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// From the first record of the log.
+    /// From seq 1, which a log whose segments were recycled does not have.
     pub fn new(storage: Arc<dyn Storage>) -> Reader {
+        Reader::starting_at(storage, 1)
+    }
+
+    /// From any seq.
+    pub fn starting_at(storage: Arc<dyn Storage>, seq: u64) -> Reader {
         Reader {
             storage,
-            next_seq: 1,
+            next_seq: seq,
             segment: String::new(),
             bytes: Vec::new(),
             used: 0,
@@ -51,6 +56,7 @@ impl Reader {
                 wanted_seq,
             });
         }
+        self.skip();
         match find(&self.bytes, self.used, self.position) {
             Found::Whole(record) if record.seq == self.next_seq => {
                 self.position += record_bytes(record.payload.len());
@@ -67,6 +73,15 @@ impl Reader {
                     why,
                 }))
             }
+        }
+    }
+
+    /// Passes the records of the segment before the wanted one.
+    fn skip(&mut self) {
+        while let Found::Whole(record) = find(&self.bytes, self.used, self.position)
+            && record.seq < self.next_seq
+        {
+            self.position += record_bytes(record.payload.len());
         }
     }
 

@@ -259,35 +259,76 @@ pub fn first_seq(storage: &dyn Storage) -> Result<u64, Error> {
     Ok(names.first().map_or(1, |(first_seq, _)| *first_seq))
 }
 
+/// A segment read alone, whole records only.
+pub(crate) struct Finished {
+    pub shard: String,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub chain_before: Chain,
+    pub chain: Chain,
+    /// Without the zeros at its end.
+    pub bytes: Vec<u8>,
+}
+
+pub(crate) fn read_finished(
+    storage: &dyn Storage,
+    segment: &str,
+    visit: impl FnMut(&Record),
+) -> Result<Finished, Error> {
+    let bytes = storage
+        .read(segment)
+        .map_err(Error::io(format!("read {segment}")))?;
+    read_alone(segment, bytes, visit)
+}
+
+fn read_alone(
+    segment: &str,
+    bytes: Vec<u8>,
+    mut visit: impl FnMut(&Record),
+) -> Result<Finished, Error> {
+    let named = segments(vec![segment.into()]);
+    let first_seq = named.first().map_or(0, |(first_seq, _)| *first_seq);
+    let header = decode_header(segment, &bytes, first_seq)?;
+    let mut scan = Scan {
+        segments: vec![segment.into()],
+        first_seq,
+        last_seq: first_seq - 1,
+        chain: header.chain,
+        ..Scan::default()
+    };
+    // As one with others behind it: an unfinished record is damage.
+    read_segment(&mut scan, bytes, false, &mut |record| {
+        visit(record);
+        Ok::<(), Error>(())
+    })?;
+    scan.end.bytes.truncate(scan.end.position);
+    Ok(Finished {
+        shard: header.shard,
+        first_seq,
+        last_seq: scan.last_seq,
+        chain_before: header.chain,
+        chain: scan.chain,
+        bytes: scan.end.bytes,
+    })
+}
+
 /// Reads back that a segment has all that was acknowledged of it: whole records up to a position, in front of a seq,
 /// with this chain.
 pub(crate) fn check_written(
     storage: &dyn Storage,
     segment: &str,
-    shard: Option<&str>,
     (position, next_seq, chain): (usize, u64, Chain),
 ) -> Result<(), Error> {
     let mut bytes = storage
         .read(segment)
         .map_err(Error::io(format!("read {segment}")))?;
-    let first_seq = segments(vec![segment.into()])
-        .first()
-        .map_or(0, |(first_seq, _)| *first_seq);
-    let header = decode_header(segment, &bytes, first_seq)?;
     bytes.truncate(position);
-    let mut scan = Scan {
-        shard: shard.unwrap_or_default().into(),
-        segments: vec![segment.into()],
-        last_seq: first_seq - 1,
-        chain: header.chain,
-        ..Scan::default()
-    };
-    read_segment(&mut scan, bytes, true, &mut |_| Ok::<(), Error>(()))?;
-    if (scan.last_seq + 1, scan.chain, scan.torn.is_some()) != (next_seq, chain, false) {
+    let read = read_alone(segment, bytes, |_| ())?;
+    if (read.bytes.len(), read.last_seq + 1, read.chain) != (position, next_seq, chain) {
         return Err(Error::Corrupt(Place {
             file: segment.into(),
-            offset: scan.end.position as u64,
-            seq: scan.last_seq + 1,
+            offset: read.bytes.len() as u64,
+            seq: read.last_seq + 1,
             why: "an acknowledged record cannot be read back".into(),
         }));
     }
