@@ -19,6 +19,7 @@ class Engine:
         *,
         batch_requests: int | None = None,
         ring_commands: int | None = None,
+        segment_bytes: int | None = None,
     ) -> Engine:
         """Locks the folder, recovers and replays the log. Raises Fatal."""
 

@@ -2,7 +2,7 @@
 
 1. lock the log, recover it, replay it into the kernel
 2. lead: a new epoch, durable before anything is served under it
-3. start the loop and the engine's own requests
+3. start the loop and the engine's own requests; sign the segments that are finished
 4. list what the listings file says, carry out the halts that were asked for while nobody was there
 5. serve status, then the port
 6. wait for a stop or a failure
@@ -28,6 +28,7 @@ from openbourse.engine.checkpoints import Checkpoints
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
+from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
@@ -47,10 +48,12 @@ class Settings:
     status: Address
     tls: Path
     listings: Path
+    signing_key: Path | None = None
     halts_namespace: str | None = None
     exchange: str | None = None
     batch_requests: int | None = None
     ring_commands: int | None = None
+    segment_bytes: int | None = None
 
 
 def run(settings: Settings) -> int:
@@ -62,13 +65,15 @@ def run(settings: Settings) -> int:
             settings.shard,
             batch_requests=settings.batch_requests,
             ring_commands=settings.ring_commands,
+            segment_bytes=settings.segment_bytes,
         )
         if core.cut is not None:
             log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
         log.info("replayed %d commands in %.2f s", core.committed_seq, time.monotonic() - started)
         leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
         core.lead(leadership.epoch)
-        asyncio.run(_serve(settings, core, leadership))
+        signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
+        asyncio.run(_serve(settings, core, leadership, signer))
     except (Fatal, OSError) as error:
         log.critical("the engine ends: %s", error)
         return 1
@@ -76,7 +81,7 @@ def run(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership) -> None:
+async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership, signer: Signer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -89,7 +94,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     listings = ListingsFile(settings.listings, own)
     try:
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(_fail(loop))]
+            watching = [tasks.create_task(_fail(loop)), tasks.create_task(keep_signed(settings.wal, signer, stop))]
             await listings.apply_if_changed()
             watching.append(tasks.create_task(listings.watch(stop)))
             if settings.halts_namespace is not None:

@@ -26,20 +26,23 @@ pub struct Engine(Pipeline);
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (folder, shard, *, batch_requests = None, ring_commands = None))]
+    #[pyo3(signature = (folder, shard, *, batch_requests = None, ring_commands = None, segment_bytes = None))]
     fn new(
         py: Python<'_>,
         folder: PathBuf,
         shard: &str,
         batch_requests: Option<usize>,
         ring_commands: Option<usize>,
+        segment_bytes: Option<usize>,
     ) -> PyResult<Engine> {
+        let mut options = Options::default();
+        options.segment_bytes = segment_bytes.unwrap_or(options.segment_bytes);
         let mut limits = Limits::default();
         limits.batch_requests = batch_requests.unwrap_or(limits.batch_requests);
         limits.ring_commands = ring_commands.unwrap_or(limits.ring_commands);
         py.detach(|| {
             let folder = Folder::exclusive(folder).map_err(fatal)?;
-            Pipeline::open(Arc::new(folder), shard, limits, Options::default())
+            Pipeline::open(Arc::new(folder), shard, limits, options)
                 .map(Engine)
                 .map_err(fatal)
         })
