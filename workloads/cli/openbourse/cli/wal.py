@@ -1,6 +1,6 @@
 """`openbourse wal`: looks at a write-ahead log and changes nothing. An engine may run on it meanwhile.
 
-Each command ends with 0 when all is good, with 1 when something is wrong with a log, and with 2 when it was called wrongly.
+Each command ends with 0 when all is good, 1 when something is wrong with a log, and 2 when it was called wrongly.
 """
 
 import json
