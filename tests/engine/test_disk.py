@@ -1,6 +1,7 @@
 """A real engine on a real disk that fills up: orders are refused with a reason, and taken again when there is room."""
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
@@ -74,6 +75,23 @@ async def test_a_full_disk_refuses_orders_answers_queries_and_takes_orders_again
     engine.start()
     async with engine.session(Component.GATEWAY) as gateway:
         assert await open_orders(gateway) == {reply.seq for reply in (*acknowledged, again)}
+
+
+@pytest.mark.server
+async def test_what_is_listed_while_the_disk_is_full_is_listed_when_there_is_room(engine: RunningEngine) -> None:
+    async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
+        await fund(ledger)
+        ballast = fill(engine.wal)
+        await trade_until_refused(gateway)
+        listings = json.loads(engine.listings.read_text())
+        engine.listings.write_text(
+            json.dumps({**listings, "assets": [*listings["assets"], {"name": "SOL", "scale": 9}]})
+        )
+        engine.wait_for("it tried", lambda _: "not all listed yet" in engine.log.read_text())
+        ballast.unlink()
+        engine.wait_for("it is listed", lambda _: "listed SOL" in engine.log.read_text())
+        answer = await gateway.query(v1.Query(listings=v1.ListingsQuery()), TIMEOUT_S)
+        assert "SOL" in {asset.asset for asset in answer.listings.assets}
 
 
 @pytest.mark.server

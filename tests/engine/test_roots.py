@@ -55,13 +55,14 @@ def test_a_changed_signature_root_or_key_is_found(folder: Path, key: Path, tmp_p
     path = folder / f"{segments(folder)[0].name}.sig"
     good = path.read_text()
     document = json.loads(good)
-    for change in (
+    changes: list[dict[str, object]] = [
         {"signature": "00" * 64},
         {"signature": document["signature"][:-2]},
         {"root": document["root"] | {"records": document["root"]["records"] + 1}},
         {"root": {}},
         {"key": "0123456789abcdef"},
-    ):
+    ]
+    for change in changes:
         path.write_text(json.dumps(document | change))
         code, complaints = check(folder, key)
         assert (code, complaints.startswith(f"signature: {path.name}")) == (1, True), complaints

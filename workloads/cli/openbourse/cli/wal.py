@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from openbourse.engine import roots, wal
 from openbourse.engine.errors import Fatal
@@ -129,7 +130,7 @@ def _progress(last_seq: int) -> Callable[[int], None]:
     return lambda seq: typer.echo(f"replayed {seq} of {last_seq}", err=True)
 
 
-def _public_key(path: Path) -> roots.Ed25519PublicKey:
+def _public_key(path: Path) -> Ed25519PublicKey:
     try:
         return roots.public_key(path)
     except (OSError, ValueError) as error:

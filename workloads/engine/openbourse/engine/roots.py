@@ -42,7 +42,7 @@ _SEGMENT = re.compile(r"\d{20}\.wal")
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What a finished segment holds. Hashes and chains are hexadecimal; `sha256` is over its first `bytes` bytes."""
+    """What a finished segment holds. Hashes and chains are hexadecimal; `sha256` is over what is in use of it."""
 
     shard: str
     first_seq: int
@@ -52,7 +52,7 @@ class Root:
     records: int
     chain_before: str
     chain: str
-    bytes: int
+    used_bytes: int
     sha256: str
 
     def signed_bytes(self) -> bytes:

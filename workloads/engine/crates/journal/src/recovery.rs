@@ -22,6 +22,8 @@ pub struct Scan {
     pub segments: Vec<String>,
     /// Where the log begins; 1 unless segments were recycled.
     pub first_seq: u64,
+    /// Of the record before the first one.
+    pub chain_before: Chain,
     pub last_seq: u64,
     pub last_epoch: u64,
     pub last_time_us: i64,
@@ -74,8 +76,9 @@ pub fn scan<E: From<Error>>(
             .read(name)
             .map_err(Error::io(format!("read {name}")))?;
         let header = decode_header(name, &bytes, *first_seq)?;
-        if index == 0 {
+        if index == 0 && *first_seq > 1 {
             (scan.last_seq, scan.chain) = (first_seq - 1, header.chain);
+            scan.chain_before = header.chain;
         }
         if let Some(wanted) = shard.filter(|wanted| *wanted != header.shard) {
             return Err(Error::WrongShard {
@@ -205,38 +208,60 @@ fn later_batch(bytes: &[u8], at: usize, seq: u64) -> Option<u64> {
         .map(|header| header.seq)
 }
 
+/// What the state that a recovery begins with has already: nothing, or what a snapshot has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    pub seq: u64,
+    /// Of the record with that seq.
+    pub chain: Chain,
+}
+
 /// Makes a log ready to be written on, a new one if there is none: reads it, cuts a torn end, and makes durable what
-/// it read, before anything of it counts. `visit` gets the records behind `known_seq`, which the caller's state has
-/// already: 0, or the seq of a snapshot.
+/// it read, before anything of it counts. `visit` gets the records behind what is known, which must be of this log.
+///
+/// Of a log without records, `last_epoch` and `last_time_us` are 0, whatever is known.
 pub fn recover<E: From<Error>>(
     storage: Arc<dyn Storage>,
     shard: &str,
     options: Options,
-    known_seq: u64,
+    known: Known,
     mut visit: impl FnMut(&Record) -> Result<(), E>,
 ) -> Result<Recovered, E> {
     let first_seq = first_seq(&*storage)?;
-    if first_seq > known_seq + 1 {
-        let wanted_seq = known_seq + 1;
+    if first_seq > known.seq + 1 {
+        let wanted_seq = known.seq + 1;
         return Err(Error::Begins {
             first_seq,
             wanted_seq,
         }
         .into());
     }
+    let mut chain_at_known = None;
     let found = scan(&*storage, Some(shard), |record| {
-        if record.seq > known_seq {
+        if record.seq == known.seq {
+            chain_at_known = Some(record.chain);
+        }
+        if record.seq > known.seq {
             visit(record)
         } else {
             Ok(())
         }
     })?;
-    if found.last_seq < known_seq {
-        let last_seq = found.last_seq;
+    if found.last_seq < known.seq {
+        let (last_seq, known_seq) = (found.last_seq, known.seq);
         return Err(Error::Ends {
             last_seq,
             known_seq,
         }
+        .into());
+    }
+    if chain_at_known.unwrap_or(found.chain_before) != known.chain {
+        return Err(Error::Corrupt(Place {
+            file: found.segments.first().cloned().unwrap_or_default(),
+            offset: 0,
+            seq: known.seq,
+            why: "the snapshot is of another log: the chain at its seq differs".into(),
+        })
         .into());
     }
     let log = match found.segments.last() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openbourse_journal::lossy::LossyDisk;
 use openbourse_journal::{
-    Batch, Error, Options, Reader, SECTOR, SEGMENT_HEADER_BYTES, recover, root, scan,
+    Batch, Error, Known, Options, Reader, SECTOR, SEGMENT_HEADER_BYTES, recover, root, scan,
 };
 
 const OPTIONS: Options = Options {
@@ -43,9 +43,13 @@ type Written = Vec<(u64, u64, i64, Vec<u8>)>;
 /// A log of three segments, with batches of several sizes and payloads with zeros in them.
 fn original() -> (LossyDisk, Written) {
     let disk = LossyDisk::new();
-    let mut log = recover(Arc::new(disk.clone()), "main", OPTIONS, 0, |_| {
-        Ok::<(), Error>(())
-    })
+    let mut log = recover(
+        Arc::new(disk.clone()),
+        "main",
+        OPTIONS,
+        Known::default(),
+        |_| Ok::<(), Error>(()),
+    )
     .unwrap()
     .log;
     let mut written = Written::new();
@@ -144,11 +148,17 @@ fn read(names: &[String], segments: &[Vec<u8>], written: &Written) {
         assert_eq!(scanned.last_seq, taken as u64);
         let mut again = 0;
         let before = disk.content();
-        let recovered = recover(Arc::new(disk.clone()), "main", OPTIONS, 0, |record| {
-            assert_eq!(record.payload, written[again].3);
-            again += 1;
-            Ok::<(), Error>(())
-        });
+        let recovered = recover(
+            Arc::new(disk.clone()),
+            "main",
+            OPTIONS,
+            Known::default(),
+            |record| {
+                assert_eq!(record.payload, written[again].3);
+                again += 1;
+                Ok::<(), Error>(())
+            },
+        );
         match recovered {
             Ok(recovered) => {
                 assert_eq!((recovered.last_seq, again), (taken as u64, taken));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use openbourse_journal::lossy::LossyDisk;
 use openbourse_journal::{
-    Batch, Error, Options, Recovered, SECTOR, SEGMENT_HEADER_BYTES, Storage, record_bytes, recover,
-    segment_name,
+    Batch, Error, Known, Options, Recovered, SECTOR, SEGMENT_HEADER_BYTES, Storage, record_bytes,
+    recover, segment_name,
 };
 
 const SHARD: &str = "main";
@@ -50,7 +50,7 @@ fn open(disk: &LossyDisk) -> Result<(Recovered, Kept), Error> {
         Arc::new(disk.clone()),
         SHARD,
         OPTIONS,
-        0,
+        Known::default(),
         |record| -> Result<(), Error> {
             kept.push((record.seq, record.epoch, record.payload.to_vec()));
             Ok(())
@@ -299,9 +299,13 @@ fn a_record_put_in_from_another_log_breaks_the_chain() {
 fn the_log_of_another_shard_is_refused_and_left_as_it_was() {
     let disk = written(&[3]);
     let before = disk.content();
-    let opened = recover(Arc::new(disk.clone()), "other", OPTIONS, 0, |_| {
-        Ok::<(), Error>(())
-    });
+    let opened = recover(
+        Arc::new(disk.clone()),
+        "other",
+        OPTIONS,
+        Known::default(),
+        |_| Ok::<(), Error>(()),
+    );
     assert!(matches!(opened.map(|_| ()), Err(Error::WrongShard { found, .. }) if found == "main"));
     assert_eq!(disk.content(), before);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_journal::{Batch, Error, Log, Options, Recovered, recover};
+use openbourse_journal::{Batch, Error, Known, Log, Options, Recovered, recover};
 
 const OPTIONS: Options = Options {
     segment_bytes: 12 << 10,
@@ -36,10 +36,16 @@ fn batch(first_seq: u64, commands: u64) -> Batch {
 
 /// Checks on the way that every record is the one that was submitted under its seq.
 fn open(disk: &LossyDisk) -> Result<Recovered, Error> {
-    recover(Arc::new(disk.clone()), "main", OPTIONS, 0, |record| {
-        assert_eq!(record.payload, payload(record.seq));
-        Ok::<(), Error>(())
-    })
+    recover(
+        Arc::new(disk.clone()),
+        "main",
+        OPTIONS,
+        Known::default(),
+        |record| {
+            assert_eq!(record.payload, payload(record.seq));
+            Ok::<(), Error>(())
+        },
+    )
 }
 
 /// As the writer does: what failed is tried again, and nothing else meanwhile.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::retention::{Candidate, Passed, passed, retain};
 use openbourse_journal::{
-    Batch, Error, Options, Reader, Recovered, Storage, recover, root, segment_name,
+    Batch, Error, Known, Options, Reader, Recovered, Storage, recover, root, scan, segment_name,
 };
 
 const OPTIONS: Options = Options {
@@ -28,18 +28,29 @@ fn batch(first_seq: u64) -> Batch {
     }
 }
 
+/// As a snapshot of `written()` at this seq knows it.
+fn known(seq: u64) -> Known {
+    let mut chain = Known::default().chain;
+    let chains = scan(&written(), None, |record| {
+        if record.seq == seq {
+            chain = record.chain;
+        }
+        Ok::<(), Error>(())
+    });
+    chains.unwrap();
+    Known { seq, chain }
+}
+
 fn open(disk: &LossyDisk, known_seq: u64) -> Result<Recovered, Error> {
-    recover(
-        Arc::new(disk.clone()),
-        "main",
-        OPTIONS,
-        known_seq,
-        |record| {
-            assert_eq!(record.payload, payload(record.seq));
-            assert!(record.seq > known_seq);
-            Ok::<(), Error>(())
-        },
-    )
+    let known = match known_seq {
+        0 => Known::default(),
+        seq => known(seq),
+    };
+    recover(Arc::new(disk.clone()), "main", OPTIONS, known, |record| {
+        assert_eq!(record.payload, payload(record.seq));
+        assert!(record.seq > known_seq);
+        Ok::<(), Error>(())
+    })
 }
 
 /// Ten batches of two, four records in each segment: they begin at 1, 5, 9, 13 and 17. All but the newest are signed.
@@ -148,6 +159,23 @@ fn a_log_without_its_beginning_needs_a_snapshot_of_what_was_before_and_goes_on()
             .unwrap();
     }
     assert_eq!(open(&disk, 8).unwrap().last_seq, 26);
+}
+
+#[test]
+fn a_snapshot_of_another_log_is_refused_wherever_the_log_begins() {
+    for needed_from in [1, 9] {
+        let disk = written();
+        retain(&disk, needed_from).unwrap();
+        for seq in [8, 11, 20] {
+            let mut other = known(seq);
+            other.chain[0] ^= 1;
+            let opened = recover(Arc::new(disk.clone()), "main", OPTIONS, other, |_| {
+                Ok::<(), Error>(())
+            });
+            let error = opened.map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("of another log"), "{error}");
+        }
+    }
 }
 
 /// The newest stays, be it empty: its header has the chain that the log goes on from.

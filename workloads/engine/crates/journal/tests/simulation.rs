@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_journal::{Batch, Error, Options, Recovered, recover};
+use openbourse_journal::{Batch, Error, Known, Options, Recovered, recover};
 
 const OPTIONS: Options = Options {
     segment_bytes: 12 << 10,
@@ -41,7 +41,7 @@ fn open(disk: &LossyDisk) -> Result<Recovered, Error> {
         Arc::new(disk.clone()),
         "main",
         OPTIONS,
-        0,
+        Known::default(),
         |record| -> Result<(), Error> {
             assert_eq!(
                 record.payload,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::{
-    Batch, Error, Folder, Options, Progress, Reader, Recovered, Storage, Trouble, Writer, recover,
+    Batch, Error, Folder, Known, Options, Progress, Reader, Recovered, Storage, Trouble, Writer,
+    recover,
 };
 
 fn batch(first_seq: u64, commands: u64) -> Batch {
@@ -21,7 +22,10 @@ fn batch(first_seq: u64, commands: u64) -> Batch {
 }
 
 fn open(storage: Arc<dyn Storage>, options: Options) -> Recovered {
-    recover(storage, "main", options, 0, |_| Ok::<(), Error>(())).unwrap()
+    recover(storage, "main", options, Known::default(), |_| {
+        Ok::<(), Error>(())
+    })
+    .unwrap()
 }
 
 fn until(writer: &Writer, done: impl Fn(&Progress) -> bool) -> Progress {

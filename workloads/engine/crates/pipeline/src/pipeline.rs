@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use openbourse_journal::retention::{Passed, retain};
 use openbourse_journal::{
-    Batch, Bell, Error, Log, Options, Place, Progress, Record, SEGMENT_HEADER_BYTES, Storage,
-    Trouble, Writer, record_bytes, recover,
+    Batch, Bell, Error, Known, Log, Options, Place, Progress, Record, SEGMENT_HEADER_BYTES,
+    Storage, Trouble, Writer, record_bytes, recover,
 };
 use openbourse_protocol::v1::{self, ProblemCode};
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
@@ -92,7 +92,7 @@ impl Pipeline {
             ring.push(events);
             Ok(())
         };
-        let recovered = recover(storage.clone(), shard, options, 0, step)?;
+        let recovered = recover(storage.clone(), shard, options, Known::default(), step)?;
         Ok(Pipeline {
             shard: shard.into(),
             limits,
