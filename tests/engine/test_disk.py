@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.commands import ALICE, TIMEOUT_S, sell
-from fixtures.disks import Mount, fill
+from fixtures.disks import Disks, fill
 from fixtures.engines import EngineFactory, RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
@@ -21,10 +21,10 @@ DISK_BYTES = 2 << 20
 
 
 @pytest.fixture
-def engine(engine_factory: EngineFactory, mount_small_disk: Mount) -> RunningEngine:
+def engine(engine_factory: EngineFactory, disks: Disks) -> RunningEngine:
     """A running engine with small segments on a disk of its own."""
     engine = engine_factory("--segment-bytes", str(SEGMENT_BYTES))
-    mount_small_disk(engine.wal, DISK_BYTES)
+    disks.small(engine.wal, DISK_BYTES)
     engine.start()
     return engine
 
@@ -115,6 +115,44 @@ async def test_an_engine_killed_on_a_full_disk_starts_there_and_has_all_that_was
 
 
 @pytest.mark.server
+async def test_an_order_whose_sync_fails_is_acknowledged_when_the_disk_has_it_and_others_are_refused_meanwhile(
+    engine_factory: EngineFactory, disks: Disks
+) -> None:
+    engine = engine_factory()
+    disk = disks.thin(engine.wal, 48 << 20)
+    engine.start()
+    async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
+        await fund(ledger)
+        before = await gateway.command(sell(30_000_00, 1), TIMEOUT_S)
+        disk.exhaust()
+        waiting: list[asyncio.Task[v1.Reply]] = []
+        # Sectors that hold something already can be written again, so the first ones may go well.
+        while (status := await asyncio.to_thread(engine.status))["disk"]["state"] != "not_written":
+            assert len(waiting) < 20_000, "the disk never failed"
+            waiting += [asyncio.create_task(gateway.command(sell(31_000_00, 1), TIMEOUT_S)) for _ in range(100)]
+            await asyncio.sleep(0.02)
+        with pytest.raises(NotTaken, match="cannot write"):
+            await gateway.command(sell(32_000_00, 1), TIMEOUT_S)
+        assert any(not task.done() for task in waiting), "the batch that is not written is not answered"
+        told = {task.result().seq for task in waiting if task.done() and task.exception() is None}
+        assert max(told, default=before.seq) <= status["committed_seq"]
+        disk.refill()
+        replies = await asyncio.gather(*waiting, return_exceptions=True)
+        acknowledged = {before.seq, *(reply.seq for reply in replies if isinstance(reply, v1.Reply))}
+        assert all(isinstance(reply, v1.Reply | NotTaken) for reply in replies), replies
+        assert len(acknowledged) > 1
+        engine.wait_for("it writes", lambda status: status["disk"]["state"] == "good")
+        acknowledged.add((await gateway.command(sell(33_000_00, 1), TIMEOUT_S)).seq)
+        assert acknowledged == set(range(before.seq, max(acknowledged) + 1))
+        assert await open_orders(gateway) == acknowledged
+    assert engine.stop() == 0
+    assert wal.verify(engine.wal).damaged is None
+    engine.start()
+    async with engine.session(Component.GATEWAY) as gateway:
+        assert await open_orders(gateway) == acknowledged
+
+
+@pytest.mark.server
 async def test_finished_segments_are_signed_and_the_key_is_its_owners_alone(engine: RunningEngine) -> None:
     async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
         await fund(ledger)
@@ -140,8 +178,8 @@ def test_status_says_what_the_disk_does() -> None:
     assert disk(("not_written", "input/output error"), "full", 9.0)["state"] == "not_written"
 
 
-def test_a_small_disk_can_be_filled(tmp_path: Path, mount_small_disk: Mount) -> None:
-    mount_small_disk(tmp_path / "disk", 1 << 20)
+def test_a_small_disk_can_be_filled(tmp_path: Path, disks: Disks) -> None:
+    disks.small(tmp_path / "disk", 1 << 20)
     ballast = fill(tmp_path / "disk")
     with pytest.raises(OSError, match="No space left"):
         (tmp_path / "disk" / "more").write_bytes(bytes(4096))
