@@ -54,10 +54,12 @@ mod matching;
 pub mod names;
 pub mod order;
 pub mod order_book;
+mod price_levels;
 pub mod queries;
 pub mod refusal;
 mod state_hash;
 pub mod symbol_state;
+mod table;
 
 pub use command::{Command, Stamp};
 pub use event::Effects;
