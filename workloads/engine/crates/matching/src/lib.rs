@@ -49,6 +49,7 @@ mod fees;
 mod ids;
 mod index;
 pub mod kernel;
+pub mod limit_book;
 pub mod listings;
 mod matching;
 pub mod names;

@@ -15,6 +15,7 @@ pub trait Resting: Copy {
     fn side(&self) -> Side;
     /// From 1.
     fn price_ticks(&self) -> i64;
+    /// From 1 while it rests.
     fn leaves_lots(&self) -> i64;
 }
 
@@ -122,7 +123,11 @@ impl<O: Resting> OrderBook<O> {
 
     /// Joins the end of its level's queue.
     pub fn rest(&mut self, order: O) {
-        assert!(order.price_ticks() >= 1, "prices are from 1");
+        assert!(
+            order.price_ticks() >= 1 && order.leaves_lots() >= 1,
+            "order {} rests with a price or a quantity below 1",
+            order.order_id()
+        );
         let rank = rank(order.side(), order.price_ticks());
         let at = self.take_slot(order);
         let before = self.by_order_id.insert(order.order_id(), at);
@@ -130,24 +135,20 @@ impl<O: Resting> OrderBook<O> {
 
         let side = &mut self.sides[order.side() as usize];
         side.orders += 1;
-        if let Some(level) = side.levels.get_mut(rank) {
-            level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
-                .expect("what rests is bounded by who lets it in");
-            self.links[level.last as usize].after = at;
-            self.links[at as usize].before = level.last;
-            level.last = at;
-        } else {
-            let level = Level {
-                first: at,
-                last: at,
-                quantity_lots: order.leaves_lots(),
-            };
-            side.levels.insert(rank, level);
+        let level = side.levels.get_or_insert(rank);
+        if level.quantity_lots == 0 {
+            level.first = at;
             if rank < side.best {
                 side.best = rank;
                 side.front = at;
             }
+        } else {
+            self.links[level.last as usize].after = at;
+            self.links[at as usize].before = level.last;
         }
+        level.last = at;
+        level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
+            .expect("what rests is bounded by who lets it in");
     }
 
     /// Changes an order that keeps its place, and takes it out when nothing is left of it. `change` lowers what is
@@ -165,8 +166,9 @@ impl<O: Resting> OrderBook<O> {
             self.take_out(at, order.side(), order.price_ticks(), change_lots);
         } else {
             let rank = rank(order.side(), order.price_ticks());
-            let level = self.sides[order.side() as usize].levels.get_mut(rank);
-            level.expect("a resting order has a level").quantity_lots -= change_lots;
+            let levels = &mut self.sides[order.side() as usize].levels;
+            let level = levels.find(rank).expect("a resting order has a level");
+            levels.at_mut(level).quantity_lots -= change_lots;
         }
         Some(order)
     }
@@ -188,12 +190,13 @@ impl<O: Resting> OrderBook<O> {
         let rank = rank(side, price_ticks);
         let side = &mut self.sides[side as usize];
         side.orders -= 1;
-        let level = (side.levels.get_mut(rank)).expect("a resting order has a level");
+        let level_at = (side.levels.find(rank)).expect("a resting order has a level");
+        let level = side.levels.at_mut(level_at);
         level.quantity_lots -= quantity_lots;
         match (before, after) {
             (NONE, NONE) => {
                 assert_eq!(level.quantity_lots, 0, "a level is the sum of its orders");
-                side.levels.remove(rank);
+                side.levels.remove_at(level_at, rank);
                 if rank == side.best {
                     side.best = side.levels.after(rank).unwrap_or(NO_RANK);
                     side.front = side.levels.get(side.best).map_or(NONE, |level| level.first);

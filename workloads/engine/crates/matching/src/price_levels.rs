@@ -39,39 +39,40 @@ impl PriceLevels {
         self.levels.get(rank)
     }
 
-    pub fn get_mut(&mut self, rank: u64) -> Option<&mut Level> {
-        self.levels.get_mut(rank)
-    }
-
-    /// A rank that has no level yet. Ranks are 1 to 2^63 - 1.
-    pub fn insert(&mut self, rank: u64, level: Level) {
-        self.levels.insert(rank, level);
-        let mut prefix = rank;
-        for tier in 1..=TIERS {
-            let bit = 1 << (prefix & 63);
-            prefix >>= 6;
-            let word = self.words.get_or_default(word_key(tier, prefix));
-            let before = *word;
-            *word |= bit;
-            if before != 0 {
-                return;
-            }
+    /// An empty one when there was none. Ranks are 1 to 2^63 - 1.
+    pub fn get_or_insert(&mut self, rank: u64) -> &mut Level {
+        let level = self.levels.get_or_default(rank);
+        if level.quantity_lots == 0 {
+            mark(&mut self.words, rank);
         }
+        level
     }
 
-    pub fn remove(&mut self, rank: u64) {
-        self.levels.remove(rank);
+    /// Where the level is, until the next one comes or goes.
+    pub fn find(&self, rank: u64) -> Option<usize> {
+        self.levels.find(rank)
+    }
+
+    /// As `find` told.
+    pub fn at_mut(&mut self, at: usize) -> &mut Level {
+        self.levels.at_mut(at)
+    }
+
+    /// The rank is the one that `find` was asked for.
+    pub fn remove_at(&mut self, at: usize, rank: u64) {
+        self.levels.remove_at(at);
         let mut prefix = rank;
         for tier in 1..=TIERS {
             let bit = 1 << (prefix & 63);
             prefix >>= 6;
-            let key = word_key(tier, prefix);
-            let word = self.words.get_mut(key).expect("a level has its bits");
+            let at = self.words.find(word_key(tier, prefix));
+            let at = at.expect("a level has its bits");
+            let word = self.words.at_mut(at);
             *word &= !bit;
             if *word != 0 {
                 return;
             }
-            self.words.remove(key);
+            self.words.remove_at(at);
         }
     }
 
@@ -99,10 +100,48 @@ impl PriceLevels {
     }
 }
 
+/// Sets a level's bits, up to the first word that was there before.
+fn mark(words: &mut Table<u64>, rank: u64) {
+    let mut prefix = rank;
+    for tier in 1..=TIERS {
+        let bit = 1 << (prefix & 63);
+        prefix >>= 6;
+        let word = words.get_or_default(word_key(tier, prefix));
+        let before = *word;
+        *word |= bit;
+        if before != 0 {
+            return;
+        }
+    }
+}
+
 fn word_key(tier: u64, prefix: u64) -> u64 {
     tier << TIER_SHIFT | prefix
 }
 
 fn lowest(word: u64) -> u64 {
     u64::from(word.trailing_zeros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_that_went_leave_no_words_behind() {
+        let mut levels = PriceLevels::keyed(0);
+        let ranks = [1, 2, 63, 64, 4096, 1 << 40, (1 << 63) - 1];
+        for rank in ranks {
+            levels.get_or_insert(rank).quantity_lots = 1;
+        }
+        for rank in ranks {
+            let at = levels.find(rank).unwrap();
+            levels.remove_at(at, rank);
+            assert_eq!(
+                levels.after(0),
+                ranks.into_iter().find(|other| *other > rank)
+            );
+        }
+        assert_eq!((levels.levels.len(), levels.words.len()), (0, 0));
+    }
 }

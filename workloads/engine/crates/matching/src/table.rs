@@ -41,9 +41,30 @@ impl<V: Copy + Default> Table<V> {
         self.find(key).map(|at| self.entries[at].value)
     }
 
-    pub fn get_mut(&mut self, key: u64) -> Option<&mut V> {
-        let at = self.find(key)?;
-        Some(&mut self.entries[at].value)
+    /// Where a key is, until the next change of the table's keys.
+    pub fn find(&self, key: u64) -> Option<usize> {
+        let mut at = self.home(key);
+        // The first look is past the end while there are no entries.
+        while let Some(entry) = self.entries.get(at) {
+            if entry.key == key {
+                return (key != VACANT).then_some(at);
+            }
+            if entry.key == VACANT {
+                return None;
+            }
+            at = (at + 1) & (self.entries.len() - 1);
+        }
+        None
+    }
+
+    /// As `find` told.
+    pub fn at_mut(&mut self, at: usize) -> &mut V {
+        &mut self.entries[at].value
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.taken
     }
 
     /// Returns what the key had before.
@@ -76,10 +97,16 @@ impl<V: Copy + Default> Table<V> {
     }
 
     pub fn remove(&mut self, key: u64) -> Option<V> {
-        let mut hole = self.find(key)?;
-        let value = self.entries[hole].value;
+        let at = self.find(key)?;
+        Some(self.remove_at(at))
+    }
+
+    /// As `find` told.
+    pub fn remove_at(&mut self, at: usize) -> V {
+        let value = self.entries[at].value;
         let mask = self.entries.len() - 1;
-        let mut at = hole;
+        let mut hole = at;
+        let mut at = at;
         loop {
             at = (at + 1) & mask;
             let entry = self.entries[at];
@@ -95,22 +122,7 @@ impl<V: Copy + Default> Table<V> {
         }
         self.entries[hole].key = VACANT;
         self.taken -= 1;
-        Some(value)
-    }
-
-    fn find(&self, key: u64) -> Option<usize> {
-        let mut at = self.home(key);
-        // The first look is past the end while there are no entries.
-        while let Some(entry) = self.entries.get(at) {
-            if entry.key == key {
-                return (key != VACANT).then_some(at);
-            }
-            if entry.key == VACANT {
-                return None;
-            }
-            at = (at + 1) & (self.entries.len() - 1);
-        }
-        None
+        value
     }
 
     fn home(&self, key: u64) -> usize {
@@ -160,7 +172,7 @@ mod tests {
                         }
                         _ => assert_eq!(table.remove(key), map.remove(&key)),
                     }
-                    assert_eq!(table.taken, map.len());
+                    assert_eq!(table.len(), map.len());
                     for number in 0..=60_u64 {
                         let key = number.wrapping_mul(spread);
                         assert_eq!(table.get(key), map.get(&key).copied());
