@@ -1,11 +1,12 @@
 //! Streams of messages for one order book: around a random walk of the price, deep by a power law.
 //!
 //! Of the new orders 15 % are immediate or cancel. Of those that rest 20 % are modified once, half of them down in place
-//! and half to another price, and 95 % are cancelled in the end, unless they trade before. Which do, the generator learns
-//! by driving a book along; the stream is then fixed, whoever is driven with it.
+//! and half to another price, and 95 % are cancelled in the end: when their time is over, or when the price comes to where
+//! they are. The others stay until they trade. An order that traded before is neither modified nor cancelled; which do,
+//! the generator learns by driving a book along. The stream is then fixed, whoever is driven with it.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use openbourse_matching::limit_book::{LimitBook, LimitOrder};
 use openbourse_matching::order::Side;
@@ -94,11 +95,13 @@ pub fn generate(scenario: Scenario, orders: u64, seed: u64) -> Vec<Message> {
         rising: true,
         book: LimitBook::new(),
         due: BinaryHeap::new(),
+        cancelled_in_the_end: BTreeSet::new(),
         messages: Vec::new(),
     };
     for order_id in 1..=orders {
         generator.settle_due(order_id);
         generator.walk(order_id, orders);
+        generator.flee();
         generator.new_order(order_id);
     }
     generator.settle_due(u64::MAX);
@@ -113,6 +116,7 @@ struct Generator {
     book: LimitBook,
     /// When, the order, and whether it is cancelled or modified then.
     due: BinaryHeap<Reverse<(u64, u64, bool)>>,
+    cancelled_in_the_end: BTreeSet<u64>,
     messages: Vec<Message>,
 }
 
@@ -142,6 +146,29 @@ impl Generator {
         } else {
             self.price - step
         };
+    }
+
+    /// Cancels the orders that the price has come to, as far as those that stay let it look.
+    fn flee(&mut self) {
+        for side in [Side::Buy, Side::Sell] {
+            while let Some(front) = self.book.resting().front(side) {
+                let reached = match side {
+                    Side::Buy => front.price_ticks >= self.price as i64,
+                    Side::Sell => front.price_ticks <= self.price as i64,
+                };
+                let order_id = front.order_id;
+                if !reached || !self.cancelled_in_the_end.contains(&order_id) {
+                    break;
+                }
+                self.cancel(order_id);
+            }
+        }
+    }
+
+    fn cancel(&mut self, order_id: u64) {
+        self.cancelled_in_the_end.remove(&order_id);
+        self.book.cancel(order_id).expect("it rests");
+        self.messages.push(Message::Cancel { order_id });
     }
 
     fn new_order(&mut self, order_id: u64) {
@@ -179,6 +206,7 @@ impl Generator {
         if self.random.percent(CANCELLED_PERCENT) {
             self.due
                 .push(Reverse((order_id + lifetime, order_id, true)));
+            self.cancelled_in_the_end.insert(order_id);
         }
     }
 
@@ -192,8 +220,7 @@ impl Generator {
                 continue;
             };
             if cancelled {
-                self.book.cancel(order_id).expect("it rests");
-                self.messages.push(Message::Cancel { order_id });
+                self.cancel(order_id);
             } else {
                 self.modify(resting);
             }

@@ -55,6 +55,7 @@ mod matching;
 pub mod names;
 pub mod order;
 pub mod order_book;
+mod order_index;
 mod price_levels;
 pub mod queries;
 pub mod refusal;

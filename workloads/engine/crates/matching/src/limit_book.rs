@@ -160,7 +160,10 @@ impl LimitBook {
     }
 
     fn match_and_rest(&mut self, order: LimitOrder, fills: impl FnMut(Fill)) -> Placed {
-        let resting_lots = self.sweep(order, fills);
+        let resting_lots = match self.book.best(order.side.opposite()) {
+            Some(best) if order.reaches(best) => self.sweep(order, fills),
+            _ => order.quantity_lots,
+        };
         if resting_lots > 0 {
             self.book.rest(LimitOrder {
                 quantity_lots: resting_lots,
@@ -187,7 +190,7 @@ impl LimitBook {
                 quantity_lots: left_lots.min(maker.quantity_lots),
             };
             left_lots -= fill.quantity_lots;
-            self.book.reduce(fill.maker_order_id, |maker| {
+            self.book.reduce_front(taker.side.opposite(), |maker| {
                 maker.quantity_lots -= fill.quantity_lots;
             });
             fills(fill);

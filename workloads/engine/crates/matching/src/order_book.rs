@@ -5,8 +5,8 @@
 //! once is used again.
 
 use crate::order::Side;
+use crate::order_index::OrderIndex;
 use crate::price_levels::{Level, PriceLevels};
-use crate::table::Table;
 
 /// What the book must know of an order.
 pub trait Resting: Copy {
@@ -28,7 +28,7 @@ pub struct OrderBook<O> {
     links: Vec<Link>,
     /// The free slots are linked by `after`.
     free: u32,
-    by_order_id: Table<u32>,
+    by_order_id: OrderIndex,
 }
 
 #[derive(Clone)]
@@ -45,6 +45,8 @@ struct BookSide {
 struct Link {
     before: u32,
     after: u32,
+    /// Where its level is.
+    leaf: u32,
 }
 
 /// The slot that is not there.
@@ -71,7 +73,7 @@ impl<O> OrderBook<O> {
             orders: Vec::new(),
             links: Vec::new(),
             free: NONE,
-            by_order_id: Table::keyed(key),
+            by_order_id: OrderIndex::keyed(key),
         }
     }
 }
@@ -130,47 +132,43 @@ impl<O: Resting> OrderBook<O> {
         );
         let rank = rank(order.side(), order.price_ticks());
         let at = self.take_slot(order);
-        let before = self.by_order_id.insert(order.order_id(), at);
-        assert_eq!(before, None, "order {} rests twice", order.order_id());
+        self.by_order_id.insert(order.order_id(), at);
 
         let side = &mut self.sides[order.side() as usize];
         side.orders += 1;
-        let level = side.levels.get_or_insert(rank);
-        if level.quantity_lots == 0 {
-            level.first = at;
+        let (leaf, was_there) = side.levels.enter(rank);
+        let level = side.levels.at_mut(leaf, rank);
+        self.links[at as usize].leaf = leaf;
+        if was_there {
+            self.links[level.last as usize].after = at;
+            self.links[at as usize].before = level.last;
+            level.last = at;
+            level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
+                .expect("what rests is bounded by who lets it in");
+        } else {
+            *level = Level {
+                first: at,
+                last: at,
+                quantity_lots: order.leaves_lots(),
+            };
             if rank < side.best {
                 side.best = rank;
                 side.front = at;
             }
-        } else {
-            self.links[level.last as usize].after = at;
-            self.links[at as usize].before = level.last;
         }
-        level.last = at;
-        level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
-            .expect("what rests is bounded by who lets it in");
     }
 
     /// Changes an order that keeps its place, and takes it out when nothing is left of it. `change` lowers what is
     /// left; whatever else it changes, the ids, side and price stay. Returns the order as changed.
     pub fn reduce(&mut self, order_id: u64, change: impl FnOnce(&mut O)) -> Option<O> {
         let at = self.by_order_id.get(order_id)?;
-        let order = &mut self.orders[at as usize];
-        let before_lots = order.leaves_lots();
-        change(order);
-        let order = *order;
-        let change_lots = before_lots - order.leaves_lots();
-        assert!(change_lots >= 0, "order {order_id} grew where it rests");
-        if order.leaves_lots() == 0 {
-            self.by_order_id.remove(order_id);
-            self.take_out(at, order.side(), order.price_ticks(), change_lots);
-        } else {
-            let rank = rank(order.side(), order.price_ticks());
-            let levels = &mut self.sides[order.side() as usize].levels;
-            let level = levels.find(rank).expect("a resting order has a level");
-            levels.at_mut(level).quantity_lots -= change_lots;
-        }
-        Some(order)
+        Some(self.reduce_at(at, change))
+    }
+
+    /// As `reduce`, for the order that trades next.
+    pub fn reduce_front(&mut self, side: Side, change: impl FnOnce(&mut O)) -> Option<O> {
+        let at = self.side(side).front;
+        (at != NONE).then(|| self.reduce_at(at, change))
     }
 
     /// Takes out an order that is to trade no more.
@@ -181,22 +179,48 @@ impl<O: Resting> OrderBook<O> {
         Some(order)
     }
 
+    fn reduce_at(&mut self, at: u32, change: impl FnOnce(&mut O)) -> O {
+        let order = &mut self.orders[at as usize];
+        let before_lots = order.leaves_lots();
+        change(order);
+        let order = *order;
+        let change_lots = before_lots - order.leaves_lots();
+        assert!(
+            change_lots >= 0,
+            "order {} grew where it rests",
+            order.order_id()
+        );
+        if order.leaves_lots() == 0 {
+            self.by_order_id.remove(order.order_id());
+            self.take_out(at, order.side(), order.price_ticks(), change_lots);
+        } else {
+            let rank = rank(order.side(), order.price_ticks());
+            let side = &mut self.sides[order.side() as usize];
+            let level = side.levels.at_mut(self.links[at as usize].leaf, rank);
+            level.quantity_lots -= change_lots;
+        }
+        order
+    }
+
     /// Out of its queue, and its level with it when it was the last one there.
     fn take_out(&mut self, at: u32, side: Side, price_ticks: i64, quantity_lots: i64) {
-        let Link { before, after } = self.links[at as usize];
+        let Link {
+            before,
+            after,
+            leaf,
+        } = self.links[at as usize];
         self.links[at as usize].after = self.free;
         self.free = at;
 
         let rank = rank(side, price_ticks);
         let side = &mut self.sides[side as usize];
         side.orders -= 1;
-        let level_at = (side.levels.find(rank)).expect("a resting order has a level");
-        let level = side.levels.at_mut(level_at);
+        let level = side.levels.at_mut(leaf, rank);
         level.quantity_lots -= quantity_lots;
         match (before, after) {
             (NONE, NONE) => {
                 assert_eq!(level.quantity_lots, 0, "a level is the sum of its orders");
-                side.levels.remove_at(level_at, rank);
+                side.levels.leave(leaf, rank);
                 if rank == side.best {
                     side.best = side.levels.after(rank).unwrap_or(NO_RANK);
                     side.front = side.levels.get(side.best).map_or(NONE, |level| level.first);
@@ -224,6 +248,7 @@ impl<O: Resting> OrderBook<O> {
         let alone = Link {
             before: NONE,
             after: NONE,
+            leaf: NONE,
         };
         let at = self.free;
         if let Some(link) = self.links.get_mut(at as usize) {
@@ -248,7 +273,7 @@ impl<O: Resting> OrderBook<O> {
         let mut last = 0;
         std::iter::from_fn(move || {
             last = levels.after(last)?;
-            Some((last, levels.get(last).expect("a bit stands for a level")))
+            Some((last, *levels.get(last).expect("a bit stands for a level")))
         })
     }
 }

@@ -132,13 +132,14 @@ fn compare(seed: u64, key: u64, steps: u64, mut price: impl FnMut(&mut Random) -
         match random.below(10) {
             dice if dice < rests => {
                 let order = Order {
-                    order_id: step,
+                    // Neighbours, or far apart.
+                    order_id: step << (seed % 3 * 25),
                     side: random.of(&SIDES),
                     price_ticks: price(&mut random),
                     leaves_lots: i64::try_from(random.below(9) + 1).unwrap(),
                     note: step,
                 };
-                ids.push(step);
+                ids.push(order.order_id);
                 seen.push(order.price_ticks);
                 book.rest(order);
                 naive.rest(order);
@@ -149,16 +150,19 @@ fn compare(seed: u64, key: u64, steps: u64, mut price: impl FnMut(&mut Random) -
                 seen.extend(removed.map(|order| order.price_ticks));
             }
             _ => {
-                let front = random.of(&SIDES);
-                let id = book.front(front).map_or(id, |order| order.order_id);
-                let leaves = book
-                    .get(id)
-                    .map_or(1, |order| order.leaves_lots.unsigned_abs());
+                let side = random.of(&SIDES);
+                let id = book.front(side).map_or(id, |order| order.order_id);
+                let leaves = (book.get(id)).map_or(1, |order| order.leaves_lots.unsigned_abs());
                 let lots = i64::try_from(random.below(leaves) + 1).unwrap();
-                let reduced = book.reduce(id, |order| {
+                let change = |order: &mut Order| {
                     order.leaves_lots -= lots;
                     order.note = step;
-                });
+                };
+                let reduced = if book.len(side) > 0 && step % 2 == 0 {
+                    book.reduce_front(side, change)
+                } else {
+                    book.reduce(id, change)
+                };
                 assert_eq!(reduced, naive.reduce(id, lots, step));
                 seen.extend(reduced.map(|order| order.price_ticks));
             }
