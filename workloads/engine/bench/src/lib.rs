@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod drive;
+pub mod exchange;
 pub mod random;
 pub mod stream;
 
