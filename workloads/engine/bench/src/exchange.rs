@@ -1,12 +1,13 @@
 //! A shard with many accounts and orders, and commands for it: an order's way through the whole kernel.
 
+use openbourse_matching::bands::PriceBand;
 use openbourse_matching::command::{
-    Body, CancelOrder, Command, CreditFunds, DefineAsset, PlaceOrder, Target,
+    Body, CancelOrder, CancelRestriction, Command, DefineAsset, PlaceOrder, Target, Terms, Transfer,
 };
 use openbourse_matching::event::Outcome;
 use openbourse_matching::listings::SymbolDefinition;
 use openbourse_matching::names::{AssetName, ClientOrderId, SymbolName, Trader, TransferId};
-use openbourse_matching::order::{Side, TimeInForce};
+use openbourse_matching::order::{SelfTradePrevention, Side, TimeInForce};
 use openbourse_matching::{Effects, Kernel, Stamp};
 
 use crate::random::Random;
@@ -23,6 +24,12 @@ const CANCELLED_PERCENT: u64 = 45;
 /// An order may be cancelled while at most so many were placed after it.
 const LIFETIME_BITS: u64 = 14;
 
+/// Wide enough for all that is placed here: it is there to be checked.
+const BAND: PriceBand = PriceBand {
+    lowest_ppm: 500_000,
+    highest_ppm: 2_000_000,
+};
+
 /// A kernel and the stamps of its commands.
 pub struct Exchange {
     pub kernel: Kernel,
@@ -34,7 +41,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// One symbol with fees of 0.1 %.
+    /// One symbol with fees of 0.1 %, price bands around the average of five minutes and self-trade prevention.
     pub fn new(seed: u64) -> Self {
         let mut exchange = Self {
             kernel: Kernel::new("main"),
@@ -58,7 +65,7 @@ impl Exchange {
     pub fn add_account(&mut self) {
         let account = Trader::FIRST + self.accounts;
         for name in ["BTC", "USDT"] {
-            let credit = CreditFunds {
+            let credit = Transfer {
                 transfer_id: TransferId::transfer_id("deposit").expect("it is one"),
                 account: trader(account),
                 asset: asset(name),
@@ -94,6 +101,7 @@ impl Exchange {
                 account: trader(account),
                 symbol: symbol(),
                 target: Target::OrderId(order_id),
+                restriction: CancelRestriction::Any,
             })
         } else {
             let account = Trader::FIRST + self.random.log_uniform(19) % self.accounts;
@@ -155,12 +163,15 @@ impl Exchange {
             account: trader(account),
             symbol: symbol(),
             side,
-            time_in_force,
-            price_ticks: match side {
-                Side::Buy => PRICE_TICKS - depth,
-                Side::Sell => PRICE_TICKS + depth,
+            terms: Terms::Limit {
+                price_ticks: match side {
+                    Side::Buy => PRICE_TICKS - depth,
+                    Side::Sell => PRICE_TICKS + depth,
+                },
+                quantity_lots: lots as i64,
+                time_in_force,
             },
-            quantity_lots: lots as i64,
+            self_trade_prevention: None,
             client_order_id: ClientOrderId::client_order_id(&id).expect("it is one"),
         })
     }
@@ -175,17 +186,13 @@ impl Exchange {
 }
 
 fn definition() -> SymbolDefinition {
+    let names = (symbol(), asset("BTC"), asset("USDT"));
     SymbolDefinition {
-        symbol: symbol(),
-        base_asset: asset("BTC"),
-        quote_asset: asset("USDT"),
-        tick_units: 10_000,
-        lot_units: 10_000,
-        max_price_ticks: 1 << 30,
-        max_quantity_lots: 1 << 20,
-        min_notional_units: 1,
-        maker_fee_ppm: 1000,
-        taker_fee_ppm: 1000,
+        self_trade_prevention: Some(SelfTradePrevention::ExpireMaker),
+        average_minutes: 5,
+        bid_band: BAND,
+        ask_band: BAND,
+        ..SymbolDefinition::plain(names, 10_000, 10_000, 1 << 30, 1 << 20, 1, 1000, 1000)
     }
 }
 

@@ -1,19 +1,15 @@
 //! What a command did: its reply, and the events with the money they move.
 
-use crate::command::{CommandId, Stamp};
+use crate::account_limits::AccountConfiguration;
+use crate::auction::Indication;
+use crate::command::{CancelReason, CommandId, Stamp, Transfer};
 use crate::listings::SymbolDefinition;
-use crate::names::{AssetName, ClientOrderId, HaltName, TransferId};
-use crate::order::{Order, Side};
+use crate::names::{AssetId, AssetName, ClientOrderId, HaltName, SymbolId};
+use crate::order::{Order, SelfTradePrevention, Side};
 use crate::refusal::Refusal;
+use crate::safety::SafetyLevel;
 use crate::symbol_state::SymbolState;
-
-/// Numbers the symbols of a shard in the order of their listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SymbolId(pub(crate) u32);
-
-/// Numbers the assets of a shard in the order of their definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AssetId(pub(crate) u32);
+use crate::version::Version;
 
 /// What one command did. Made once, cleared and filled again by every step.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +18,11 @@ pub struct Effects {
     pub reply: Option<Reply>,
     events: Vec<Event>,
     movements: Vec<Movement>,
+    /// Symbols whose auction may do something else now than was told last.
+    pub(crate) to_indicate: Vec<SymbolId>,
+    /// Kept for their allocations.
+    pub(crate) spare_fills: Vec<Fill>,
+    pub(crate) spare_touched: Vec<(Side, i64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +35,25 @@ pub struct Reply {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The order as the command left it, with the trades that the command made.
-    Order {
-        order: Order,
-        fills: Vec<Fill>,
+    Order(OrderOutcome),
+    Replaced {
+        cancel: Result<Order, Refusal>,
+        place: Result<OrderOutcome, Refusal>,
+    },
+    CanceledAll {
+        canceled: u32,
+        /// What the command asked for and did not reach.
+        remaining: u64,
     },
     Refused(Refusal),
     Done,
+}
+
+/// The order as the command left it, with the trades that the command made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderOutcome {
+    pub order: Order,
+    pub fills: Vec<Fill>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,26 +91,53 @@ pub enum EventBody {
         client_order_id: ClientOrderId,
         refusal: Refusal,
     },
-    OrderCanceled(Order),
+    OrderCanceled {
+        order: Order,
+        /// None under version 1.
+        reason: Option<CancelReason>,
+    },
+    OrderAmended {
+        order: Order,
+        previous_quantity_lots: i64,
+        previous_client_order_id: ClientOrderId,
+    },
     OrderExpired(Order),
     TradeExecuted(Trade),
+    MatchPrevented(PreventedMatch),
     BookDelta {
         update_id: u64,
         side: Side,
         price_ticks: i64,
         quantity_lots: i64,
     },
-    FundsCredited {
-        transfer_id: TransferId,
-        account: u64,
-        asset: AssetId,
-        amount: i64,
+    AuctionIndicated(Indication),
+    FundsCredited(Transfer),
+    FundsDebited(Transfer),
+    FundsDebitRejected {
+        transfer: Transfer,
+        refusal: Refusal,
     },
     SymbolStateChanged {
         state: SymbolState,
         previous_state: SymbolState,
-        halt: HaltName,
+        /// None where something else did it.
+        halt: Option<HaltName>,
         reason: String,
+    },
+    AccountConfigured(AccountConfiguration),
+    KillSwitchSet {
+        account: u64,
+        on: bool,
+        reason: String,
+    },
+    SafetyLevelChanged {
+        level: SafetyLevel,
+        previous_level: SafetyLevel,
+        reason: String,
+    },
+    VersionChanged {
+        version: Version,
+        previous_version: Version,
     },
     EngineCheckpoint {
         state_hash: [u8; 32],
@@ -106,7 +146,11 @@ pub enum EventBody {
         asset: AssetName,
         scale: u32,
     },
-    SymbolDefined(SymbolDefinition),
+    SymbolDefined {
+        definition: SymbolDefinition,
+        /// That new orders trade under; 0 under version 1.
+        fee_schedule: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +162,8 @@ pub struct Trade {
     pub maker: TradeParty,
     pub taker: TradeParty,
     pub taker_side: Side,
+    /// At an auction's price; the taker is the younger order.
+    pub auction: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +173,30 @@ pub struct TradeParty {
     pub client_order_id: ClientOrderId,
     pub fee_units: i64,
     pub fee_asset: AssetId,
+    pub leaves_lots: i64,
+}
+
+/// Two orders of one party met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreventedMatch {
+    pub prevented_match_id: u64,
+    /// As applied.
+    pub mode: SelfTradePrevention,
+    pub price_ticks: i64,
+    pub maker: PreventedParty,
+    pub taker: PreventedParty,
+    pub taker_side: Side,
+    /// Changed hands without a trade.
+    pub transferred_lots: i64,
+    pub transferred_quote_units: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreventedParty {
+    pub account: u64,
+    pub order_id: u64,
+    pub client_order_id: ClientOrderId,
+    pub prevented_lots: i64,
     pub leaves_lots: i64,
 }
 
@@ -146,9 +216,16 @@ impl Effects {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.reply = None;
+        let answered = self.reply.take().map(|reply| reply.outcome);
+        if let Some(Outcome::Order(order)) = answered
+            && order.fills.capacity() > 0
+        {
+            self.spare_fills = order.fills;
+            self.spare_fills.clear();
+        }
         self.events.clear();
         self.movements.clear();
+        self.to_indicate.clear();
     }
 
     /// Adds an event that moves nothing, or what `moved` was told since the last event.

@@ -41,6 +41,14 @@ impl<const N: usize> fmt::Debug for Text<N> {
     }
 }
 
+/// Numbers the symbols of a shard in the order of their listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SymbolId(pub(crate) u32);
+
+/// Numbers the assets of a shard in the order of their definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AssetId(pub(crate) u32);
+
 /// 2 to 32 of A-Z 0-9.
 pub type SymbolName = Text<32>;
 /// 1 to 16 of A-Z 0-9.
@@ -65,6 +73,21 @@ impl AssetName {
 impl ClientOrderId {
     pub fn client_order_id(text: &str) -> Option<Self> {
         Self::checked(text, 1, is_id_character)
+    }
+}
+
+impl ClientOrderId {
+    /// With whose it is and what for, to be hashed.
+    pub(crate) fn words(&self, account: u64, symbol: u32) -> [u32; 12] {
+        let mut words = [0; 12];
+        let (chunks, _) = self.bytes.as_chunks::<4>();
+        for (word, chunk) in words.iter_mut().zip(chunks) {
+            *word = u32::from_le_bytes(*chunk);
+        }
+        words[9] = (account >> 32) as u32;
+        words[10] = account as u32;
+        words[11] = symbol;
+        words
     }
 }
 

@@ -171,6 +171,22 @@ impl<O: Resting> OrderBook<O> {
         (at != NONE).then(|| self.reduce_at(at, change))
     }
 
+    /// Changes every order in what the book does not know of it.
+    pub fn change_all(&mut self, mut change: impl FnMut(&mut O)) {
+        for side in [Side::Buy, Side::Sell] {
+            let mut rank = 0;
+            while let Some(next) = self.side(side).levels.after(rank) {
+                rank = next;
+                let level = self.side(side).levels.get(rank);
+                let mut at = level.expect("a bit stands for a level").first;
+                while let Some(order) = self.orders.get_mut(at as usize) {
+                    change(order);
+                    at = self.links[at as usize].after;
+                }
+            }
+        }
+    }
+
     /// Takes out an order that is to trade no more.
     pub fn remove(&mut self, order_id: u64) -> Option<O> {
         let at = self.by_order_id.remove(order_id)?;

@@ -1,14 +1,14 @@
 //! Questions that change nothing.
 
-use crate::accounts::Balance;
+use crate::accounts::{Balance, EXTERNAL_ACCOUNT};
+use crate::auction::Indication;
 use crate::command::{DefineAsset, Target};
-use crate::event::{AssetId, SymbolId};
 use crate::kernel::Kernel;
 use crate::listings::SymbolDefinition;
-use crate::names::{AssetName, HaltName, SymbolName};
+use crate::names::{AssetId, AssetName, HaltName, SymbolId, SymbolName};
 use crate::order::{Order, Side};
-use crate::refusal::{HaltNotice, Refusal};
-use crate::symbol_state::{Halt, SymbolState};
+use crate::refusal::Refusal;
+use crate::symbol_state::{Decider, Halt, SymbolState, decide};
 
 /// The best levels of a book, best first, each a price and a quantity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,21 @@ pub struct Depth {
 pub struct Listing {
     pub definition: SymbolDefinition,
     pub state: SymbolState,
-    pub notice: Option<HaltNotice>,
+    pub decider: Option<Decider>,
+    /// Of the last trade.
+    pub last_price_ticks: Option<i64>,
+    /// In AUCTION what was told last.
+    pub indicated: Option<Indication>,
+}
+
+/// All that an asset's accounts have together, the world outside left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub asset: AssetName,
+    pub available: i64,
+    pub hold: i64,
+    /// Deposits less withdrawals: available and hold together.
+    pub deposited: i64,
 }
 
 impl Kernel {
@@ -48,8 +62,8 @@ impl Kernel {
 
     /// Of every asset that the account ever had, by name.
     pub fn balances_of(&self, account: u64) -> Vec<(AssetName, Balance)> {
-        let balances = (self.accounts.get(account)).map_or(&[][..], |account| account.balances());
-        let mut named: Vec<_> = (balances.iter())
+        let account = self.accounts.get(account);
+        let mut named: Vec<_> = (account.into_iter().flat_map(|account| account.balances()))
             .map(|(asset, balance)| (self.asset_name(*asset), *balance))
             .collect();
         named.sort_unstable_by_key(|(asset, _)| *asset);
@@ -89,10 +103,7 @@ impl Kernel {
         let only = symbol
             .map(|name| self.listings.symbol_id(name))
             .transpose()?;
-        let Some(account) = self.accounts.get(account) else {
-            return Ok(Vec::new());
-        };
-        let mut orders: Vec<_> = (account.open_orders())
+        let mut orders: Vec<_> = (self.accounts.open_orders(account))
             .filter(|open| only.is_none_or(|symbol| symbol == open.symbol))
             .map(|open| {
                 let order = self.listings.symbol(open.symbol).book.get(open.order_id);
@@ -113,8 +124,37 @@ impl Kernel {
         self.listings.symbols().map(|symbol| Listing {
             definition: symbol.definition,
             state: symbol.state,
-            notice: self.halts.deciding(symbol.definition.symbol).1,
+            decider: decide(symbol, &self.halts, self.safety.level).1,
+            last_price_ticks: symbol.last_price_ticks,
+            indicated: (symbol.state == SymbolState::Auction).then_some(symbol.indicated),
         })
+    }
+
+    /// By asset name.
+    pub fn totals(&self) -> Vec<Total> {
+        let of_asset = |asset: &DefineAsset| {
+            let id = self.listings.asset_id(asset.asset).expect("it is defined");
+            let mut total = Total {
+                asset: asset.asset,
+                available: 0,
+                hold: 0,
+                deposited: -self.accounts.balance(EXTERNAL_ACCOUNT, id).available,
+            };
+            for (number, _) in self.accounts.iter() {
+                if number != EXTERNAL_ACCOUNT {
+                    let balance = self.accounts.balance(number, id);
+                    total.available += balance.available;
+                    total.hold += balance.hold;
+                }
+            }
+            total
+        };
+        self.listings.assets().map(of_asset).collect()
+    }
+
+    /// Closed client order ids that had to make room for others before their time.
+    pub fn client_order_ids_forgotten_early(&self) -> u64 {
+        self.closed_ids.forgotten_early()
     }
 
     /// In force, by name.

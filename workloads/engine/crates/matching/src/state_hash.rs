@@ -1,97 +1,91 @@
-//! The hash of a shard's state: SHA-256 over one canonical encoding, so that two machines, or two programs, that came
-//! to the same state can say so in 32 bytes.
-//!
-//! Integers are big-endian and of fixed width, a text is its length as u32 and its bytes, a list is its length as u64
-//! and its items. In this order:
-//!
-//! 1. text "openbourse.state.v1", text shard
-//! 2. list of assets by name: text name, u32 scale
-//! 3. list of symbols by name: the definition's ten fields in the order of the message (text, i64, u32), u8 state,
-//!    u64 trades, u64 updates, then list of bids and list of asks, each of orders in the order in which they would trade
-//! 4. list of balances by account and asset name: u64 account, text asset, i64 available, i64 hold
-//! 5. list of halts by name: text name, u8 state, list of symbol names by name, text reason, u64 seq, u64 epoch
-//! 6. u64 size of the window, u64 count and 32 bytes of the chain of command ids
-//! 7. u64 size of the window, u64 count and 32 bytes of the chain of closed orders
-//!
-//! An order is: u64 order id, text client order id, u64 account, text symbol, u8 side, u8 time in force, i64 price,
-//! i64 quantity, i64 executed, i64 executed quote, u8 status, i64 created, i64 updated. Enumerations have the numbers
-//! that they have in `openbourse.v1`.
-//!
-//! A chain starts at 32 zero bytes and goes on to SHA-256(chain, entry) with each entry that enters its window, so the
-//! windows cost nothing here. An entry of closed orders is an order. An entry of command ids is: 16 bytes id, u64 seq,
-//! u64 epoch, i64 time, then u8 1, order and list of fills (u64 trade id, i64 price, i64 quantity, i64 quote units,
-//! i64 fee, text fee asset); or u8 2, u32 reason, text detail; or u8 3.
-//!
-//! Seq is not in it: a resend moves the seq and leaves the state as it was. Nor is the last checkpoint, which holds
-//! this hash. The cost is proportional to the balances and the resting orders, and is paid at checkpoints only.
+//! The hash of a shard's state, as the rules say: SHA-256 over a canonical encoding, in which accounts and resting
+//! orders are sums of digests.
 
-use sha2::{Digest, Sha256};
-
+use crate::bands::PriceBand;
+use crate::encoding::{
+    Encoding, Sum, charge_number, level_number, prevention_number, side_number, state_number,
+    status_number, time_in_force_number, type_number,
+};
 use crate::kernel::Kernel;
-use crate::order::{Order, OrderStatus, Side, TimeInForce};
-use crate::symbol_state::SymbolState;
+use crate::listings::{Symbol, SymbolDefinition};
+use crate::order::{Order, Side};
+use crate::safety::SafetyLimits;
 
 impl Kernel {
+    /// That of the version in force.
     pub fn state_hash(&self) -> [u8; 32] {
+        if self.version().hashes_everything() {
+            return self.state_hash_of_version_1();
+        }
         let mut encoding = Encoding::default();
-        encoding.text("openbourse.state.v1");
+        encoding.text("openbourse.state.v2");
         encoding.text(self.shard());
-        self.encode_listings(&mut encoding);
-        self.encode_balances(&mut encoding);
+        self.encode_assets(&mut encoding);
+        self.encode_symbols(&mut encoding);
+        self.encode_accounts(&mut encoding);
         self.encode_halts(&mut encoding);
+        self.encode_countdowns(&mut encoding);
+        self.encode_safety(&mut encoding);
         encoding.count(self.recent.most());
         encoding.chain(self.recent.chain());
         encoding.count(self.closed.most());
         encoding.chain(self.closed.chain());
+        encoding.count(self.closed_ids.most());
+        encoding.u64(self.closed_ids.forgotten_early());
         encoding.digest()
     }
 
-    fn encode_listings(&self, encoding: &mut Encoding) {
+    pub(crate) fn encode_assets(&self, encoding: &mut Encoding) {
         encoding.count(self.listings.assets().count());
         for asset in self.listings.assets() {
             encoding.text(asset.asset.as_str());
             encoding.u32(asset.scale);
         }
+    }
+
+    fn encode_symbols(&self, encoding: &mut Encoding) {
         encoding.count(self.listings.symbols().count());
         for symbol in self.listings.symbols() {
-            let definition = &symbol.definition;
-            let name = definition.symbol.as_str();
-            encoding.text(name);
-            encoding.text(definition.base_asset.as_str());
-            encoding.text(definition.quote_asset.as_str());
-            encoding.i64(definition.tick_units);
-            encoding.i64(definition.lot_units);
-            encoding.i64(definition.max_price_ticks);
-            encoding.i64(definition.max_quantity_lots);
-            encoding.i64(definition.min_notional_units);
-            encoding.u32(definition.maker_fee_ppm);
-            encoding.u32(definition.taker_fee_ppm);
-            encoding.u8(state_number(symbol.state));
-            encoding.u64(symbol.trades);
-            encoding.u64(symbol.updates);
-            for side in [Side::Buy, Side::Sell] {
-                encoding.count(symbol.book.len(side));
-                for order in symbol.book.orders(side) {
-                    encoding.order(order, name);
-                }
-            }
+            encode_symbol(symbol, encoding);
         }
     }
 
-    fn encode_balances(&self, encoding: &mut Encoding) {
-        let accounts = self.accounts.iter();
-        encoding.count(accounts.map(|(_, account)| account.balances().len()).sum());
-        for (number, _) in self.accounts.iter() {
-            for (asset, balance) in self.balances_of(number) {
-                encoding.u64(number);
-                encoding.text(asset.as_str());
-                encoding.i64(balance.available);
-                encoding.i64(balance.hold);
+    fn encode_accounts(&self, encoding: &mut Encoding) {
+        let mut accounts = Sum::default();
+        let mut item = Encoding::default();
+        for (number, account) in self.accounts.iter() {
+            item.u64(number);
+            let balances = self.balances_of(number);
+            item.count(balances.len());
+            for (asset, balance) in balances {
+                item.text(asset.as_str());
+                item.i64(balance.available);
+                item.i64(balance.hold);
             }
+            let limits = account.limits();
+            let configured = limits.map(|limits| &limits.configuration);
+            item.u64(configured.map_or(0, |of| of.trade_group));
+            item.u32(configured.map_or(0, |of| of.max_open_orders));
+            let notionals = configured.map_or(&[][..], |of| &of.max_open_notional);
+            item.count(notionals.len());
+            for (asset, most) in notionals {
+                item.text(asset.as_str());
+                item.i64(*most);
+            }
+            item.u32(configured.map_or(0, |of| of.max_orders_per_interval));
+            item.i64(configured.map_or(0, |of| of.interval_ms));
+            item.u8(configured
+                .is_some_and(|of| of.reuse_client_order_ids)
+                .into());
+            item.i64(limits.map_or(0, |limits| limits.interval));
+            item.u32(limits.map_or(0, |limits| limits.accepted));
+            item.u8(account.killed.into());
+            accounts.add(&mut item);
         }
+        encoding.sum(accounts);
     }
 
-    fn encode_halts(&self, encoding: &mut Encoding) {
+    pub(crate) fn encode_halts(&self, encoding: &mut Encoding) {
         encoding.count(self.halts.iter().len());
         for (name, halt) in self.halts.iter() {
             encoding.text(name.as_str());
@@ -105,114 +99,138 @@ impl Kernel {
             encoding.u64(halt.epoch);
         }
     }
-}
 
-/// A hash over everything that ever entered a window.
-#[derive(Clone, Default)]
-pub(crate) struct Chain {
-    count: u64,
-    head: [u8; 32],
-    /// Kept for its allocation.
-    encoding: Encoding,
-}
-
-impl Chain {
-    pub(crate) fn add(&mut self, entry: impl FnOnce(&mut Encoding)) {
-        self.encoding.bytes(&self.head);
-        entry(&mut self.encoding);
-        self.head = self.encoding.digest();
-        self.count += 1;
-    }
-}
-
-/// The canonical encoding, hashed as it grows.
-#[derive(Clone, Default)]
-pub(crate) struct Encoding {
-    hasher: Sha256,
-    pending: Vec<u8>,
-}
-
-impl Encoding {
-    const PENDING_MOST: usize = 1 << 16;
-
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        if self.pending.len() + bytes.len() > Self::PENDING_MOST {
-            self.hasher.update(&self.pending);
-            self.pending.clear();
+    fn encode_countdowns(&self, encoding: &mut Encoding) {
+        encoding.count(self.countdowns.len());
+        for (account, symbol, end_us) in self.countdowns.iter() {
+            encoding.u64(account);
+            encoding.text(symbol.as_ref().map_or("", |symbol| symbol.as_str()));
+            encoding.i64(end_us);
         }
-        self.pending.extend_from_slice(bytes);
     }
 
-    pub(crate) fn u8(&mut self, value: u8) {
-        self.bytes(&[value]);
-    }
-
-    pub(crate) fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_be_bytes());
-    }
-
-    pub(crate) fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_be_bytes());
-    }
-
-    pub(crate) fn i64(&mut self, value: i64) {
-        self.bytes(&value.to_be_bytes());
-    }
-
-    pub(crate) fn count(&mut self, count: usize) {
-        self.u64(count as u64);
-    }
-
-    pub(crate) fn text(&mut self, text: &str) {
-        self.u32(u32::try_from(text.len()).expect("texts in the state are short"));
-        self.bytes(text.as_bytes());
-    }
-
-    pub(crate) fn order(&mut self, order: &Order, symbol: &str) {
-        self.u64(order.order_id);
-        self.text(order.client_order_id.as_str());
-        self.u64(order.account);
-        self.text(symbol);
-        self.u8(match order.side {
-            Side::Buy => 1,
-            Side::Sell => 2,
-        });
-        self.u8(match order.time_in_force {
-            TimeInForce::GoodTillCancelled => 1,
-            TimeInForce::ImmediateOrCancel => 2,
-        });
-        self.i64(order.price_ticks);
-        self.i64(order.quantity_lots);
-        self.i64(order.executed_lots);
-        self.i64(order.executed_quote_units);
-        self.u8(match order.status {
-            OrderStatus::New => 1,
-            OrderStatus::PartiallyFilled => 2,
-            OrderStatus::Filled => 3,
-            OrderStatus::Canceled => 4,
-            OrderStatus::Expired => 5,
-        });
-        self.i64(order.created_at_us);
-        self.i64(order.updated_at_us);
-    }
-
-    fn chain(&mut self, chain: &Chain) {
-        self.u64(chain.count);
-        self.bytes(&chain.head);
-    }
-
-    /// Of all that was written, and begins anew.
-    fn digest(&mut self) -> [u8; 32] {
-        self.hasher.update(&self.pending);
-        self.pending.clear();
-        self.hasher.finalize_reset().into()
+    fn encode_safety(&self, encoding: &mut Encoding) {
+        let safety = &self.safety;
+        let configured = &safety.configuration;
+        for limits in [
+            configured.settlement_lag_ms,
+            configured.unpublished_commands,
+        ] {
+            let SafetyLimits {
+                throttle,
+                cancel_only,
+                halt,
+            } = limits;
+            encoding.u64(throttle);
+            encoding.u64(cancel_only);
+            encoding.u64(halt);
+        }
+        encoding.u32(configured.throttled_orders_per_second);
+        encoding.u64(safety.lag.settlement_lag_ms);
+        encoding.u64(safety.lag.unpublished_commands);
+        encoding.u8(level_number(safety.level));
+        encoding.i64(safety.second);
+        encoding.u32(safety.accepted);
     }
 }
 
-fn state_number(state: SymbolState) -> u8 {
-    match state {
-        SymbolState::Trading => 1,
-        SymbolState::Halt => 2,
-        SymbolState::CancelOnly => 3,
+fn encode_symbol(symbol: &Symbol, encoding: &mut Encoding) {
+    encode_definition(&symbol.definition, encoding);
+    encoding.u8(state_number(symbol.phase));
+    encoding.i64_or_0(symbol.phase_ends_us);
+    encoding.u8(state_number(symbol.state));
+    encoding.u64(symbol.trades);
+    encoding.u64(symbol.prevented_matches);
+    encoding.u64(symbol.updates);
+    encoding.i64_or_0(symbol.last_price_ticks);
+    encoding.i64_or_0(symbol.auction_price_ticks);
+    encoding.count(symbol.minutes.iter().len());
+    for minute in symbol.minutes.iter() {
+        encoding.i64(minute.number);
+        encoding.u128(minute.price_lots);
+        encoding.u128(minute.lots);
     }
+    encoding.count(symbol.fee_schedules.len());
+    for schedule in &symbol.fee_schedules {
+        encoding.u32(schedule.maker_ppm);
+        encoding.u32(schedule.taker_ppm);
+        encoding.u8(charge_number(Some(schedule.charge)));
+    }
+    encoding.i64(symbol.indicated.price_ticks);
+    encoding.i64(symbol.indicated.quantity_lots);
+    encoding.i64(symbol.indicated.surplus_lots);
+    encoding.i64_or_0(symbol.uncrossing_at);
+    for side in [Side::Buy, Side::Sell] {
+        encoding.sum(orders(symbol, side));
+    }
+}
+
+fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
+    encoding.text(definition.symbol.as_str());
+    encoding.text(definition.base_asset.as_str());
+    encoding.text(definition.quote_asset.as_str());
+    encoding.i64(definition.tick_units);
+    encoding.i64(definition.lot_units);
+    encoding.i64(definition.max_price_ticks);
+    encoding.i64(definition.max_quantity_lots);
+    encoding.i64(definition.min_notional_units);
+    encoding.u32(definition.maker_fee_ppm);
+    encoding.u32(definition.taker_fee_ppm);
+    encoding.u8(charge_number(definition.fee_charge));
+    encoding.i64(definition.min_price_ticks);
+    encoding.i64(definition.min_quantity_lots);
+    encoding.i64(definition.market_max_quantity_lots);
+    encoding.i64(definition.max_notional_units);
+    encoding.u8(prevention_number(definition.self_trade_prevention));
+    for band in [definition.bid_band, definition.ask_band] {
+        let PriceBand {
+            lowest_ppm,
+            highest_ppm,
+        } = band;
+        encoding.u32(lowest_ppm);
+        encoding.u32(highest_ppm);
+    }
+    encoding.u32(definition.average_minutes);
+    encoding.u32(definition.market_collar_ppm);
+    encoding.u32(definition.static_band_ppm);
+    encoding.u32(definition.dynamic_band_ppm);
+    encoding.i64(definition.volatility_auction_ms);
+    encoding.i64(definition.reference_price_ticks);
+}
+
+/// Each with the order before it in its level's queue, so that the order of a queue is in the sum.
+fn orders(symbol: &Symbol, side: Side) -> Sum {
+    let name = symbol.definition.symbol;
+    let mut sum = Sum::default();
+    let mut item = Encoding::default();
+    let mut before: Option<&Order> = None;
+    for order in symbol.book.orders(side) {
+        let ahead = before.filter(|ahead| ahead.price_ticks == order.price_ticks);
+        item.u64(ahead.map_or(0, |ahead| ahead.order_id));
+        encode_order(order, name.as_str(), &mut item);
+        sum.add(&mut item);
+        before = Some(order);
+    }
+    sum
+}
+
+fn encode_order(order: &Order, symbol: &str, item: &mut Encoding) {
+    item.u64(order.order_id);
+    item.text(order.client_order_id.as_str());
+    item.u64(order.account);
+    item.text(symbol);
+    item.u8(side_number(order.side));
+    item.u8(type_number(order.order_type));
+    item.u8(time_in_force_number(order.time_in_force));
+    item.i64(order.price_ticks);
+    item.i64(order.quantity_lots);
+    item.i64(order.executed_lots);
+    item.i64(order.executed_quote_units);
+    item.u8(status_number(order.status));
+    item.i64(order.created_at_us);
+    item.i64(order.updated_at_us);
+    item.i64(order.quote_units);
+    item.i64(order.prevented_lots);
+    item.u8(prevention_number(order.self_trade_prevention));
+    item.u32(order.fee_schedule);
 }
