@@ -114,6 +114,64 @@ def test_an_immediate_or_cancel_order_and_a_client_order_id(clients: Pair) -> No
     assert alice.fetch_order("", SYMBOL, {"clientOrderId": "mine-1"})["id"] == expired["id"]
 
 
+def test_market_orders_by_quantity_and_by_cost(clients: Pair) -> None:
+    alice, bob = clients
+    alice.create_order(SYMBOL, "limit", "sell", 0.5, 50_000)
+    bought = bob.create_order(SYMBOL, "market", "buy", 0.2)
+    assert (bought["type"], bought["status"], bought["filled"], bought["average"]) == ("market", "closed", 0.2, 50_000)
+    spent = bob.create_market_buy_order_with_cost(SYMBOL, 5_000)
+    assert (spent["status"], spent["filled"], spent["cost"]) == ("closed", 0.1, 5_000)
+    bob.create_order(SYMBOL, "limit", "buy", 0.5, 49_000)
+    sold = alice.create_order(SYMBOL, "market", "sell", 0.1)
+    assert (sold["status"], sold["cost"], sold["fee"]) == ("closed", 4_900, {"currency": "USDT", "cost": 4.9})
+    brought = alice.create_market_sell_order_with_cost(SYMBOL, 9_800)
+    assert (brought["status"], brought["filled"]) == ("closed", 0.2)
+
+
+def test_post_only_rests_or_is_the_exception_for_it(clients: Pair) -> None:
+    alice, bob = clients
+    alice.create_order(SYMBOL, "limit", "sell", 0.1, 50_000)
+    resting = bob.create_order(SYMBOL, "limit", "buy", 0.1, 49_999, {"postOnly": True})
+    assert (resting["postOnly"], bob.fetch_order(resting["id"], SYMBOL)["status"]) == (True, "open")
+    with pytest.raises(ccxt.OrderImmediatelyFillable):
+        bob.create_order(SYMBOL, "limit", "buy", 0.1, 50_000, {"postOnly": True})
+
+
+def test_fill_or_kill(clients: Pair) -> None:
+    alice, bob = clients
+    alice.create_order(SYMBOL, "limit", "sell", 0.1, 50_000)
+    killed = bob.create_order(SYMBOL, "limit", "buy", 0.2, 50_000, {"timeInForce": "FOK"})
+    assert (killed["status"], killed["filled"]) == ("expired", 0)
+    filled = bob.create_order(SYMBOL, "limit", "buy", 0.1, 50_000, {"timeInForce": "FOK"})
+    assert (filled["status"], filled["filled"]) == ("closed", 0.1)
+
+
+def test_all_orders_are_cancelled_with_one_call(clients: Pair) -> None:
+    alice, _ = clients
+    placed = [alice.create_order(SYMBOL, "limit", "buy", 0.01, 20_000 + number)["id"] for number in range(5)]
+    canceled = alice.cancel_all_orders(SYMBOL)
+    assert [(order["id"], order["status"]) for order in canceled] == [(order, "canceled") for order in placed]
+    assert alice.fetch_open_orders(SYMBOL) == []
+
+
+def test_an_order_is_edited(clients: Pair) -> None:
+    """ccxt edits a spot order by cancelling it and placing another in one call."""
+    alice, _ = clients
+    first = alice.create_order(SYMBOL, "limit", "buy", 0.1, 20_000)
+    second = alice.edit_order(first["id"], SYMBOL, "limit", "buy", 0.2, 21_000)
+    assert (second["price"], second["amount"], second["status"]) == (21_000, 0.2, "open")
+    assert [order["id"] for order in alice.fetch_open_orders(SYMBOL)] == [second["id"]]
+    assert alice.fetch_order(first["id"], SYMBOL)["status"] == "canceled"
+
+
+def test_an_order_that_would_trade_with_ones_own_is_shown_as_ended(clients: Pair) -> None:
+    alice, _ = clients
+    own = alice.create_order(SYMBOL, "limit", "sell", 0.1, 50_000)
+    taker = alice.create_order(SYMBOL, "limit", "buy", 0.1, 50_000, {"selfTradePrevention": "EXPIRE_TAKER"})
+    assert (taker["status"], taker["filled"]) == ("expired", 0)
+    assert alice.fetch_order(own["id"], SYMBOL)["status"] == "open"
+
+
 @pytest.mark.parametrize(
     ("mistake", "exception", "says"),
     [
@@ -125,10 +183,13 @@ def test_an_immediate_or_cancel_order_and_a_client_order_id(clients: Pair) -> No
         (lambda c: c.privatePostOrder(limit_order(price="20000.001")), ccxt.InvalidOrder, "PRICE_FILTER"),
         (lambda c: c.privatePostOrder(limit_order(quantity="0.000001")), ccxt.InvalidOrder, "LOT_SIZE"),
         (lambda c: c.privatePostOrder(limit_order(price="20000.000000001")), ccxt.BadRequest, "-1111"),
-        (lambda c: c.privatePostOrder(limit_order(type="MARKET")), ccxt.BadRequest, "Market orders are not supported"),
+        (lambda c: c.privatePostOrder(limit_order(type="MARKET")), ccxt.BadRequest, "-1106"),
+        (lambda c: c.privatePostOrder(limit_order(type="STOP_LOSS")), ccxt.BadRequest, "Stop loss orders are not"),
         (lambda c: c.privatePostOrder(limit_order(symbol="DOGEUSDT")), ccxt.BadSymbol, "Invalid symbol."),
         (lambda c: c.privatePostOrder(limit_order(side="UP")), ccxt.BadRequest, "Invalid side."),
-        (lambda c: c.create_order(SYMBOL, "market", "buy", 1), ccxt.InvalidOrder, "not a valid order type"),
+        (lambda c: c.create_order(SYMBOL, "market", "sell", 10.1), ccxt.InsufficientFunds, "insufficient balance"),
+        (lambda c: c.edit_order("999999999", SYMBOL, "limit", "buy", 0.1, 20_000), ccxt.ExchangeError, "-2022"),
+        (lambda c: c.cancel_all_orders(SYMBOL), ccxt.OrderNotFound, "Unknown order sent."),
         (lambda c: c.fetch_order("999999999", SYMBOL), ccxt.OrderNotFound, "Order does not exist."),
         (lambda c: c.cancel_order("999999999", SYMBOL), ccxt.OrderNotFound, "Unknown order sent."),
         (lambda c: c.publicGetDepth({"symbol": "DOGEUSDT"}), ccxt.BadSymbol, "Invalid symbol."),

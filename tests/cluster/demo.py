@@ -17,14 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import ccxt
 
+from fixtures import trading
 from fixtures.clusters import Cluster, CommandFailed
 from fixtures.processes import free_address
-
-T = TypeVar("T")
+from fixtures.trading import NotSo, eventually, expect, trader
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "demo"
@@ -59,8 +59,11 @@ class Demo:
             self.deposit,
             self.trade,
             self.show_trade,
+            self.trade_at_market,
+            self.post_only,
+            self.fill_or_kill,
             self.halt_market,
-            self.lift_halt,
+            self.reopen_with_auction,
             self.kill_engine_under_orders,
             self.reconcile,
         ]
@@ -103,7 +106,7 @@ class Demo:
             self.openbourse("keys", "create", "--file", file, "--account", str(account), "--label", label)
         self.secret("demo-keys", **{"keys.json": file.read_text()})
         for key in json.loads(file.read_text())["keys"]:
-            self.traders[key["account"]] = trader(key["api_key"], key["secret"])
+            self.traders[key["account"]] = trader(GATEWAY, key["api_key"], key["secret"])
         return "accounts 1001 (alice) and 1002 (bob)"
 
     def apply_exchange(self) -> str:
@@ -139,6 +142,18 @@ class Demo:
         expect(len(mine) == 1 and mine[0]["price"] == 50000, f"bob's trades are {mine}")
         return f"trades|lots = {rows}; bob paid a fee of {mine[0]['fee']}"
 
+    def trade_at_market(self) -> str:
+        """MARKET, by quantity and by the amount to spend"""
+        return trading.trade_at_market(self.traders[ALICE], self.traders[BOB])
+
+    def post_only(self) -> str:
+        """post-only: rests, or is refused"""
+        return trading.post_only(self.traders[ALICE], self.traders[BOB])
+
+    def fill_or_kill(self) -> str:
+        """fill or kill: all of it, or nothing"""
+        return trading.fill_or_kill(self.traders[ALICE], self.traders[BOB])
+
     def halt_market(self) -> str:
         """kubectl apply: a Halt; the engine acknowledges it, the next order is refused with the reason"""
         with self.watch("halts") as changes:
@@ -160,11 +175,13 @@ class Demo:
             f"{self.halt_acknowledged_ms:.0f} ms; ccxt got {refusal}"
         )
 
-    def lift_halt(self) -> str:
-        """kubectl delete lifts it; trading goes on"""
-        self.kubectl("delete", "-f", HALT)
-        eventually(lambda: self.refusal() is None, 10)
-        return "orders are accepted again"
+    def reopen_with_auction(self) -> str:
+        """kubectl delete lifts it; as the Halt says, an auction collects orders first and trades them at one price"""
+        seen = trading.reopen_with_auction(
+            self.traders[ALICE], self.traders[BOB], lambda: self.kubectl("delete", "-f", HALT)
+        )
+        expect(self.refusal() is None, "orders are not accepted again")
+        return seen
 
     def kill_engine_under_orders(self) -> str:
         """the engine's process is killed while orders come in; every acknowledged order is still there"""
@@ -196,7 +213,7 @@ class Demo:
     def send_orders(self, number: int, enough: threading.Event) -> None:
         """One order after another, each with an id of its own: alice buys, bob sells, many of them meet."""
         account, side = ((ALICE, "buy"), (BOB, "sell"))[number % 2]
-        sender = trader(self.traders[account].apiKey, self.traders[account].secret)
+        sender = trader(GATEWAY, self.traders[account].apiKey, self.traders[account].secret)
         sender.load_markets()
         for count in range(ORDERS_UNDER_KILL // SENDERS):
             name = f"kill-{number}-{count}"
@@ -224,12 +241,10 @@ class Demo:
     def refusal(self) -> str | None:
         """What ccxt says of an order now; None when it is accepted (it is cancelled again)."""
         alice = self.traders[ALICE]
-        try:
-            order = alice.create_order("BTC/USDT", "limit", "buy", 0.001, 10000)
-        except ccxt.ExchangeError as error:
-            return f"{type(error).__name__}: {error}"
-        alice.cancel_order(order["id"], "BTC/USDT")
-        return None
+        said = trading.refusal(lambda: alice.create_order("BTC/USDT", "limit", "buy", 0.001, 10000))
+        if said is None:
+            trading.clear_book(alice)
+        return said
 
     def openbourse(self, *arguments: str | Path) -> str:
         words = [str(word) for word in ("openbourse", *arguments)]
@@ -297,43 +312,12 @@ class Demo:
                             yield time.monotonic(), found
                 finally:
                     timer.cancel()
-                raise DemoFailed(f"what was waited for did not happen to {kind} within {timeout_s:g} s")
+                raise NotSo(f"what was waited for did not happen to {kind} within {timeout_s:g} s")
 
             try:
                 yield changes
             finally:
                 process.kill()
-
-
-class DemoFailed(AssertionError):
-    """A step was not as it should be."""
-
-
-def expect(fact: bool, otherwise: str) -> None:
-    if not fact:
-        raise DemoFailed(otherwise)
-
-
-def eventually(ask: Callable[[], T], timeout_s: float) -> T:
-    """The first answer that is true. Errors of the way there count as not yet."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        last: object = None
-        try:
-            if answer := ask():
-                return answer
-        except (ccxt.BaseError, CommandFailed, OSError) as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"not so after {timeout_s:g} s: {last}")
-        time.sleep(0.1)
-
-
-def trader(key: str, secret: str) -> ccxt.binance:
-    """ccxt as anybody has it, with its addresses changed."""
-    exchange = ccxt.binance({"apiKey": key, "secret": secret, "timeout": 30000})
-    exchange.urls["api"] = {name: GATEWAY + url.partition(".com")[2] for name, url in exchange.urls["api"].items()}
-    return exchange
 
 
 def answers(port: int) -> bool:
@@ -351,7 +335,7 @@ def main() -> int:
             started = time.monotonic()
             try:
                 seen = step()
-            except (DemoFailed, CommandFailed, ccxt.BaseError, subprocess.SubprocessError) as error:
+            except (NotSo, CommandFailed, ccxt.BaseError, subprocess.SubprocessError) as error:
                 print(f"    NOT SO after {time.monotonic() - started:.1f} s: {error}", file=sys.stderr)
                 return 1
             print(f"    {time.monotonic() - started:5.1f} s  {seen}", flush=True)

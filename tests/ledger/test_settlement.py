@@ -108,6 +108,21 @@ CASES = """
         expire 1000 USDT 50
     ->  1000 USDT -150 150
 
+    what an amendment takes off an order is available again
+        hold 1000 USDT 200
+        amend 1000 USDT 50
+    ->  1000 USDT -150 150
+
+    a match that is prevented gives both holds back
+        hold 1000 USDT 200
+        hold 1001 BTC 20
+        prevent 1000 USDT 50 and 1001 BTC 5
+    ->  1000 USDT -150 150, 1001 BTC -15 15
+
+    a match that is prevented by a transfer moves money without a fee
+        transfer 1001 20 BTC for 200 USDT to 1000
+    ->  1000 BTC 20 0, 1000 USDT 0 -200, 1001 BTC 0 -20, 1001 USDT 200 0
+
     both sides of a trade pay their fee from what they receive
         trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1
     ->  1 BTC 1 0, 1 USDT 2 0, 1000 BTC 19 0, 1000 USDT 0 -200, 1001 BTC 0 -20, 1001 USDT 198 0
@@ -140,6 +155,27 @@ def _cases(text: str) -> list[pytest.param]:  # type: ignore[valid-type]
 def test_net_changes_are(events: str, balances: str) -> None:
     batch = settle(SHARD, Watermark(0, 0), deliveries(events))
     assert ", ".join(f"{d.account} {d.asset} {d.available} {d.hold}" for d in batch.deltas) == balances
+
+
+def test_a_transfer_is_an_entry_of_its_own_kind_and_no_trade() -> None:
+    batch = _settle("prevent 1000 USDT 50 and 1001 BTC 5\ntransfer 1001 20 BTC for 200 USDT to 1000")
+    assert [(entry.kind, entry.trade) for entry in batch.new.entries] == [
+        ("match_prevented", None),
+        ("match_transferred", None),
+    ]
+    assert batch.trades == 0
+
+
+def test_an_event_that_moves_nothing_is_no_entry() -> None:
+    for kind in ("auction_indicated", "version_changed", "safety_level_changed", "kill_switch_set", "order_rejected"):
+        assert _settle(f"legs {kind}").new == Rows()
+
+
+def test_an_event_of_a_newer_contract_stops_settlement() -> None:
+    parts = deliveries("nothing")
+    parts[0].events.append(v1.Event(shard=SHARD, seq=1, event_id="main/1/0"))
+    with pytest.raises(Diverged, match="an event that this ledger does not know; upgrade it"):
+        settle(SHARD, Watermark(0, 0), parts)
 
 
 def _settle(text: str, *, at: int = 0, epoch: int = 0, first_seq: int = 1, session_epoch: int = 1) -> Batch:
@@ -180,7 +216,12 @@ def test_what_was_settled_already_is_compared_and_not_posted() -> None:
     ("line", "words"),
     [
         ("legs order_rejected 1000:USDT:-1:1", "order_rejected moves money"),
+        ("legs funds_debited 1000:USDT:-1:0 2:USDT:1:0", "funds_debited moves money, which this ledger does not know"),
+        ("legs order_accepted 1000:USDT:-1:0 1001:USDT:1:0", "order_accepted moves USDT out of or into account 1000"),
+        ("legs order_amended 1000:USDT:1:0 1001:USDT:0:-1", "order_amended moves USDT out of or into account 1000"),
+        ("legs match_prevented 1000:USDT:0:-1 1001:USDT:1:0", "match_prevented moves USDT out of or into account"),
         ("legs trade_executed", "trade_executed without a movement"),
+        ("legs match_transferred", "match_transferred without a movement"),
         ("legs funds_credited", "funds_credited without a movement"),
         ("legs funds_credited 1000:USDT:1:0 2:USDT:-1:0", "was not made by this ledger"),
         ("legs order_accepted 7:USDT:-1:1", "account 7 cannot exist"),

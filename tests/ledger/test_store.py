@@ -106,6 +106,26 @@ async def test_a_stream_becomes_rows_balances_and_a_watermark(settling: Connecti
     assert [tuple(state) for state in states] == [(transfer_id(4), "posted", 4), (transfer_id(5), "posted", 5)]
 
 
+async def test_what_amendments_and_prevented_matches_move_is_settled(settling: Connection) -> None:
+    changes = """
+        amend 1000 USDT 50
+        prevent 1000 USDT 50 and 1001 BTC 5
+        transfer 1001 10 BTC for 100 USDT to 1000
+    """
+    parts = deliveries(FUNDED + changes)
+    await settle_with_transfers(settling, parts)
+    kinds = await settling.fetch("SELECT kind::text, trade_id FROM ledger.entries ORDER BY seq DESC LIMIT 3")
+    assert [tuple(row) for row in kinds] == [
+        ("match_transferred", None),
+        ("match_prevented", None),
+        ("order_amended", None),
+    ]
+    settled = await balances(settling)
+    assert settled[2:] == [(1000, "BTC", 10, 0), (1000, "USDT", 400, 0), (1001, "BTC", 35, 5), (1001, "USDT", 100, 0)]
+    assert (await settle(settling, parts)).trades == 0
+    assert await balances(settling) == settled
+
+
 async def test_the_same_deliveries_again_change_nothing_but_are_written_again(settling: Connection) -> None:
     await settle_with_transfers(settling, STREAM)
     before = await books(settling)
@@ -153,13 +173,13 @@ async def test_a_duplicate_with_other_content_stops_and_changes_nothing(
     [
         ("hold 1000 USDT 501", "balances_are_not_negative"),
         ("release 1000 USDT 201", "balances_are_not_negative"),
-        ("legs order_accepted 1000:USDT:-5:4 1001:USDT:0:0", "entries_are_balanced"),
-        ("legs order_accepted 1000:USDT:-5:0 1000:BTC:5:0", "entries_are_balanced"),
-        ("legs order_accepted 2:ETH:-5:0 1000:ETH:5:0", "is not present in table"),
+        ("legs match_transferred 1000:USDT:-5:4 1001:USDT:0:0", "entries_are_balanced"),
+        ("legs match_transferred 1000:USDT:-5:0 1000:BTC:5:0", "entries_are_balanced"),
+        ("legs match_transferred 2:ETH:-5:0 1000:ETH:5:0", "is not present in table"),
         ("asset USDT 3", "another scale"),
         ("symbol ETH USDT", "is not present in table"),
         ("credit 1000 USDT 7", "which is not pending here"),
-        (f"legs order_accepted 1000:USDT:{2**62}:{2**62} 1001:USDT:-{2**62}:-{2**62}", "out of range"),
+        (f"legs match_transferred 1000:USDT:{2**62}:{2**62} 1001:USDT:-{2**62}:-{2**62}", "out of range"),
     ],
 )
 async def test_what_the_books_do_not_allow_is_refused_as_a_whole(settling: Connection, line: str, words: str) -> None:

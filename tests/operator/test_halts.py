@@ -15,7 +15,7 @@ from fixtures.apiservers import ADMIN_TOKEN, RunningApiServer
 from fixtures.engines import EngineFactory
 from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiServer, Object, Resource
-from openbourse.contracts.resources import Acknowledgement, AcknowledgementState, Halt
+from openbourse.contracts.resources import Acknowledgement, AcknowledgementState, Halt, HaltMode
 from openbourse.engine.halts import Step, acknowledgement, decide, halt_name, watch_halts
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -59,7 +59,14 @@ class NaiveShard:
         return reply
 
 
-def a_halt(number: int, *, ends_in: datetime.timedelta | None, deleted: bool, state: str | None) -> Halt:
+def a_halt(
+    number: int,
+    *,
+    ends_in: datetime.timedelta | None,
+    deleted: bool,
+    state: str | None,
+    reopen: dict[str, object] | None = None,
+) -> Halt:
     created = NOW - 10 * MINUTE
     acknowledgements = [{"shard": "main", "epoch": 1, "seq": 7, "state": state, "at": created}] if state else []
     duration = None if ends_in is None else f"{int((10 * MINUTE + ends_in).total_seconds())}s"
@@ -72,7 +79,13 @@ def a_halt(number: int, *, ends_in: datetime.timedelta | None, deleted: bool, st
                 "deletionTimestamp": NOW if deleted else None,
                 "resourceVersion": "1",
             },
-            "spec": {"exchange": "demo", "reason": "why", "duration": duration, "untilLifted": duration is None},
+            "spec": {
+                "exchange": "demo",
+                "reason": "why",
+                "duration": duration,
+                "untilLifted": duration is None,
+                "reopen": reopen or {},
+            },
             "status": {"acknowledgements": acknowledgements},
         }
     )
@@ -83,7 +96,8 @@ def every_halt(number: int) -> Iterator[tuple[Halt, bool]]:
     ends = (None, MINUTE, -MINUTE)
     states = (None, *AcknowledgementState)
     for ends_in, deleted, state, in_force in itertools.product(ends, (False, True), states, (False, True)):
-        yield a_halt(number, ends_in=ends_in, deleted=deleted, state=state), in_force
+        reopen = {"mode": "AUCTION", "seconds": 30} if number else None
+        yield a_halt(number, ends_in=ends_in, deleted=deleted, state=state, reopen=reopen), in_force
 
 
 def acknowledged(halt: Halt, entry: Acknowledgement) -> Halt:
@@ -176,6 +190,32 @@ def test_a_stop_goes_before_a_lift() -> None:
     new, old = a_halt(1, ends_in=None, deleted=False, state=None), a_halt(0, ends_in=-MINUTE, deleted=False, state=None)
     steps = decide([old, new], [halt_name(old)], "main", NOW, retry=True).steps
     assert [step.command.WhichOneof("body") for step in steps] == ["impose_halt", "lift_halt"]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(
+    ("reopen", "state", "milliseconds"),
+    [
+        ({}, v1.SymbolState.SYMBOL_STATE_TRADING, 0),
+        ({"mode": "POST_ONLY", "seconds": 1}, v1.SymbolState.SYMBOL_STATE_POST_ONLY, 1_000),
+        ({"mode": "AUCTION", "seconds": 86_400}, v1.SymbolState.SYMBOL_STATE_AUCTION, 86_400_000),
+    ],
+)
+def test_a_halt_is_lifted_as_it_said_also_when_nothing_is_left_of_it(
+    reopen: dict[str, object], state: v1.SymbolState.ValueType, milliseconds: int, gone: bool
+) -> None:
+    halt = a_halt(0, ends_in=-MINUTE, deleted=False, state="Halted", reopen=reopen)
+    (step,) = decide([] if gone else [halt], [halt_name(halt)], "main", NOW, retry=True).steps
+    lift = step.command.lift_halt
+    assert (lift.halt, lift.reopen, lift.reopen_ms) == (halt_name(halt), state, milliseconds)
+
+
+def test_a_halt_of_each_mode_is_imposed_as_its_state() -> None:
+    for mode in HaltMode:
+        halt = a_halt(0, ends_in=None, deleted=False, state=None)
+        halt = halt.model_copy(update={"spec": halt.spec.model_copy(update={"mode": mode})})
+        (step,) = decide([halt], [], "main", NOW, retry=True).steps
+        assert v1.SymbolState.Name(step.command.impose_halt.state) == f"SYMBOL_STATE_{mode}"
 
 
 def test_the_acknowledgement_says_who_what_and_where() -> None:

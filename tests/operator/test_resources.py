@@ -10,7 +10,8 @@ import pytest
 
 from fixtures.apiservers import RunningApiServer
 from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, parse_duration
+from openbourse.contracts.documents import parse_duration
+from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
 from openbourse.contracts.resources.definitions import MODELS, files
 
 ROOT = Path(__file__).parents[2]
@@ -98,8 +99,10 @@ async def test_defaults_are_filled_in_and_read_back(api: ApiServer, namespace: s
         "1000000",
         "0.001",
     )
+    assert (stored["spec"]["selfTradePrevention"], stored["spec"]["feeCharge"]) == ("ExpireMaker", "Received")
+    assert stored["spec"]["bidBand"] == {"lowest": "0", "highest": "0"}
     halt = Halt.model_validate(await api.create(Halt.resource, manifest(namespace, "stop", HALT)))
-    assert (halt.spec.mode, halt.spec.symbols) == ("HALT", ())
+    assert (halt.spec.mode, halt.spec.symbols, halt.spec.reopen.mode) == ("HALT", (), "TRADING")
     assert halt.metadata.creation_timestamp is not None
     assert halt.ends_at is not None
     assert (halt.ends_at - halt.metadata.creation_timestamp).total_seconds() == 900
@@ -129,6 +132,20 @@ REFUSED: list[tuple[type, str, dict[str, Any], str]] = [
     (Symbol, "btcusdt", changed(SYMBOL, "maxPrice", "0"), "maxPrice must be greater than 0"),
     (Symbol, "btcusdt", changed(SYMBOL, "takerFee", "0.11"), "takerFee may be at most 0.1"),
     (Symbol, "btcusdt", changed(SYMBOL, "makerFee", "0.0000001"), "makerFee may have at most 6 decimals"),
+    (Symbol, "btcusdt", changed(SYMBOL, "minPrice", "1000001"), "minPrice may be at most maxPrice"),
+    (Symbol, "btcusdt", changed(SYMBOL, "marketMaxQuantity", "9001"), "marketMaxQuantity may be at most maxQuantity"),
+    (Symbol, "btcusdt", changed(changed(SYMBOL, "maxNotional", "5"), "minNotional", "6"), "at most maxNotional"),
+    (Symbol, "btcusdt", changed(SYMBOL, "feeCharge", "Base"), 'supported values: "Received", "Quote"'),
+    (Symbol, "btcusdt", changed(SYMBOL, "selfTradePrevention", "EXPIRE_MAKER"), 'supported values: "None"'),
+    (Symbol, "btcusdt", changed(SYMBOL, "bidBand.lowest", "twice"), "must be a decimal number such as 12.5"),
+    (Symbol, "btcusdt", changed(SYMBOL, "askBand", {"lowest": "2", "highest": "1"}), "at most askBand.highest"),
+    (Symbol, "btcusdt", changed(SYMBOL, "averageMinutes", 61), "should be less than or equal to 60"),
+    (Symbol, "btcusdt", changed(SYMBOL, "marketCollar", "1"), "marketCollar must be less than 1"),
+    (Symbol, "btcusdt", changed(SYMBOL, "dynamicBand", "0.0000001"), "dynamicBand may have at most 6 decimals"),
+    (Symbol, "btcusdt", changed(SYMBOL, "volatilityAuction", "0s"), "volatilityAuction must be a time such as 90s"),
+    (Halt, "stop", changed(HALT, "reopen", {"mode": "AUCTION"}), "seconds says how long POST_ONLY or AUCTION takes"),
+    (Halt, "stop", changed(HALT, "reopen", {"seconds": 5}), "TRADING comes at once and has none"),
+    (Halt, "stop", changed(HALT, "reopen", {"mode": "HALT"}), 'supported values: "TRADING", "POST_ONLY", "AUCTION"'),
     (Halt, "stop", changed(HALT, "duration", None), "give exactly one of duration"),
     (Halt, "stop", changed(HALT, "untilLifted", True), "give exactly one of duration"),
     (Halt, "stop", changed(changed(HALT, "duration", None), "untilLifted", False), "give exactly one of duration"),
@@ -137,7 +154,7 @@ REFUSED: list[tuple[type, str, dict[str, Any], str]] = [
     (Halt, "stop", changed(HALT, "reason", None), "spec.reason: Required value"),
     (Halt, "stop", changed(HALT, "reason", " "), "reason must say why"),
     (Halt, "stop", changed(HALT, "reason", "x" * 257), "may not be more than 256"),
-    (Halt, "stop", changed(HALT, "mode", "PAUSE"), 'supported values: "HALT", "CANCEL_ONLY"'),
+    (Halt, "stop", changed(HALT, "mode", "PAUSE"), 'supported values: "HALT", "CANCEL_ONLY", "POST_ONLY"'),
     (Halt, "stop", changed(HALT, "symbols", ["btc/usdt"]), "must be the name of a symbol"),
     (Halt, "s" * 64, HALT, "the name of a Halt may have at most 63 characters"),
 ]

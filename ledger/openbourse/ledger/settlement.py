@@ -16,8 +16,11 @@ from openbourse.ledger.errors import Diverged, StaleSession
 
 _BUY = v1.Side.SIDE_BUY
 
-# Events that may move money or holds; their names in the contract are their names in the books.
-MOVING_KINDS = frozenset({"order_accepted", "order_canceled", "order_expired", "trade_executed", "funds_credited"})
+# Events as the books call them: by their name in the contract, but that a prevented match which made a transfer has a
+# name of its own. These move money between accounts, and never come without doing so.
+MONEY_KINDS = frozenset({"trade_executed", "match_transferred", "funds_credited"})
+# These move only what is an account's own, between available and hold. All others move nothing.
+HOLD_KINDS = frozenset({"order_accepted", "order_amended", "order_canceled", "order_expired", "match_prevented"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +174,12 @@ def settle(shard: str, watermark: Watermark, deliveries: Sequence[v1.Events]) ->
 
 
 def _record(event: v1.Event, rows: Rows) -> None:
-    kind = event.WhichOneof("body")
+    kind = _kind(event)
     if event.movements:
-        if kind not in MOVING_KINDS:
-            raise Diverged(f"seq {event.seq}: {kind} moves money, which this ledger does not know of; upgrade it")
+        if kind not in MONEY_KINDS:
+            _require_only_holds(event, kind)
         rows.entries.append(_entry(event, kind))
-    elif kind in ("trade_executed", "funds_credited"):
+    elif kind in MONEY_KINDS:
         raise Diverged(f"seq {event.seq}: {kind} without a movement")
     match kind:
         case "funds_credited":
@@ -193,6 +196,23 @@ def _record(event: v1.Event, rows: Rows) -> None:
                     event.seq, event.index, event.epoch, event.occurred_at_us, event.engine_checkpoint.state_hash
                 )
             )
+
+
+def _kind(event: v1.Event) -> str:
+    body = event.WhichOneof("body")
+    if body is None:
+        raise Diverged(f"seq {event.seq}: an event that this ledger does not know; upgrade it")
+    if body == "match_prevented" and event.match_prevented.transferred_lots:
+        return "match_transferred"
+    return body
+
+
+def _require_only_holds(event: v1.Event, kind: str) -> None:
+    if kind not in HOLD_KINDS:
+        raise Diverged(f"seq {event.seq}: {kind} moves money, which this ledger does not know of; upgrade it")
+    for movement in event.movements:
+        if movement.available_change + movement.hold_change:
+            raise Diverged(f"seq {event.seq}: {kind} moves {movement.asset} out of or into account {movement.account}")
 
 
 def _entry(event: v1.Event, kind: str) -> Entry:

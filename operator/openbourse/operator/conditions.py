@@ -151,7 +151,7 @@ def _state(observed: Observed, symbol: Symbol) -> tuple[str, str]:
         and (entry := halt.status.by(symbol.spec.shard)) is not None
         and entry.state is AcknowledgementState.HALTED
     ]
-    for mode in (HaltMode.HALT, HaltMode.CANCEL_ONLY):
+    for mode in (HaltMode.HALT, HaltMode.CANCEL_ONLY, HaltMode.POST_ONLY):
         for halt in in_force:
             if halt.spec.mode is mode:
                 return mode.value, f"; {mode} by Halt {halt.metadata.name}: {halt.spec.reason}"

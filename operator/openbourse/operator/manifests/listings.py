@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 
-from openbourse.contracts import listings
+from openbourse.contracts.listings import Listings
 from openbourse.contracts.resources import EngineShard, Exchange, Symbol
+from openbourse.contracts.symbols import Symbol as ListedSymbol
+from openbourse.contracts.symbols import SymbolTerms, symbol_definition
 
 
 def fit(exchange: Exchange, shard: EngineShard, symbols: Sequence[Symbol]) -> tuple[str, dict[str, str]]:
@@ -16,15 +18,15 @@ def fit(exchange: Exchange, shard: EngineShard, symbols: Sequence[Symbol]) -> tu
         spec = symbol.spec
         if spec.shard != shard.metadata.name:
             continue
-        terms = {field: getattr(spec, field) for field in listings.SymbolTerms.model_fields}
+        terms = {field: getattr(spec, field) for field in SymbolTerms.model_fields}
         try:
-            entry = listings.Symbol(symbol=spec.name, **terms)
-            listings.symbol_definition(entry, scales)
+            entry = ListedSymbol(symbol=spec.name, **terms)
+            symbol_definition(entry, scales)
         except ValueError as error:
             refused[symbol.metadata.name] = str(error)
             continue
         listed.append(entry)
-    document = listings.Listings(assets=exchange.spec.assets, symbols=tuple(listed))
+    document = Listings(assets=exchange.spec.assets, symbols=tuple(listed))
     return document.model_dump_json(by_alias=True, indent=1) + "\n", refused
 
 

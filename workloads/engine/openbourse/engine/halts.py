@@ -20,7 +20,14 @@ from pydantic import ValidationError
 
 from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiError, ApiServer, Credentials, Object, Refused, Unavailable
-from openbourse.contracts.resources import Acknowledgement, AcknowledgementState, Halt, HaltMode
+from openbourse.contracts.resources import (
+    Acknowledgement,
+    AcknowledgementState,
+    Halt,
+    HaltMode,
+    ReopenMode,
+)
+from openbourse.contracts.session import NotTaken
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +37,19 @@ BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 2.0
 SEQUENCE_TIMEOUT_S = 10.0
 
-_NAME = re.compile(r"[a-z0-9.-]{1,63}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAME = re.compile(
+    r"[a-z0-9.-]{1,63}/(?P<uid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"(?:/(?P<mode>POST_ONLY|AUCTION)-(?P<seconds>[1-9][0-9]{0,4}))?"
+)
 _STATES = {
     HaltMode.HALT: v1.SymbolState.SYMBOL_STATE_HALT,
     HaltMode.CANCEL_ONLY: v1.SymbolState.SYMBOL_STATE_CANCEL_ONLY,
+    HaltMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
+}
+_REOPENED = {
+    ReopenMode.TRADING: v1.SymbolState.SYMBOL_STATE_TRADING,
+    ReopenMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
+    ReopenMode.AUCTION: v1.SymbolState.SYMBOL_STATE_AUCTION,
 }
 
 
@@ -54,8 +70,12 @@ class Decision:
 
 
 def halt_name(halt: Halt) -> str:
-    """As the engine knows it. With the uid: a Halt that was deleted and made anew is another one."""
-    return f"{halt.metadata.name}/{halt.metadata.uid}"
+    """As the engine knows it. With the uid: a Halt that was deleted and made anew is another one.
+
+    And with how its markets reopen, so that a Halt which is deleted while no engine runs is still lifted as it said.
+    """
+    name, reopen = f"{halt.metadata.name}/{halt.metadata.uid}", halt.spec.reopen
+    return name if reopen.mode is ReopenMode.TRADING else f"{name}/{reopen.mode}-{reopen.seconds}"
 
 
 def decide(
@@ -79,23 +99,21 @@ def decide(
         over = halt.metadata.deletion_timestamp is not None or (halt.ends_at is not None and halt.ends_at <= now)
         if over:
             if name in in_force or state is AcknowledgementState.HALTED:
-                lift.append(Step(_lift(name, halt.metadata.uid, _why_over(halt)), halt))
+                lift.append(Step(_lift(name, _why_over(halt)), halt))
             continue
         if state is AcknowledgementState.LIFTED:
             # Lifted is the end of a Halt, whatever a clock that went backwards says; it may still be in force when
             # somebody edited the acknowledgement.
             if name in in_force:
-                lift.append(Step(_lift(name, halt.metadata.uid, "acknowledged as lifted"), halt))
+                lift.append(Step(_lift(name, "acknowledged as lifted"), halt))
             continue
         if halt.ends_at is not None:
             ends.append(halt.ends_at)
         settled = name in in_force and state is AcknowledgementState.HALTED
         if mine is None or (retry and not settled):
             impose.append(Step(_impose(halt, attempt=mine.seq if mine else 0), halt))
-    for name in sorted(in_force):
-        if _NAME.fullmatch(name) and name not in present:
-            uid = name.rpartition("/")[2]
-            lift.append(Step(_lift(name, uid, "the Halt was deleted"), None))
+    gone = (name for name in sorted(in_force) if _NAME.fullmatch(name) and name not in present)
+    lift.extend(Step(_lift(name, "the Halt was deleted"), None) for name in gone)
     return Decision((*impose, *lift), min(ends, default=None))
 
 
@@ -132,7 +150,7 @@ async def watch_halts(
     `caught_up` is set once all that the first list asked for is carried out.
 
     `sequence` gives the committed reply to a command and may be called again with the same command; what it raises, but
-    for TimeoutError, ends this. `in_force` names the halts of the shard's committed state.
+    for NotTaken and TimeoutError, ends this. `in_force` names the halts of the shard's committed state.
     """
     async with ApiServer.connect(credentials) as api:
         watcher = _Watcher(
@@ -209,7 +227,7 @@ class _Watcher:
                     await self._carry_out(step)
                 self.caught_up.set()
                 backoff_s = BACKOFF_MIN_S
-            except (Unavailable, TimeoutError) as error:
+            except (Unavailable, NotTaken, TimeoutError) as error:
                 log.warning("halts: not settled yet: %s %s; again in %.1f s", type(error).__name__, error, backoff_s)
                 self._later(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
@@ -281,9 +299,19 @@ def _impose(halt: Halt, attempt: int) -> v1.Command:
     )
 
 
-def _lift(name: str, uid: str, reason: str) -> v1.Command:
+def _lift(name: str, reason: str) -> v1.Command:
+    """From the name alone: the object may be gone."""
+    match = _NAME.fullmatch(name)
+    assert match is not None
     return v1.Command(
-        command_id=_command_id(uid, "lift"), causation_id=name, lift_halt=v1.LiftHalt(halt=name, reason=reason)
+        command_id=_command_id(match["uid"], "lift"),
+        causation_id=name,
+        lift_halt=v1.LiftHalt(
+            halt=name,
+            reason=reason,
+            reopen=_REOPENED[ReopenMode(match["mode"] or ReopenMode.TRADING)],
+            reopen_ms=int(match["seconds"] or 0) * 1000,
+        ),
     )
 
 

@@ -2,11 +2,12 @@
 
 1. lock the log, recover it, replay it into the kernel
 2. lead: a new epoch, durable before anything is served under it
-3. start the loop and the engine's own requests
-4. list what the listings file says, carry out the halts that were asked for while nobody was there
-5. serve status, then the port
-6. wait for a stop or a failure
-7. stop: take nothing more, answer what was taken, checkpoint, close
+3. start the loop and the engine's own requests; sign the segments that are finished
+4. bring the shard to the kernel's version of this binary, and do what became due while nobody was there
+5. list what the listings file says, carry out the halts that were asked for meanwhile
+6. serve status, then the port
+7. wait for a stop or a failure
+8. stop: take nothing more, answer what was taken, checkpoint, close
 """
 
 import asyncio
@@ -20,20 +21,24 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbourse.contracts import tls
-from openbourse.contracts.session import Address
+from openbourse.contracts import tls, v1
+from openbourse.contracts.session import Address, NotTaken
 from openbourse.engine import arbiter
 from openbourse.engine._core import Engine, Fatal
 from openbourse.engine.checkpoints import Checkpoints
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
+from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
+from openbourse.engine.ticks import Ticks
 
 log = logging.getLogger(__name__)
 
+# What this binary leads with. It replays older ones too, so a log is brought here by a command in it.
+KERNEL_VERSION = 2
 FINISH_S = 5.0
 # Trading opens without the API server, with the halts that were in force when the engine stopped.
 HALTS_WAIT_S = 3.0
@@ -47,10 +52,12 @@ class Settings:
     status: Address
     tls: Path
     listings: Path
+    signing_key: Path | None = None
     halts_namespace: str | None = None
     exchange: str | None = None
     batch_requests: int | None = None
     ring_commands: int | None = None
+    segment_bytes: int | None = None
 
 
 def run(settings: Settings) -> int:
@@ -62,13 +69,15 @@ def run(settings: Settings) -> int:
             settings.shard,
             batch_requests=settings.batch_requests,
             ring_commands=settings.ring_commands,
+            segment_bytes=settings.segment_bytes,
         )
         if core.cut is not None:
             log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
         log.info("replayed %d commands in %.2f s", core.committed_seq, time.monotonic() - started)
         leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
         core.lead(leadership.epoch)
-        asyncio.run(_serve(settings, core, leadership))
+        signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
+        asyncio.run(_serve(settings, core, leadership, signer))
     except (Fatal, OSError) as error:
         log.critical("the engine ends: %s", error)
         return 1
@@ -76,7 +85,7 @@ def run(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership) -> None:
+async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership, signer: Signer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -85,11 +94,15 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     own = OwnRequests(loop)
     checkpoints = Checkpoints(core, own)
     loop.on_committed.append(checkpoints.committed)
+    ticks = Ticks(core, own)
+    loop.on_committed.append(ticks.committed)
     status = Status(loop, leadership)
     listings = ListingsFile(settings.listings, own)
     try:
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(_fail(loop))]
+            watching = [tasks.create_task(_fail(loop)), tasks.create_task(keep_signed(settings.wal, signer, stop))]
+            await _change_version(core, own)
+            ticks.look()
             await listings.apply_if_changed()
             watching.append(tasks.create_task(listings.watch(stop)))
             if settings.halts_namespace is not None:
@@ -109,6 +122,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
             )
             await stop.wait()
             status.ready = False
+            ticks.stop()
             await _finish(server, loop, checkpoints)
             status.close()
             for task in watching:
@@ -124,6 +138,17 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
 async def _fail(loop: Loop) -> None:
     """Ends everything when the loop has failed."""
     await loop.failed
+
+
+async def _change_version(core: Engine, own: OwnRequests) -> None:
+    """Raises Fatal when the kernel refuses the version that it is said to carry."""
+    if core.kernel_version >= KERNEL_VERSION:
+        return
+    change = v1.ChangeVersion(version=KERNEL_VERSION)
+    reply = await own.sequence(v1.Command(causation_id="engine", change_version=change))
+    if reply.HasField("rejection"):
+        raise Fatal(f"kernel version {KERNEL_VERSION} is refused: {reply.rejection.detail}")
+    log.info("kernel version %d from seq %d on", KERNEL_VERSION, reply.seq)
 
 
 async def _wait_for_halts(caught_up: asyncio.Event) -> None:
@@ -153,7 +178,8 @@ async def _watch_halts(
 async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints) -> None:
     log.info("stopping")
     server.stop_taking()
-    with contextlib.suppress(TimeoutError):
+    # A log that takes no checkpoint has everything that was acknowledged all the same.
+    with contextlib.suppress(TimeoutError, NotTaken):
         async with asyncio.timeout(FINISH_S):
             await loop.idle.wait()
             await checkpoints.finish()

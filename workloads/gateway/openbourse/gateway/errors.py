@@ -2,6 +2,7 @@
 
     Refused            an answer with a code; what to do depends on whose fault it is:
       Invalid          the trader's: the same request is refused for ever (HTTP 4xx)
+      NotReplaced      a cancel-replace of which a part, or all, was refused: `data` says what became of both
       TooMany          the trader's, for now: wait `retry_after_s` (HTTP 429)
       Unavailable      ours: try again later; of an order the outcome may be unknown (HTTP 5xx)
 
@@ -35,6 +36,7 @@ FILTER_FAILURE = Word(-1013, "Filter failure: %s")
 MARKET_CLOSED = Word(-1013, "Market is closed.")
 TYPE_NOT_SUPPORTED = Word(-1013, "%s orders are not supported for this symbol.")
 UNSUPPORTED_COMBINATION = Word(-1014, "Unsupported order combination.")
+TOO_FAST = Word(-1015, "Too many new orders.", 429)
 TOO_MANY_ORDERS = Word(-1015, "Too many new orders; current limit is %s orders per %s.", 429)
 NO_SUCH_PATH = Word(-1020, "This operation is not supported.", 404)
 NO_SUCH_METHOD = Word(-1020, "This operation is not supported.", 405)
@@ -63,15 +65,25 @@ INTERVAL_TOO_LONG = Word(-1127, "More than %s hours between startTime and endTim
 BAD_COMBINATION = Word(-1128, "Combination of optional parameters invalid.")
 BAD_VALUE = Word(-1130, "Data sent for parameter '%s' is not valid.")
 BAD_JSON = Word(-1135, "Invalid JSON Request")
+BAD_CANCEL_RESTRICTIONS = Word(-1145, "Invalid cancelRestrictions")
 REPEATED_SYMBOL = Word(-1151, "Symbol is present multiple times in the list.")
 BAD_TIME_UNIT = Word(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
 STATUS_MISMATCH = Word(-1220, "The symbol's status does not match the requested symbolStatus.")
 INSUFFICIENT_BALANCE = Word(-2010, "Account has insufficient balance for requested action.")
 DUPLICATE_ORDER = Word(-2010, "Duplicate order sent.")
+WOULD_TAKE = Word(-2010, "Order would immediately match and take.")
+ACTION_DISABLED = Word(-2010, "This action is disabled on this account.")
 UNKNOWN_ORDER = Word(-2011, "Unknown order sent.")
+CANCEL_RESTRICTED = Word(-2011, "Order was not canceled due to cancel restrictions.")
 NO_SUCH_ORDER = Word(-2013, "Order does not exist.")
 BAD_KEY_FORMAT = Word(-2014, "API-key format invalid.", 401)
 BAD_KEY = Word(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+PARTLY_REPLACED = Word(-2021, "Order cancel-replace partially failed.", 409)
+NOT_REPLACED = Word(-2022, "Order cancel-replace failed.")
+UNKNOWN_ORDER_TO_AMEND = Word(-2038, "Unknown order sent.")
+DUPLICATE_ORDER_TO_AMEND = Word(-2038, "Duplicate order sent.")
+QUANTITY_NOT_LOWER = Word(-2038, "Order amend (quantity increase) is not supported.")
+NOTHING_TO_AMEND = Word(-2038, "The requested action would change no state; rejecting.")
 WRONG_CLIENT_ORDER_ID = Word(-2039, "Client order ID is not correct for this order ID.")
 
 
@@ -94,11 +106,22 @@ class Invalid(Refused):
     """The request can never be carried out as it is."""
 
 
+class NotReplaced(Refused):
+    """A cancel-replace was not done as a whole; `data` has both results, each with its own answer or refusal."""
+
+    def __init__(self, word: Word, *, data: dict[str, object]) -> None:
+        super().__init__(word)
+        self.data = data
+
+    def as_json(self) -> dict[str, object]:
+        return {**super().as_json(), "data": self.data}
+
+
 class TooMany(Refused):
     """A limit is used up; the next window begins in `retry_after_s`."""
 
-    def __init__(self, word: Word, *places: object, retry_after_s: int) -> None:
-        super().__init__(word, *places)
+    def __init__(self, word: Word, *places: object, retry_after_s: int, detail: str = "") -> None:
+        super().__init__(word, *places, detail=detail)
         self.retry_after_s = retry_after_s
 
 

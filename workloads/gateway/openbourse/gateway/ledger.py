@@ -10,7 +10,7 @@ from openbourse.contracts.units import format_units
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Unavailable
 from openbourse.gateway.markets import Market
-from openbourse.gateway.orders import Clock
+from openbourse.gateway.reports import Clock
 
 TIMEOUT_S = 5.0
 CONNECTIONS_MOST = 20

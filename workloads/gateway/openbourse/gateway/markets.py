@@ -5,18 +5,10 @@ from dataclasses import dataclass
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import PPM, SymbolUnits, format_units
-from openbourse.gateway import errors, filters
+from openbourse.gateway import errors, filters, words
 from openbourse.gateway.errors import Invalid
 
-ORDER_TYPES = ("LIMIT",)
 PERMISSION = "SPOT"
-
-# BREAK is Binance's word for a market that takes no new orders.
-STATUS: dict[int, str] = {
-    v1.SymbolState.SYMBOL_STATE_TRADING: "TRADING",
-    v1.SymbolState.SYMBOL_STATE_HALT: "HALT",
-    v1.SymbolState.SYMBOL_STATE_CANCEL_ONLY: "BREAK",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +25,15 @@ class Market:
 
     @property
     def status(self) -> str:
-        return STATUS[self.state]
+        return words.SYMBOL_STATES[self.state]
 
     def scale(self, asset: str) -> int:
         """Of one of the symbol's two assets."""
         return self.units.base_scale if asset == self.definition.base_asset else self.units.quote_scale
+
+    def prevention(self, mode: int) -> str:
+        """The word for a v1.SelfTradePrevention of an order; what was not said is the symbol's."""
+        return words.SELF_TRADE_PREVENTIONS.get(mode or self.definition.self_trade_prevention, "NONE")
 
     def as_json(self, *, permission_sets: bool = True) -> dict[str, object]:
         definition, units = self.definition, self.units
@@ -51,23 +47,23 @@ class Market:
             "quoteAssetPrecision": units.quote_scale,
             "baseCommissionPrecision": units.base_scale,
             "quoteCommissionPrecision": units.quote_scale,
-            "orderTypes": list(ORDER_TYPES),
+            "orderTypes": list(words.ORDER_TYPES.values()),
             "icebergAllowed": False,
             "ocoAllowed": False,
             "otoAllowed": False,
             "opoAllowed": False,
-            "quoteOrderQtyMarketAllowed": False,
+            "quoteOrderQtyMarketAllowed": True,
             "allowTrailingStop": False,
-            "cancelReplaceAllowed": False,
-            "amendAllowed": False,
+            "cancelReplaceAllowed": True,
+            "amendAllowed": True,
             "pegInstructionsAllowed": False,
             "isSpotTradingAllowed": True,
             "isMarginTradingAllowed": False,
             "filters": filters.as_json(definition, units),
             "permissions": [],
             "permissionSets": [[PERMISSION]] if permission_sets else [],
-            "defaultSelfTradePreventionMode": "NONE",
-            "allowedSelfTradePreventionModes": ["NONE"],
+            "defaultSelfTradePreventionMode": self.prevention(0),
+            "allowedSelfTradePreventionModes": list(words.SELF_TRADE_PREVENTIONS.values()),
         }
 
     def fee_as_json(self) -> dict[str, object]:
@@ -121,7 +117,7 @@ class Markets:
             if len(set(symbols)) < len(symbols):
                 raise Invalid(errors.REPEATED_SYMBOL)
             return [self.market(symbol) for symbol in symbols]
-        if status is not None and status not in STATUS.values():
+        if status is not None and status not in words.SYMBOL_STATES.values():
             raise Invalid(errors.BAD_SYMBOL_STATUS)
         if permissions is not None and PERMISSION not in permissions:
             return []

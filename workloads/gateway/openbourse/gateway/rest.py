@@ -1,21 +1,19 @@
 """What each call of the Binance wire does: `/api/v3`, and the few wallet and futures calls that clients make at start.
 
-Depth, account and orders are the engine's answers, trades the ledger's. Handlers are short: words are turned into
-messages in `orders`, `markets` and `filters`.
+Depth, account and orders are the engine's answers, trades the ledger's. What is about orders is in `trading`.
 """
-
-import secrets
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import format_units
-from openbourse.gateway import errors, orders
+from openbourse.gateway import errors, filters, refusals, reports
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.ledger import Ledger, TradesWanted
 from openbourse.gateway.limits import Usage
 from openbourse.gateway.markets import PERMISSION, Market, fee_text
-from openbourse.gateway.parameters import CLIENT_ORDER_ID, SYMBOL, Parameters
+from openbourse.gateway.parameters import SYMBOL, Parameters
 from openbourse.gateway.signatures import MICROSECONDS_FROM
+from openbourse.gateway.trading import Trading
 from openbourse.gateway.wire import Call, Endpoint, Security
 
 DEPTH_DEFAULT = 100
@@ -32,31 +30,13 @@ class Rest:
         self._engine = engine
         self._ledger = ledger
         self._usage = usage
+        self._trading = Trading(engine, usage)
 
     def endpoints(self) -> dict[str, dict[str, Endpoint]]:
         """By path, then method."""
         signed = Security.SIGNED
-        order_target = orders.TARGET
         return {
-            "/api/v3/order": {
-                "POST": Endpoint(self.place_order, signed, 1, orders.PLACE, orders.PLACE_UNSUPPORTED),
-                "GET": Endpoint(self.order, signed, 4, order_target),
-                "DELETE": Endpoint(self.cancel_order, signed, 1, orders.CANCEL, orders.CANCEL_UNSUPPORTED),
-            },
-            "/api/v3/order/test": {
-                "POST": Endpoint(
-                    self.test_order,
-                    signed,
-                    lambda sent: 20 if sent.flag("computeCommissionRates") else 1,
-                    orders.PLACE | {"computeCommissionRates"},
-                    orders.PLACE_UNSUPPORTED,
-                )
-            },
-            "/api/v3/openOrders": {
-                "GET": Endpoint(
-                    self.open_orders, signed, lambda sent: 6 if sent.optional("symbol") else 80, frozenset({"symbol"})
-                )
-            },
+            **self._trading.endpoints(),
             "/api/v3/account": {"GET": Endpoint(self.account, signed, 20, frozenset({"omitZeroBalances"}))},
             "/api/v3/myTrades": {
                 "GET": Endpoint(
@@ -111,7 +91,7 @@ class Rest:
             "timezone": "UTC",
             "serverTime": call.clock(call.now_us),
             "rateLimits": self._usage.limits.as_json(),
-            "exchangeFilters": [],
+            "exchangeFilters": filters.of_the_exchange(),
             "symbols": [market.as_json(permission_sets=permission_sets) for market in selected],
         }
 
@@ -124,102 +104,7 @@ class Rest:
             if wanted_status != market.status:
                 raise Invalid(errors.STATUS_MISMATCH)
         answer = await self._ask(v1.Query(depth=v1.DepthQuery(symbol=market.symbol, limit=limit)))
-        return orders.depth_as_json(answer.depth, market)
-
-    async def place_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
-        kind = orders.response_type(call.parameters)
-        order = orders.place(call.parameters, market, call.account, _new_client_order_id())
-        used_10s, used_day = self._usage.add_order(call.account, call.now_us // 1_000_000)
-        call.headers.append((b"x-mbx-order-count-10s", b"%d" % used_10s))
-        call.headers.append((b"x-mbx-order-count-1d", b"%d" % used_day))
-        reply = await self._engine.command(
-            v1.Command(
-                command_id=call.id, correlation_id=call.request_id, causation_id=call.request_id, place_order=order
-            )
-        )
-        if reply.HasField("rejection"):
-            raise orders.place_refusal(reply.rejection)
-        return orders.placed_as_json(reply, kind, market, call.clock)
-
-    async def test_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
-        orders.response_type(call.parameters)
-        orders.place(call.parameters, market, call.account, _new_client_order_id())
-        if not call.parameters.flag("computeCommissionRates"):
-            return {}
-        none = {"maker": fee_text(0), "taker": fee_text(0)}
-        return {
-            "standardCommissionForOrder": {
-                "maker": fee_text(market.definition.maker_fee_ppm),
-                "taker": fee_text(market.definition.taker_fee_ppm),
-            },
-            "specialCommissionForOrder": none,
-            "taxCommissionForOrder": none,
-            "discount": {
-                "enabledForAccount": False,
-                "enabledForSymbol": False,
-                "discountAsset": "",
-                "discount": fee_text(0),
-            },
-        }
-
-    async def cancel_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
-        order_id, client_order_id = orders.target(call.parameters)
-        cancel_id = call.parameters.optional("newClientOrderId", CLIENT_ORDER_ID) or _new_client_order_id()
-        if order_id is not None and client_order_id is not None:
-            # An order keeps its client order id for ever, so what is found here is still so when it is cancelled.
-            order = await self._order(call.account, market, order_id, None, errors.UNKNOWN_ORDER)
-            if order.client_order_id != client_order_id:
-                raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
-        cancel = v1.CancelOrder(account=call.account, symbol=market.symbol)
-        if order_id is not None:
-            cancel.order_id = order_id
-        else:
-            assert client_order_id is not None
-            cancel.client_order_id = client_order_id
-        reply = await self._engine.command(
-            v1.Command(
-                command_id=call.id, correlation_id=call.request_id, causation_id=call.request_id, cancel_order=cancel
-            )
-        )
-        if reply.HasField("rejection"):
-            raise orders.cancel_refusal(reply.rejection)
-        return orders.canceled_as_json(reply, cancel_id, market, call.clock)
-
-    async def order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
-        order_id, client_order_id = orders.target(call.parameters)
-        order = await self._order(call.account, market, order_id, client_order_id, errors.NO_SUCH_ORDER)
-        if client_order_id is not None and order.client_order_id != client_order_id:
-            raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
-        return orders.order_as_json(order, market, call.clock)
-
-    async def _order(
-        self, account: int, market: Market, order_id: int | None, client_order_id: str | None, unknown: errors.Word
-    ) -> v1.Order:
-        query = v1.OrderQuery(account=account, symbol=market.symbol)
-        if order_id is not None:
-            query.order_id = order_id
-        else:
-            assert client_order_id is not None
-            query.client_order_id = client_order_id
-        answer = await self._engine.query(v1.Query(order=query))
-        if answer.HasField("refused"):
-            if answer.refused.reason == v1.RejectReason.REJECT_REASON_UNKNOWN_ORDER:
-                raise Invalid(unknown, detail=answer.refused.detail)
-            raise orders.query_refusal(answer.refused)
-        return answer.orders.orders[0]
-
-    async def open_orders(self, call: Call) -> object:
-        symbol = call.parameters.optional("symbol", SYMBOL)
-        if symbol is not None:
-            await self._engine.market(symbol)
-        answer = await self._ask(v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=symbol or "")))
-        found = answer.orders.orders
-        markets = {name: await self._engine.market(name) for name in {order.symbol for order in found}}
-        return [orders.order_as_json(order, markets[order.symbol], call.clock) for order in found]
+        return reports.depth_as_json(answer.depth, market)
 
     async def account(self, call: Call) -> object:
         markets = await self._engine.markets()
@@ -327,12 +212,8 @@ class Rest:
     async def _ask(self, query: v1.Query) -> v1.Answer:
         answer = await self._engine.query(query)
         if answer.HasField("refused"):
-            raise orders.query_refusal(answer.refused)
+            raise refusals.of_query(answer.refused)
         return answer
-
-
-def _new_client_order_id() -> str:
-    return secrets.token_urlsafe(16)
 
 
 def _limit(sent: Parameters, default: int, most: int) -> int:

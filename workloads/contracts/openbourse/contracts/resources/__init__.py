@@ -13,7 +13,8 @@ from openbourse.contracts.resources.halt import (
     HaltMode,
     HaltSpec,
     HaltStatus,
-    parse_duration,
+    Reopening,
+    ReopenMode,
 )
 from openbourse.contracts.resources.meta import API_VERSION, GROUP, VERSION, Condition, CustomResource, Metadata
 from openbourse.contracts.resources.symbol import Symbol, SymbolSpec, SymbolStatus
@@ -37,8 +38,9 @@ __all__ = [
     "HaltSpec",
     "HaltStatus",
     "Metadata",
+    "ReopenMode",
+    "Reopening",
     "Symbol",
     "SymbolSpec",
     "SymbolStatus",
-    "parse_duration",
 ]

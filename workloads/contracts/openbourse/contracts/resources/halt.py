@@ -1,12 +1,11 @@
 """A halt: asked for by a person, carried out and acknowledged by the engines themselves."""
 
 import datetime
-import re
 from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
-from openbourse.contracts.listings import SymbolName
+from openbourse.contracts.documents import DURATION_PATTERN, SymbolName, duration_sentence, parse_duration
 from openbourse.contracts.resources.meta import (
     AGE,
     Column,
@@ -19,19 +18,42 @@ from openbourse.contracts.resources.meta import (
     rules,
 )
 
-_DURATION = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,7})s)?")
-_DURATION_SENTENCE = "duration must be a time such as 90s, 15m or 1h30m, at least 1s"
-
 
 class HaltMode(StrEnum):
     HALT = "HALT"
     CANCEL_ONLY = "CANCEL_ONLY"
+    POST_ONLY = "POST_ONLY"
+
+
+class ReopenMode(StrEnum):
+    TRADING = "TRADING"
+    POST_ONLY = "POST_ONLY"
+    AUCTION = "AUCTION"
 
 
 class AcknowledgementState(StrEnum):
     HALTED = "Halted"
     LIFTED = "Lifted"
     REFUSED = "Refused"
+
+
+class Reopening(Stored):
+    """What comes between a halt and trading."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.mode == 'TRADING') == (self.seconds == 0)",
+                "seconds says how long POST_ONLY or AUCTION takes, 1 to 86400; TRADING comes at once and has none",
+            )
+        )
+    )
+
+    mode: ReopenMode = Field(
+        default=ReopenMode.TRADING,
+        description="TRADING at once; POST_ONLY takes orders that rest; AUCTION collects orders for one price",
+    )
+    seconds: int = Field(default=0, ge=0, le=86_400, description="how long POST_ONLY or AUCTION takes")
 
 
 class HaltSpec(Stored):
@@ -52,7 +74,11 @@ class HaltSpec(Stored):
         description="none: every symbol, those listed later included",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
-    mode: HaltMode = Field(default=HaltMode.HALT, description="HALT accepts nothing, CANCEL_ONLY accepts cancels")
+    mode: HaltMode = Field(
+        default=HaltMode.HALT,
+        description="HALT accepts nothing, CANCEL_ONLY cancels, POST_ONLY cancels and orders that rest",
+    )
+    reopen: Reopening = Field(default_factory=Reopening, description="how trading begins again")
     reason: str = Field(
         min_length=1,
         max_length=256,
@@ -65,8 +91,8 @@ class HaltSpec(Stored):
         description="after this time the halt lifts itself",
         json_schema_extra=rules(
             rule(
-                "self.matches('^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$') && self.matches('[1-9]')",
-                _DURATION_SENTENCE,
+                f"self.matches('{DURATION_PATTERN}') && self.matches('[1-9]')",
+                duration_sentence("duration"),
             )
         ),
     )
@@ -76,16 +102,6 @@ class HaltSpec(Stored):
     def lasts(self) -> datetime.timedelta | None:
         """None: until it is deleted."""
         return None if self.duration is None else parse_duration(self.duration)
-
-
-def parse_duration(text: str) -> datetime.timedelta:
-    """Reads "1h30m". Raises ValueError with what is allowed."""
-    match = _DURATION.fullmatch(text)
-    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    duration = datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    if not duration:
-        raise ValueError(_DURATION_SENTENCE)
-    return duration
 
 
 class Acknowledgement(Stored):

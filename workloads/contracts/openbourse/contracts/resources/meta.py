@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from openbourse.contracts.apiserver import Resource
-from openbourse.contracts.listings import Document
+from openbourse.contracts.documents import Document
 
 GROUP = "openbourse.dev"
 VERSION = "v1alpha1"

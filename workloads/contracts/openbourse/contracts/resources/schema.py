@@ -4,6 +4,7 @@ No references, no unions with null, no titles; a pattern becomes a CEL rule, bec
 with the pattern and a rule with its sentence.
 """
 
+import copy
 import inspect
 from typing import Any
 
@@ -72,9 +73,13 @@ def _resolved(schema: Schema, definitions: Schema) -> Schema:
 
 
 def _default_objects(schema: Schema) -> None:
-    """An object that may be left out has the defaults of its fields all the same."""
+    """An object that may be left out has the defaults of its fields all the same.
+
+    Written out, because the API server holds a default against the object's rules before it fills in any other.
+    """
     required = schema.get("required", [])
     for name, entry in schema.get("properties", {}).items():
-        has_defaults = any("default" in field for field in entry.get("properties", {}).values())
-        if name not in required and has_defaults and "required" not in entry and "default" not in entry:
-            entry["default"] = {}
+        parts = entry.get("properties", {}).items()
+        defaults = {part: copy.deepcopy(field["default"]) for part, field in parts if "default" in field}
+        if name not in required and defaults and "required" not in entry and "default" not in entry:
+            entry["default"] = defaults

@@ -2,10 +2,14 @@
 
 from pydantic import ConfigDict, Field
 
-from openbourse.contracts.listings import SymbolTerms
+from openbourse.contracts.documents import DURATION_PATTERN, duration_sentence
 from openbourse.contracts.resources.meta import AGE, Column, CustomResource, Status, kind, rule, rules
+from openbourse.contracts.symbols import SymbolTerms
 
-_FIXED = ["exchange", "base", "quote", "tickSize", "lotSize", "shard"]
+_FIXED = ("exchange", "base", "quote", "tickSize", "lotSize", "shard")
+_FEES = ("makerFee", "takerFee")
+_SHARES = ("marketCollar", "staticBand", "dynamicBand")
+_BANDS = ("bidBand", "askBand")
 
 
 def _decimals(field: str) -> str:
@@ -30,12 +34,36 @@ class SymbolSpec(SymbolTerms):
                 "tickSize and lotSize together may have at most 18 decimals, so that price times quantity is exact",
             ),
             *(
-                rule(f"double(self.{field}) <= 0.1", f"{field} may be at most 0.1, which is 10 %")
-                for field in ("makerFee", "takerFee")
+                rule(f"double(self.{least}) <= double(self.{most})", f"{least} may be at most {most}")
+                for least, most in (
+                    *(("minPrice", "maxPrice"), ("minQuantity", "maxQuantity")),
+                    *(("marketMaxQuantity", "maxQuantity"), ("referencePrice", "maxPrice")),
+                )
+            ),
+            rule(
+                "!self.maxNotional.matches('[1-9]') || double(self.minNotional) <= double(self.maxNotional)",
+                "minNotional may be at most maxNotional",
+            ),
+            *(rule(f"double(self.{field}) <= 0.1", f"{field} may be at most 0.1, which is 10 %") for field in _FEES),
+            *(
+                rule(f"double(self.{field}) < 1.0", f"{field} must be less than 1: it is a share of the price")
+                for field in _SHARES
             ),
             *(
                 rule(f"{_decimals(field)} <= 6", f"{field} may have at most 6 decimals")
-                for field in ("makerFee", "takerFee")
+                for field in (*_FEES, *_SHARES, *(f"{band}.{end}" for band in _BANDS for end in ("lowest", "highest")))
+            ),
+            *(
+                rule(
+                    f"!self.{band}.highest.matches('[1-9]') || "
+                    f"double(self.{band}.lowest) <= double(self.{band}.highest)",
+                    f"{band}.lowest may be at most {band}.highest",
+                )
+                for band in _BANDS
+            ),
+            rule(
+                f"self.volatilityAuction.matches('{DURATION_PATTERN}') && self.volatilityAuction.matches('[1-9]')",
+                duration_sentence("volatilityAuction"),
             ),
         ),
     )

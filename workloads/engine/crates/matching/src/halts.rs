@@ -110,8 +110,7 @@ impl Kernel {
             self.end_phase(id, stamp, &change.reason, effects);
             return Ok(());
         }
-        let ends_us =
-            (change.duration_ms > 0).then_some(stamp.time_us + change.duration_ms * 1000);
+        let ends_us = (change.duration_ms > 0).then_some(stamp.time_us + change.duration_ms * 1000);
         symbol.set_phase(change.phase, ends_us);
         self.update_state(id, None, &change.reason, effects);
         effects.to_indicate.push(id);
@@ -196,11 +195,7 @@ impl Kernel {
         reason: &str,
         effects: &mut Effects,
     ) {
-        let (state, _) = decide(
-            self.listings.symbol(symbol),
-            &self.halts,
-            self.safety.level,
-        );
+        let (state, _) = decide(self.listings.symbol(symbol), &self.halts, self.safety.level);
         let symbol = self.listings.symbol_mut(symbol);
         let previous_state = symbol.state;
         if state == previous_state {

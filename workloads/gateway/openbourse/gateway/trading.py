@@ -1,0 +1,267 @@
+"""The calls of the Binance wire that are about orders: place, cancel, replace, amend, and look at them.
+
+Handlers are short: words become messages in `orders`, answers become words in `reports`, refusals in `refusals`.
+"""
+
+import asyncio
+import itertools
+import secrets
+
+from openbourse.contracts import v1
+from openbourse.gateway import errors, orders, refusals, reports
+from openbourse.gateway.engines import Engine
+from openbourse.gateway.errors import Invalid
+from openbourse.gateway.limits import Usage
+from openbourse.gateway.markets import Market, fee_text
+from openbourse.gateway.parameters import CLIENT_ORDER_ID, SYMBOL, Parameters
+from openbourse.gateway.wire import Call, Endpoint, Security, new_id
+
+# The kernel cancels at most 10,000 orders with one command, and an account has no more open unless it is told so.
+CANCEL_ALL_ROUNDS_MOST = 10
+# Orders asked for at once, of what one connection to the engine holds.
+ASK_AT_ONCE_MOST = 500
+
+
+class Trading:
+    """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
+
+    def __init__(self, engine: Engine, usage: Usage) -> None:
+        self._engine = engine
+        self._usage = usage
+
+    def endpoints(self) -> dict[str, dict[str, Endpoint]]:
+        """By path, then method."""
+        signed = Security.SIGNED
+        return {
+            "/api/v3/order": {
+                "POST": Endpoint(self.place_order, signed, 1, orders.PLACE, orders.PLACE_UNSUPPORTED),
+                "GET": Endpoint(self.order, signed, 4, orders.TARGET),
+                "DELETE": Endpoint(self.cancel_order, signed, 1, orders.CANCEL),
+            },
+            "/api/v3/order/test": {
+                "POST": Endpoint(
+                    self.test_order,
+                    signed,
+                    lambda sent: 20 if sent.flag("computeCommissionRates") else 1,
+                    orders.PLACE | {"computeCommissionRates"},
+                    orders.PLACE_UNSUPPORTED,
+                )
+            },
+            "/api/v3/order/cancelReplace": {
+                "POST": Endpoint(self.replace_order, signed, 1, orders.REPLACE, orders.REPLACE_UNSUPPORTED)
+            },
+            "/api/v3/order/amend/keepPriority": {"PUT": Endpoint(self.amend_order, signed, 4, orders.AMEND)},
+            "/api/v3/openOrders": {
+                "GET": Endpoint(
+                    self.open_orders, signed, lambda sent: 6 if sent.optional("symbol") else 80, frozenset({"symbol"})
+                ),
+                "DELETE": Endpoint(self.cancel_open_orders, signed, 1, frozenset({"symbol"})),
+            },
+        }
+
+    async def place_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        kind = orders.response_type(call.parameters)
+        order = orders.place(call.parameters, market, call.account, _new_client_order_id())
+        self._count_order(call)
+        command = _command(call)
+        command.place_order.CopyFrom(order)
+        reply = await self._engine.command(command)
+        if reply.HasField("rejection"):
+            raise refusals.of_place(reply.rejection)
+        return reports.placed_as_json(reply.order, reply.occurred_at_us, kind, market, call.clock)
+
+    async def test_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        orders.response_type(call.parameters)
+        orders.place(call.parameters, market, call.account, _new_client_order_id())
+        if not call.parameters.flag("computeCommissionRates"):
+            return {}
+        none = {"maker": fee_text(0), "taker": fee_text(0)}
+        return {
+            "standardCommissionForOrder": {
+                "maker": fee_text(market.definition.maker_fee_ppm),
+                "taker": fee_text(market.definition.taker_fee_ppm),
+            },
+            "specialCommissionForOrder": none,
+            "taxCommissionForOrder": none,
+            "discount": {
+                "enabledForAccount": False,
+                "enabledForSymbol": False,
+                "discountAsset": "",
+                "discount": fee_text(0),
+            },
+        }
+
+    async def cancel_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        target = orders.target(call.parameters)
+        cancel_id = call.parameters.optional("newClientOrderId", CLIENT_ORDER_ID) or _new_client_order_id()
+        cancel = orders.cancel(call.parameters, market, call.account, *target)
+        await self._check_both(call.account, market, *target)
+        command = _command(call)
+        command.cancel_order.CopyFrom(cancel)
+        reply = await self._engine.command(command)
+        if reply.HasField("rejection"):
+            raise refusals.of_cancel(reply.rejection)
+        return reports.canceled_as_json(reply.order.order, cancel_id, reply.occurred_at_us, market, call.clock)
+
+    async def replace_order(self, call: Call) -> object:
+        sent = call.parameters
+        market = await self._market(sent)
+        mode = orders.replace_mode(sent)
+        kind = orders.response_type(sent)
+        target = orders.target(sent, "cancelOrderId", "cancelOrigClientOrderId")
+        cancel_id = sent.optional("cancelNewClientOrderId", CLIENT_ORDER_ID) or _new_client_order_id()
+        replace = v1.ReplaceOrder(
+            cancel=orders.cancel(sent, market, call.account, *target),
+            place=orders.place(sent, market, call.account, _new_client_order_id()),
+            mode=mode,
+        )
+        await self._check_both(call.account, market, *target)
+        self._count_order(call)
+        command = _command(call)
+        command.replace_order.CopyFrom(replace)
+        reply = await self._engine.command(command)
+        if reply.HasField("rejection"):
+            raise refusals.of_place(reply.rejection)
+        result, at_us = reply.replaced, reply.occurred_at_us
+        canceled, placed = result.HasField("canceled"), result.HasField("placed")
+        cancel_answer = (
+            reports.canceled_as_json(result.canceled, cancel_id, at_us, market, call.clock)
+            if canceled
+            else refusals.of_cancel(result.cancel_rejection).as_json()
+        )
+        place_answer = (
+            reports.placed_as_json(result.placed, at_us, kind, market, call.clock)
+            if placed
+            else refusals.of_place(result.place_rejection).as_json()
+        )
+        if canceled and placed:
+            return {
+                "cancelResult": "SUCCESS",
+                "newOrderResult": "SUCCESS",
+                "cancelResponse": cancel_answer,
+                "newOrderResponse": place_answer,
+            }
+        attempted = result.place_rejection.reason != v1.RejectReason.REJECT_REASON_NOT_ATTEMPTED
+        raise refusals.of_replace(cancel_answer, canceled, place_answer, placed, attempted=attempted)
+
+    async def amend_order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        order_id, client_order_id = orders.target(call.parameters)
+        order = await self._order(call.account, market, order_id, client_order_id, errors.UNKNOWN_ORDER_TO_AMEND)
+        if client_order_id is not None and order.client_order_id != client_order_id:
+            raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
+        amend = orders.amend(call.parameters, market, order, _new_client_order_id())
+        command = _command(call)
+        command.amend_order.CopyFrom(amend)
+        reply = await self._engine.command(command)
+        if reply.HasField("rejection"):
+            raise refusals.of_amend(reply.rejection, amend, order)
+        return reports.amended_as_json(reply, order.client_order_id, market, call.clock)
+
+    async def cancel_open_orders(self, call: Call) -> object:
+        """Shows what was open when it was asked for and is cancelled now. What came in between is cancelled as well."""
+        market = await self._market(call.parameters)
+        query = v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=market.symbol))
+        open_before = (await self._ask(query)).orders.orders
+        canceled = 0
+        for round_ in range(CANCEL_ALL_ROUNDS_MOST):
+            # The first is the request itself: sent again, it gets the same answer.
+            command = _command(call, call.id if round_ == 0 else new_id(call.now_us))
+            command.cancel_all_orders.CopyFrom(
+                v1.CancelAllOrders(
+                    account=call.account, symbol=market.symbol, reason=v1.CancelReason.CANCEL_REASON_REQUEST
+                )
+            )
+            reply = await self._engine.command(command)
+            if reply.HasField("rejection"):
+                raise refusals.of_cancel(reply.rejection)
+            canceled += reply.canceled_all.canceled
+            if reply.canceled_all.remaining == 0:
+                break
+        if canceled == 0:
+            raise Invalid(errors.UNKNOWN_ORDER, detail="no order is open")
+        closed = await self._orders(call.account, market, [order.order_id for order in open_before])
+        return [
+            reports.canceled_as_json(order, _new_client_order_id(), order.updated_at_us, market, call.clock)
+            for order in closed
+            if order.status == v1.OrderStatus.ORDER_STATUS_CANCELED
+        ]
+
+    async def order(self, call: Call) -> object:
+        market = await self._market(call.parameters)
+        order_id, client_order_id = orders.target(call.parameters)
+        order = await self._order(call.account, market, order_id, client_order_id, errors.NO_SUCH_ORDER)
+        if client_order_id is not None and order.client_order_id != client_order_id:
+            raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
+        return reports.order_as_json(order, market, call.clock)
+
+    async def open_orders(self, call: Call) -> object:
+        symbol = call.parameters.optional("symbol", SYMBOL)
+        if symbol is not None:
+            await self._engine.market(symbol)
+        answer = await self._ask(v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=symbol or "")))
+        found = answer.orders.orders
+        markets = {name: await self._engine.market(name) for name in {order.symbol for order in found}}
+        return [reports.order_as_json(order, markets[order.symbol], call.clock) for order in found]
+
+    def _count_order(self, call: Call) -> None:
+        """Raises TooMany."""
+        used_10s, used_day = self._usage.add_order(call.account, call.now_us // 1_000_000)
+        call.headers.append((b"x-mbx-order-count-10s", b"%d" % used_10s))
+        call.headers.append((b"x-mbx-order-count-1d", b"%d" % used_day))
+
+    async def _market(self, sent: Parameters) -> Market:
+        return await self._engine.market(sent.mandatory("symbol", SYMBOL))
+
+    async def _check_both(
+        self, account: int, market: Market, order_id: int | None, client_order_id: str | None
+    ) -> None:
+        """Where an order is named twice, both names are one order's. Only an amendment gives an order a new name."""
+        if order_id is None or client_order_id is None:
+            return
+        order = await self._order(account, market, order_id, None, errors.UNKNOWN_ORDER)
+        if order.client_order_id != client_order_id:
+            raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
+
+    async def _order(
+        self, account: int, market: Market, order_id: int | None, client_order_id: str | None, unknown: errors.Word
+    ) -> v1.Order:
+        query = v1.OrderQuery(account=account, symbol=market.symbol)
+        if order_id is not None:
+            query.order_id = order_id
+        else:
+            assert client_order_id is not None
+            query.client_order_id = client_order_id
+        answer = await self._engine.query(v1.Query(order=query))
+        if answer.HasField("refused"):
+            if answer.refused.reason == v1.RejectReason.REJECT_REASON_UNKNOWN_ORDER:
+                raise Invalid(unknown, detail=answer.refused.detail)
+            raise refusals.of_query(answer.refused)
+        return answer.orders.orders[0]
+
+    async def _orders(self, account: int, market: Market, order_ids: list[int]) -> list[v1.Order]:
+        """Those of them that the engine still remembers."""
+        found: list[v1.Order] = []
+        ids = iter(order_ids)
+        while part := list(itertools.islice(ids, ASK_AT_ONCE_MOST)):
+            queries = (v1.OrderQuery(account=account, symbol=market.symbol, order_id=order_id) for order_id in part)
+            for answer in await asyncio.gather(*(self._engine.query(v1.Query(order=query)) for query in queries)):
+                found.extend(answer.orders.orders)
+        return found
+
+    async def _ask(self, query: v1.Query) -> v1.Answer:
+        answer = await self._engine.query(query)
+        if answer.HasField("refused"):
+            raise refusals.of_query(answer.refused)
+        return answer
+
+
+def _command(call: Call, command_id: bytes | None = None) -> v1.Command:
+    return v1.Command(command_id=command_id or call.id, correlation_id=call.request_id, causation_id=call.request_id)
+
+
+def _new_client_order_id() -> str:
+    return secrets.token_urlsafe(16)
