@@ -20,6 +20,8 @@ SCENARIOS = ("quiet", "normal", "swinging", "crash", "sparse")
 INSTRUCTIONS_MOST = 350
 P99_NS_MOST = 1000
 PEER = "orderbook-rs 0.15.3"
+PYTHON_PEER = "matching-engine==0.1.1"
+PYTHON_OF_PEER = "3.12"
 # It takes some ten microseconds a message, and a thousand times that under callgrind.
 PEER_COUNTED_ORDERS = 2_000
 PEER_TIMED_ORDERS = 50_000
@@ -67,9 +69,9 @@ def _say(text: str) -> None:
 
 def measure() -> list[Result]:
     programs = _build()
-    book, peer, kernel = (str(programs / name) for name in ("book", "peer", "kernel"))
+    book, peer, kernel, stream = (str(programs / name) for name in ("book", "peer", "kernel", "stream"))
     _check_that_the_peer_trades_alike(book, peer)
-    return [*_book_instructions(book, peer), *_book_times(book, peer), *_kernel(kernel)]
+    return [*_book_instructions(book, peer), *_book_times(book, peer), *_python_times(book, stream), *_kernel(kernel)]
 
 
 def _check_that_the_peer_trades_alike(book: str, peer: str) -> None:
@@ -108,6 +110,31 @@ def _book_times(book: str, peer: str) -> list[Result]:
     _say(f"{TIMED_SCENARIO}: {min(ours)} to {max(ours)} ns a message, {PEER} {min(theirs)} to {max(theirs)}")
     name = f"kernel.book.ns_per_message.{TIMED_SCENARIO}"
     return [result(name, ours, "ns", "lower", peer=PEER, peer_values=theirs)]
+
+
+def _python_times(book: str, stream: str) -> list[Result]:
+    """Beside a book in Python, which cannot amend: a modified order is a cancelled and a new one there."""
+    orders = (TIMED_SCENARIO, str(PEER_TIMED_ORDERS))
+    messages = subprocess.run([stream, *orders], check=True, stdout=subprocess.PIPE, text=True, timeout=PROGRAM_S)
+    python = ["uv", "run", "--quiet", "--no-project", "--python", PYTHON_OF_PEER, "--with", PYTHON_PEER, "python"]
+    ours, theirs = [], []
+    for _ in range(RUNS):
+        ours.append(_run(book, *orders)["ns_per_message"])
+        ran = subprocess.run(
+            [*python, str(Path(__file__).with_name("matching_engine_peer.py"))],
+            check=False,
+            input=messages.stdout,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=PROGRAM_S,
+        )
+        if ran.returncode:
+            _say(f"NOT MEASURED: {PYTHON_PEER}, which needs Python {PYTHON_OF_PEER}, could not be had or failed")
+            return []
+        theirs.append(json.loads(ran.stdout)["ns_per_message"])
+    _say(f"{TIMED_SCENARIO}: {min(ours)} to {max(ours)} ns a message, {PYTHON_PEER} {min(theirs)} to {max(theirs)}")
+    name = f"kernel.book.ns_per_message.{TIMED_SCENARIO}.beside_python"
+    return [result(name, ours, "ns", "lower", peer=PYTHON_PEER, peer_values=theirs)]
 
 
 def _kernel(kernel: str) -> list[Result]:
