@@ -1,6 +1,7 @@
 """`openbourse wal` on a log of several segments: beside a running engine, after a crash, and damaged."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -95,9 +96,18 @@ def cut_the_tail(segment: Path) -> tuple[int, int]:
     return seq_of(segment, len(places(segment))), start
 
 
+def state_at(folder: Path, seq: int) -> dict[str, object]:
+    """The state of a good log at a seq, as `replay` prints it."""
+    state: dict[str, object] = json.loads(run("replay", folder, "--to", seq).stdout.splitlines()[-1])
+    return state
+
+
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("damage", [flip_a_bit, remove_a_record, swap_two_records, cut_the_tail])
-def test_the_first_bad_record_is_named(folder: Path, damage: Callable[[Path], tuple[int, int]], at: int) -> None:
+def test_the_first_bad_record_is_named(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], tuple[int, int]], at: int
+) -> None:
+    shutil.copytree(folder, tmp_path / "good")
     segment = segments(folder)[at]
     seq, offset = damage(segment)
     report = wal.verify(folder)
@@ -107,6 +117,9 @@ def test_the_first_bad_record_is_named(folder: Path, damage: Callable[[Path], tu
     shown = run("verify", folder)
     assert shown.exit_code == 1
     assert f"{segment.name} at offset {offset} (seq {seq})" in shown.stderr
+    replayed = run("replay", folder)
+    assert replayed.exit_code == 1
+    assert json.loads(replayed.stdout.splitlines()[-1]) == state_at(tmp_path / "good", seq - 1)
     dumped = run("dump", folder)
     assert dumped.exit_code == 1
     assert [json.loads(line)["seq"] for line in dumped.stdout.splitlines()] == list(range(1, seq))

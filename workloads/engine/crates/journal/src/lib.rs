@@ -27,7 +27,7 @@ pub use error::{Error, Place};
 pub use log::{Batch, Log, Options};
 pub use reader::Reader;
 pub use record::{Chain, MARKER, OVERHEAD_MOST, Record, SECTOR, record_bytes};
-pub use recovery::{Known, Recovered, Scan, first_seq, recover, scan};
+pub use recovery::{Known, Recovered, Scan, first_seq, recover, scan, shard_of};
 pub use root::{Root, root};
 pub use segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, segment_name};
 pub use storage::{File, Folder, Storage};

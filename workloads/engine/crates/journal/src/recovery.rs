@@ -278,6 +278,18 @@ pub fn recover<E: From<Error>>(
     })
 }
 
+/// Whose log it is, as its first segment says; None where there is none.
+pub fn shard_of(storage: &dyn Storage) -> Result<Option<String>, Error> {
+    let names = segments(storage.list().map_err(Error::io("list the segments"))?);
+    let Some((first_seq, name)) = names.first() else {
+        return Ok(None);
+    };
+    let bytes = storage
+        .read(name)
+        .map_err(Error::io(format!("read {name}")))?;
+    decode_header(name, &bytes, *first_seq).map(|header| Some(header.shard))
+}
+
 /// Where a log begins; 1 where there is none.
 pub fn first_seq(storage: &dyn Storage) -> Result<u64, Error> {
     let names = segments(storage.list().map_err(Error::io("list the segments"))?);

@@ -496,9 +496,10 @@ impl Pipeline {
                 .map_or(0, |batch| batch.events.len())
     }
 
-    /// A batch or a next segment is on its way to the disk.
+    /// A batch is on its way to the disk, or waits for its segment.
     pub fn is_syncing(&self) -> bool {
-        self.on_its_way.is_some() || (self.rolling && self.trouble().is_none())
+        let waits = self.rolling && self.waiting_commands > 0 && self.trouble().is_none();
+        waits || self.on_its_way.is_some()
     }
 
     /// Why commands are refused at the moment: the disk says no, and is asked again.
