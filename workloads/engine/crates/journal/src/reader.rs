@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::record::{Found, Record, find, record_bytes};
-use crate::recovery::first_seq;
+use crate::scan::first_seq;
 use crate::segment::{HEADER_BYTES, segments};
 use crate::{Error, Place, Storage};
 
