@@ -55,7 +55,7 @@ class Engine:
     def is_idle(self) -> bool: ...
     @property
     def is_syncing(self) -> bool:
-        """A batch or a next segment is on its way to the disk."""
+        """A batch is on its way to the disk, or waits for its segment."""
 
     @property
     def trouble(self) -> tuple[str, str] | None:
