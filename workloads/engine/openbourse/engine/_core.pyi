@@ -65,14 +65,6 @@ class Engine:
     @property
     def pending_commands(self) -> int: ...
     @property
-    def kernel_version(self) -> int:
-        """The version of the kernel that carries out the next command."""
-
-    @property
-    def next_due_us(self) -> int | None:
-        """When the shard wants a Tick; None: nothing waits for a time."""
-
-    @property
     def segment(self) -> str: ...
     @property
     def cut(self) -> str | None:

@@ -1,6 +1,6 @@
 """Ticks: when something of the shard is due by the clock, the engine lets the shard see what time it is.
 
-What is due, and when, the kernel says: the end of an auction, of a countdown, more of a long cancel. This only sends
+What is due, and when, the kernel says: the end of an auction or a countdown, the rest of a long cancel. This only sends
 the command in time, and never more than one at once or one in 10 ms.
 """
 
