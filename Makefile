@@ -60,8 +60,8 @@ simulate: install ## Seeded simulations with more seeds than the tests take
 	cd $(ENGINE) && SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} cargo test --release --quiet simulation
 
 .PHONY: soak
-soak: install ## The long runs: half an hour of trading under kills
-	SOAK_S=$${SOAK_S:-1800} $(PYTEST) -m soak
+soak: install ## The long runs: half an hour of trading under kills, a million commands for kernel and twin
+	SOAK_S=$${SOAK_S:-1800} SOAK_COMMANDS=$${SOAK_COMMANDS:-1000000} $(PYTEST) -m soak
 
 .PHONY: bench
 bench: install ## Benchmarks, one line of JSON last (make bench ONLY=engine: one group)

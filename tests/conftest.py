@@ -3,6 +3,7 @@
 pytest_plugins: list[str] = [
     "fixtures.clusters",
     "fixtures.databases",
+    "fixtures.disks",
     "fixtures.engines",
     "fixtures.ledgers",
     "fixtures.gateways",

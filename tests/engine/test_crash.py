@@ -64,7 +64,7 @@ async def test_twenty_kills_under_load_lose_nothing_that_was_acknowledged(engine
     replies: dict[bytes, v1.Reply] = {}
     checkpoints: dict[int, bytes] = {}
     kernel = _core.Kernel(engine.shard)
-    for seq, epoch, time_us, _first, _chain, command in _core.Records(engine.wal, report.last_seq):
+    for seq, epoch, time_us, _first, _chain, command in _core.Records(engine.wal, 1, report.last_seq):
         encoded, events = kernel.step(seq, epoch, time_us, command)
         reply = v1.Reply.FromString(encoded)
         replies.setdefault(reply.command_id, reply)

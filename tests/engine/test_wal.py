@@ -1,51 +1,62 @@
-"""`openbourse wal` on a log: beside a running engine, after a crash, and damaged."""
+"""`openbourse wal` on a log of several segments: beside a running engine, after a crash, and damaged."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from fixtures.logs import CHECKPOINTS, COMMANDS, SEGMENT_BYTES, segments, sequence, write
 from openbourse.cli import wal as command
 from openbourse.contracts import v1
 from openbourse.contracts.frames import encode
 from openbourse.engine import _core, wal
 
-COMMANDS = 5
+HEADER_BYTES = 4096
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A log of COMMANDS commands, each synced alone."""
-    engine = _core.Engine(tmp_path, "main")
-    engine.lead(3)
-    for number in range(COMMANDS):
-        asset = v1.DefineAsset(asset=f"A{number}", scale=8)
-        frame = encode(v1.ClientFrame(command=v1.Command(command_id=bytes([number] * 16), define_asset=asset)))
-        assert engine.receive(_core.ITSELF, frame) is None
-        assert engine.begin(1_000_000 + number) == 1
-        while engine.collect() is None:
-            pass
-    return tmp_path
+    return write(tmp_path / "wal")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command.app, [str(argument) for argument in arguments])
+
+
+def places(segment: Path) -> list[tuple[int, int]]:
+    """Where each record of a segment begins and ends, found by its magic and its end marker."""
+    content, found, start = segment.read_bytes(), [], HEADER_BYTES
+    while (end := content.find(b"OB-END\xfa\n", start)) >= 0:
+        found.append((start, end + 8))
+        start = end + 8
+    return found
+
+
+def seq_of(segment: Path, index: int) -> int:
+    return int(segment.name[:20]) + index
 
 
 def test_a_good_log_is_described(folder: Path) -> None:
     report = wal.verify(folder)
-    assert (report.shard, report.records, report.last_seq) == ("main", COMMANDS, COMMANDS)
+    assert (report.shard, report.records, report.first_seq, report.last_seq) == ("main", COMMANDS, 1, COMMANDS)
+    assert len(report.segments) >= 3
     assert (report.first_epoch, report.last_epoch) == (3, 3)
     assert report.torn is None
     assert report.damaged is None
-    shown = CliRunner().invoke(command.app, ["verify", str(folder)])
+    shown = run("verify", folder)
     assert shown.exit_code == 0
     assert json.loads(shown.stdout)["chain"] == report.chain
 
 
-def test_records_are_shown_from_and_to_a_seq(folder: Path) -> None:
-    shown = CliRunner().invoke(command.app, ["show", str(folder), "--from", "2", "--to", "4"])
+def test_records_are_dumped_from_and_to_a_seq(folder: Path) -> None:
+    shown = run("dump", folder, "--from", 22, "--to", 44)
     records = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert [record["seq"] for record in records] == [2, 3, 4]
-    assert records[0]["command"]["define_asset"] == {"asset": "A1", "scale": 8}
-    assert records[0]["time_us"] == 1_000_001
+    assert [record["seq"] for record in records] == list(range(22, 45))
+    assert records[0]["command"]["define_asset"] == {"asset": "A22", "scale": 8}
+    assert records[0]["time_us"] == 1_000_022
+    assert len(run("dump", folder).stdout.splitlines()) == COMMANDS
 
 
 def test_the_chain_commits_to_everything_before(folder: Path) -> None:
@@ -54,40 +65,182 @@ def test_the_chain_commits_to_everything_before(folder: Path) -> None:
     assert wal.verify(folder).chain == chains[-1]
 
 
-def test_damage_is_named_with_its_place_and_the_exit_code_says_so(folder: Path) -> None:
-    (segment,) = folder.glob("*.wal")
+def flip_a_bit(segment: Path) -> tuple[int, int]:
+    (start, _end) = places(segment)[3]
     content = bytearray(segment.read_bytes())
-    second = 4096 + content[4096:].index(b"OB-END") + 8
-    content[second + 90] ^= 1
+    content[start + 90] ^= 4
     segment.write_bytes(content)
+    return seq_of(segment, 3), start
+
+
+def remove_a_record(segment: Path) -> tuple[int, int]:
+    (start, end) = places(segment)[3]
+    content = segment.read_bytes()
+    segment.write_bytes(content[:start] + content[end:] + bytes(end - start))
+    return seq_of(segment, 3), start
+
+
+def swap_two_records(segment: Path) -> tuple[int, int]:
+    (first, second), (_, end) = places(segment)[3:5]
+    content = segment.read_bytes()
+    segment.write_bytes(content[:first] + content[second:end] + content[first:second] + content[end:])
+    return seq_of(segment, 3), first
+
+
+def cut_the_tail(segment: Path) -> tuple[int, int]:
+    (start, end) = places(segment)[-1]
+    segment.write_bytes(segment.read_bytes()[: end - 30])
+    return seq_of(segment, len(places(segment))), start
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("damage", [flip_a_bit, remove_a_record, swap_two_records, cut_the_tail])
+def test_the_first_bad_record_is_named(folder: Path, damage: Callable[[Path], tuple[int, int]], at: int) -> None:
+    segment = segments(folder)[at]
+    seq, offset = damage(segment)
     report = wal.verify(folder)
-    assert report.last_seq == 1
+    assert report.last_seq == seq - 1
     assert report.damaged is not None
-    assert (report.damaged.file, report.damaged.offset, report.damaged.seq) == (segment.name, second, 2)
-    shown = CliRunner().invoke(command.app, ["verify", str(folder)])
+    assert (report.damaged.file, report.damaged.offset, report.damaged.seq) == (segment.name, offset, seq)
+    shown = run("verify", folder)
     assert shown.exit_code == 1
-    shown = CliRunner().invoke(command.app, ["show", str(folder)])
-    assert shown.exit_code == 1
-    assert [json.loads(line)["seq"] for line in shown.stdout.splitlines() if line.startswith("{")] == [1]
-    with pytest.raises(_core.Fatal, match=r"seq 2.*wal verify"):
+    assert f"{segment.name} at offset {offset} (seq {seq})" in shown.stderr
+    dumped = run("dump", folder)
+    assert dumped.exit_code == 1
+    assert [json.loads(line)["seq"] for line in dumped.stdout.splitlines()] == list(range(1, seq))
+    with pytest.raises(_core.Fatal, match=rf"seq {seq}\b.*wal verify"):
         _core.Engine(folder, "main")
 
 
-def test_a_torn_end_is_no_damage(folder: Path) -> None:
-    (segment,) = folder.glob("*.wal")
+def test_a_segment_that_is_gone_is_named(folder: Path) -> None:
+    segments(folder)[1].unlink()
+    report = wal.verify(folder)
+    assert report.damaged is not None
+    assert report.damaged.file == segments(folder)[1].name
+    assert "missing" in report.damaged.why
+
+
+def test_a_torn_end_is_no_damage_and_is_named(folder: Path) -> None:
+    segment = segments(folder)[-1]
     segment.write_bytes(segment.read_bytes().rstrip(b"\0")[:-20])
     report = wal.verify(folder)
     assert report.damaged is None
     assert report.torn is not None
     assert report.torn.seq == COMMANDS
-    engine = _core.Engine(folder, "main")
+    shown = run("verify", folder)
+    assert shown.exit_code == 0
+    assert f"(seq {COMMANDS})" in shown.stderr
+    engine = _core.Engine(folder, "main", segment_bytes=SEGMENT_BYTES)
     assert engine.committed_seq == COMMANDS - 1
     assert engine.cut is not None
+
+
+def test_a_tail_cut_between_two_records_is_found_by_what_was_acknowledged(folder: Path) -> None:
+    segment = segments(folder)[-1]
+    (start, _end) = places(segment)[-1]
+    segment.write_bytes(segment.read_bytes()[:start])
+    assert run("verify", folder).exit_code == 0
+    assert run("verify", folder, "--reaches", COMMANDS - 1).exit_code == 0
+    shown = run("verify", folder, "--reaches", COMMANDS)
+    assert shown.exit_code == 1
+    assert f"good up to seq {COMMANDS - 1}" in shown.stderr
+
+
+def test_every_byte_of_a_small_log_is_guarded(tmp_path: Path) -> None:
+    folder = write(tmp_path / "wal", commands=3)
+    (segment,) = segments(folder)
+    content, records = segment.read_bytes(), places(segment)
+    for at in (*range(128), *range(HEADER_BYTES, records[-1][1])):
+        changed = bytearray(content)
+        changed[at] ^= 0x20
+        segment.write_bytes(changed)
+        report = wal.verify(folder)
+        assert report.damaged is not None, at
+        assert report.damaged.seq == max((seq for seq, (start, _) in enumerate(records, 1) if start <= at), default=1)
+
+
+def test_a_replay_shows_the_state_at_each_checkpoint_and_at_the_end(folder: Path) -> None:
+    engine = _core.Engine(folder, "main", segment_bytes=SEGMENT_BYTES)
+    shown = run("replay", folder)
+    states = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [state["seq"] for state in states] == [*CHECKPOINTS, COMMANDS]
+    seq, state_hash = engine.state_hash()
+    assert states[-1] == {"seq": seq, "state_hash": state_hash.hex()}
+    last = engine.last_checkpoint()
+    assert last is not None
+    assert states[2] == {"seq": last[0], "state_hash": last[1].hex()}
+    part = run("replay", folder, "--to", 30).stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in part] == [20, 30]
+
+
+def test_a_replay_to_another_state_than_a_checkpoint_says_where(tmp_path: Path) -> None:
+    folder = write(tmp_path / "wal", commands=20)
+    engine = _core.Engine(folder, "main", segment_bytes=SEGMENT_BYTES)
+    engine.lead(4)
+    wrong = v1.Checkpoint(previous_seq=20, previous_state_hash=b"1" * 32)
+    frame = encode(v1.ClientFrame(command=v1.Command(command_id=b"w" * 16, checkpoint=wrong)))
+    engine.receive(_core.ITSELF, frame)
+    with pytest.raises(_core.Fatal, match="diverged"):
+        engine.begin(2_000_000)
+    # What was submitted is written before the writer ends.
+    del engine
+    shown = run("replay", folder)
+    assert shown.exit_code == 1
+    assert "replay diverged: the checkpoint at seq 20" in shown.stderr
+    assert json.loads(shown.stdout.splitlines()[0])["seq"] == 20
+
+
+def test_two_logs_are_compared(folder: Path, tmp_path: Path) -> None:
+    shorter = write(tmp_path / "shorter", commands=45)
+    shown = run("diff", folder, shorter)
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["last_common_seq"] == 45
+
+    other = write(tmp_path / "other", odd=33)
+    shown = run("diff", folder, other)
+    assert shown.exit_code == 1
+    found = json.loads(shown.stdout)
+    assert (found["first_seq"], found["last_common_seq"], found["same_state"]) == (33, COMMANDS, False)
+    assert set(found["fields"]) == {"chain", "command"}
+    assert "differ from seq 33" in shown.stderr
+
+
+def test_two_logs_that_differ_may_come_to_one_state(tmp_path: Path) -> None:
+    folders = []
+    for cause in ("this", "that"):
+        folder = tmp_path / cause
+        engine = _core.Engine(folder, "main")
+        engine.lead(3)
+        asset = v1.DefineAsset(asset="A", scale=8)
+        sequence(engine, v1.Command(command_id=b"1" * 16, causation_id=cause, define_asset=asset))
+        folders.append(folder)
+    shown = run("diff", *folders)
+    assert shown.exit_code == 1
+    assert json.loads(shown.stdout)["fields"] == ["chain", "command"]
+    assert json.loads(shown.stdout)["same_state"] is True
+
+
+def test_wrong_calls_end_with_2_and_what_cannot_be_read_with_1(folder: Path, tmp_path: Path) -> None:
+    assert run("verify", tmp_path / "nowhere").exit_code == 2
+    assert run("dump", folder, "--from", 0).exit_code == 2
+    assert run("verify", folder, "--key", segments(folder)[0]).exit_code == 2
+    (folder / "00000000000000009999.wal").mkdir()
+    shown = run("verify", folder)
+    assert shown.exit_code == 1
+    assert "00000000000000009999.wal" in shown.stderr
+    assert "Traceback" not in shown.output
+
+
+@pytest.mark.parametrize("name", ["verify", "dump", "replay", "diff"])
+def test_each_command_has_an_example_in_its_help(name: str) -> None:
+    assert f"Example: openbourse wal {name}" in " ".join(run(name, "--help").output.split())
 
 
 def test_one_folder_is_one_engines_alone(folder: Path) -> None:
     engine = _core.Engine(folder, "main")
     with pytest.raises(_core.Fatal, match="in use"):
         _core.Engine(folder, "main")
+    # The commands read beside it.
+    assert run("verify", folder).exit_code == 0
     del engine
     assert _core.Engine(folder, "main").committed_seq == COMMANDS

@@ -1,108 +1,113 @@
-"""The kernel and the naive engine give the same bytes for the same commands."""
+"""The kernel and its naive twin give the same bytes for the same commands, and both keep what the auditor asks for."""
+
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel.twin import Diverged, Twin
-from kernel.workload import ACCOUNTS, SYMBOLS, Workload
+from kernel.auditor import Auditor
+from kernel.pair import Pair
+from kernel.twin.kernel import Diverged, Twin
+from kernel.workload import MIXES, Workload
 
 from openbourse.contracts import v1
 from openbourse.engine._core import Kernel
 
-
-class Pair:
-    """A kernel and its twin, held to the same bytes at every step."""
-
-    def __init__(self, *, remembered_commands: int = 100_000, remembered_orders: int = 100_000) -> None:
-        windows = {"remembered_commands": remembered_commands, "remembered_orders": remembered_orders}
-        self.kernel, self.twin = Kernel("main", **windows), Twin("main", **windows)
-        self.seq = 0
-
-    def step(self, command: v1.Command) -> tuple[v1.Reply, list[v1.Event]]:
-        self.seq += 1
-        epoch, time_us = 1 + self.seq // 500, 1_700_000_000_000_000 + self.seq
-        reply, events = self.kernel.step(self.seq, epoch, time_us, command.SerializeToString())
-        twin_reply, twin_events = self.twin.step(self.seq, epoch, time_us, command)
-        assert v1.Reply.FromString(reply) == twin_reply, command
-        assert list(v1.Events.FromString(events).events) == twin_events, command
-        assert reply == twin_reply.SerializeToString()
-        assert events == v1.Events(events=twin_events).SerializeToString()
-        return twin_reply, twin_events
-
-    def ask(self, query: v1.Query) -> v1.Answer:
-        answer = v1.Answer.FromString(self.kernel.answer(7, query.SerializeToString()))
-        assert answer == self.twin.answer(7, query), query
-        return answer
-
-    def compare_states(self) -> None:
-        assert self.kernel.state_hash() == self.twin.state_hash()
-        self.ask(v1.Query(query_id=1, listings=v1.ListingsQuery()))
-        self.ask(v1.Query(query_id=2, balances=v1.BalancesQuery()))
-        for symbol in (*SYMBOLS, "XRPBTC", "", "nope"):
-            for limit in (0, 1, 3, 5000, 5001):
-                self.ask(v1.Query(query_id=3, depth=v1.DepthQuery(symbol=symbol, limit=limit)))
-        for account in (*ACCOUNTS, 1, 2, 5555):
-            self.ask(v1.Query(query_id=4, account=v1.AccountQuery(account=account)))
-            for symbol in ("", *SYMBOLS, "XRPBTC", "?"):
-                self.ask(v1.Query(query_id=5, open_orders=v1.OpenOrdersQuery(account=account, symbol=symbol)))
-        self.ask(v1.Query(query_id=6))
-
-    def ask_for_orders(self, workload: Workload) -> None:
-        for seq, order in workload.placed[-120:]:
-            for symbol in SYMBOLS:
-                asked = v1.OrderQuery(account=order.account, symbol=symbol)
-                asked.order_id = seq
-                self.ask(v1.Query(query_id=7, order=asked))
-                asked.client_order_id = order.client_order_id
-                self.ask(v1.Query(query_id=8, order=asked))
+COMMANDS = int(os.environ.get("SOAK_COMMANDS", "20000"))
+COMMANDS_A_SEED = 10_000
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_long_stream_gives_the_same_replies_events_and_hashes(seed: int) -> None:
-    pair, workload = Pair(remembered_commands=150, remembered_orders=80), Workload(seed)
+@pytest.mark.soak
+@pytest.mark.timeout(120 + COMMANDS // 20)
+@pytest.mark.parametrize("mix", MIXES)
+def test_streams_give_the_same_replies_events_and_hashes(mix: str) -> None:
+    """20,000 commands in `make test`, 1,000,000 in `make soak`."""
+    left = COMMANDS // len(MIXES)
+    for seed in range(1, 2 + left // COMMANDS_A_SEED):
+        stream(mix, seed, min(left, COMMANDS_A_SEED))
+        left -= COMMANDS_A_SEED
+
+
+def stream(mix: str, seed: int, count: int) -> None:
+    pair = Pair(remembered_commands=150, remembered_orders=80, remembered_client_order_ids=60 + seed % 2 * 2_000)
+    workload = Workload(seed, mix)
     trades = 0
-    for command in workload.commands(1_500):
-        _, events = pair.step(command)
+    for time_us, command in workload.commands(count):
+        _, events = pair.step(time_us, command)
         trades += sum(event.HasField("trade_executed") for event in events)
         if pair.seq % 100 == 0:
             pair.compare_states()
-            pair.ask_for_orders(workload)
-    assert trades > 100, "the stream is to make trades"
+        if pair.seq % 500 == 0:
+            pair.compare_answers(workload)
+    assert trades > count // 50, f"seed {seed} is to make trades"
 
 
-def test_the_stream_visits_every_rule() -> None:
+def test_the_streams_visit_every_reason_and_every_event() -> None:
     reasons: set[int] = set()
     happenings: set[str | None] = set()
-    for seed in range(6):
-        twin, workload = Twin("main"), Workload(seed)
-        for seq, command in enumerate(workload.commands(1_500), start=1):
-            reply, events = twin.step(seq, 1, seq, command)
-            reasons.add(reply.rejection.reason)
+    for mix in MIXES:
+        twin, auditor = Twin("main"), Auditor()
+        for seq, (time_us, command) in enumerate(Workload(0, mix).commands(1_500), start=1):
+            reply, events = twin.step(seq, 1, time_us, command)
+            auditor.saw(events)
+            reasons |= {reply.rejection.reason, reply.replaced.place_rejection.reason}
             happenings.update(event.WhichOneof("body") for event in events)
     assert reasons == set(v1.RejectReason.values())
     assert happenings == {body.name for body in v1.Event.DESCRIPTOR.oneofs_by_name["body"].fields}
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32), count=st.integers(18, 120))
-def test_any_short_stream_gives_the_same_hash(seed: int, count: int) -> None:
-    pair = Pair(remembered_commands=7, remembered_orders=3)
-    for command in Workload(seed).commands(count):
-        pair.step(command)
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), mix=st.sampled_from(sorted(MIXES)), count=st.integers(18, 160))
+def test_any_short_stream_gives_the_same_hash(seed: int, mix: str, count: int) -> None:
+    pair = Pair(remembered_commands=7, remembered_orders=3, remembered_client_order_ids=5)
+    for time_us, command in Workload(seed, mix).commands(count):
+        pair.step(time_us, command)
         assert pair.kernel.state_hash() == pair.twin.state_hash()
 
 
-def test_a_checkpoint_of_another_state_is_refused_by_both() -> None:
+@pytest.mark.parametrize("at", [1, 5, 18, 19, 40, 200])
+def test_a_version_may_change_anywhere_in_a_stream(at: int) -> None:
+    pair, versions = Pair(), []
+    for time_us, command in Workload(at, "everything").commands(290):
+        if pair.seq == at:
+            change = v1.Command(command_id=b"change of versio", change_version=v1.ChangeVersion(version=2))
+            versions.append(pair.step(time_us, change)[1])
+        pair.step(time_us, command)
+        assert pair.kernel.state_hash() == pair.twin.state_hash()
+    assert [len(events) for events in versions] == [1]
+
+
+@pytest.mark.parametrize("mix", ["balanced", "one_group"])
+def test_a_storm_of_resends_changes_nothing(mix: str) -> None:
+    """Every command comes again, and all that are remembered again and again."""
+    pair, remembered = Pair(), []
+    for time_us, command in Workload(3, mix).commands(400):
+        reply, _ = pair.step(time_us, command)
+        if len(command.command_id) != 16:
+            continue
+        remembered.append((command, reply))
+        state_hash = pair.twin.state_hash()
+        for again, first in remembered[-3:]:
+            assert pair.step(time_us, again) == (first, [])
+        assert pair.kernel.state_hash() == pair.twin.state_hash() == state_hash
+    for again, first in remembered:
+        assert pair.step(time_us, again) == (first, [])
+    assert pair.kernel.state_hash() == pair.twin.state_hash() == state_hash
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_of_another_state_is_refused_by_both(version: int) -> None:
     pair = Pair()
-    _, (first,) = pair.step(v1.Command(command_id=bytes(16), checkpoint=v1.Checkpoint()))
-    recorded = v1.Checkpoint(previous_seq=1, previous_state_hash=first.engine_checkpoint.state_hash)
+    pair.step(0, v1.Command(command_id=bytes(16), change_version=v1.ChangeVersion(version=version)))
+    _, (first,) = pair.step(0, v1.Command(command_id=b"first checkpoint", checkpoint=v1.Checkpoint()))
+    recorded = v1.Checkpoint(previous_seq=2, previous_state_hash=first.engine_checkpoint.state_hash)
     assert first.engine_checkpoint.state_hash == pair.kernel.state_hash()
-    pair.step(v1.Command(command_id=b"second checkpoin", checkpoint=recorded))
-    # By now the last checkpoint is at seq 2, and its hash is another.
-    for checkpoint in (recorded, v1.Checkpoint(previous_seq=2, previous_state_hash=bytes(32))):
+    pair.step(0, v1.Command(command_id=b"second checkpoin", checkpoint=recorded))
+    # By now the last checkpoint is at seq 3, and its hash is another.
+    for checkpoint in (recorded, v1.Checkpoint(previous_seq=3, previous_state_hash=bytes(32))):
         command = v1.Command(command_id=b"third checkpoint", checkpoint=checkpoint)
         with pytest.raises(RuntimeError, match="had another state"):
-            pair.kernel.step(3, 1, 0, command.SerializeToString())
+            pair.kernel.step(4, 1, 0, command.SerializeToString())
         with pytest.raises(Diverged):
             Twin("main").step(1, 1, 0, command)
 

@@ -1,54 +1,153 @@
-"""`openbourse wal`: looks at a write-ahead log and changes nothing."""
+"""`openbourse wal`: looks at a write-ahead log and changes nothing. An engine may run on it meanwhile.
+
+Each command ends with 0 when all is good, 1 when something is wrong with a log, and 2 when it was called wrongly.
+"""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from openbourse.engine import wal
+from openbourse.engine import roots, wal
 from openbourse.engine.errors import Fatal
 
 app = typer.Typer(help="Look at an engine's write-ahead log.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(help="the folder that the engine has as --wal", exists=True, file_okay=False)]
+_FOLDER = typer.Argument(help="the folder that the engine has as --wal", exists=True, file_okay=False)
+Folder = Annotated[Path, _FOLDER]
+To = Annotated[int | None, typer.Option("--to", min=1, help="last seq (default: as far as the log is good)")]
 
 
 @app.command()
-def verify(folder: Folder) -> None:
-    """Check every record: CRC, seq, epoch, chain. Exit code 1 if the log is damaged.
-
-    Example: openbourse wal verify ~/.local/share/openbourse/engine
-    """
-    report = _verify(folder)
-    print(json.dumps(report.as_json(), indent=2))
-    if report.damaged is not None:
-        typer.echo(f"damaged: {report.damaged}", err=True)
-        raise typer.Exit(1)
-
-
-@app.command()
-def show(
+def verify(
     folder: Folder,
-    from_seq: Annotated[int, typer.Option("--from", min=1, help="first seq to show")] = 1,
-    to_seq: Annotated[int | None, typer.Option("--to", min=1, help="last seq to show")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="public key, PEM: check the signed root of each finished segment too", dir_okay=False),
+    ] = None,
+    reaches: Annotated[
+        int | None,
+        typer.Option(min=1, help="a seq that was acknowledged: a log that ends before it has lost its tail"),
+    ] = None,
+) -> None:
+    """Check every record: CRC, seq, epoch, chain. Names the first one that is not good.
+
+    Example: openbourse wal verify ~/.local/share/openbourse/engine --key signing-key.pem.pub --reaches 120000
+    """
+    with _clean_errors():
+        report = wal.verify(folder)
+        shown = report.as_json()
+        complaints = _complaints(report)
+        if reaches is not None and report.last_seq < reaches:
+            complaints.append(f"the log is good up to seq {report.last_seq}; seq {reaches} was acknowledged")
+        if key is not None:
+            checked = roots.check(folder, _public_key(key))
+            shown["signatures"] = asdict(checked)
+            complaints += [f"signature: {wrong}" for wrong in checked.wrong]
+            # An engine signs a segment right after it has finished it.
+            newest = roots.finished(folder)[-1:]
+            complaints += [f"not signed: {segment}" for segment in checked.unsigned if [segment] != newest]
+    print(json.dumps(shown, indent=2))
+    if report.torn is not None:
+        typer.echo(f"torn end, never acknowledged: {report.torn}", err=True)
+    _end(complaints)
+
+
+@app.command()
+def dump(
+    folder: Folder,
+    from_seq: Annotated[int | None, typer.Option("--from", min=1, help="first seq (default: the log's)")] = None,
+    to_seq: To = None,
 ) -> None:
     """Print records, one JSON object a line, as far as the log is good.
 
-    Example: openbourse wal show ~/.local/share/openbourse/engine --from 100 --to 120
+    Example: openbourse wal dump ~/.local/share/openbourse/engine --from 100 --to 120
     """
-    report = _verify(folder)
-    last_seq = report.last_seq if to_seq is None else min(to_seq, report.last_seq)
-    for record in wal.records(folder, from_seq, last_seq):
-        print(json.dumps(record))
-    if report.damaged is not None:
-        typer.echo(f"damaged: {report.damaged}", err=True)
-        raise typer.Exit(1)
+    with _clean_errors():
+        report = wal.verify(folder)
+        for record in wal.records(folder, max(from_seq or 1, report.first_seq), _last_seq(report, to_seq)):
+            print(json.dumps(record))
+    _end(_complaints(report))
 
 
-def _verify(folder: Path) -> wal.Report:
+@app.command()
+def replay(folder: Folder, to_seq: To = None) -> None:
+    """Run the log through the kernel: the state hash at each checkpoint and at the end, one JSON object a line.
+
+    Ends with 1 where the kernel comes to another state than a checkpoint of the log recorded.
+
+    Example: openbourse wal replay ~/.local/share/openbourse/engine --to 120000
+    """
+    with _clean_errors():
+        report = wal.verify(folder)
+        last_seq = _last_seq(report, to_seq)
+        for state in wal.replay(folder, report.shard, last_seq, _progress(last_seq)):
+            print(json.dumps(asdict(state)), flush=True)
+    _end(_complaints(report))
+
+
+@app.command()
+def diff(first: Folder, second: Folder) -> None:
+    """Find the first record where two logs differ, and whether their states differ at the last seq that both have.
+
+    One may be longer than the other. Ends with 1 when any record that both have differs.
+
+    Example: openbourse wal diff engine-0/wal engine-1/wal
+    """
+    with _clean_errors():
+        reports = [wal.verify(folder) for folder in (first, second)]
+        last_seq = min(report.last_seq for report in reports)
+        found = wal.diff((first, reports[0]), (second, reports[1]), _progress(last_seq))
+    print(json.dumps({**asdict(found), "same_state": found.same_state}, indent=2))
+    complaints = [
+        f"{folder}: {complaint}"
+        for folder, report in zip((first, second), reports, strict=True)
+        for complaint in _complaints(report)
+    ]
+    if found.first_seq is not None:
+        state = "the same" if found.same_state else "another"
+        complaints.append(
+            f"they differ from seq {found.first_seq} on ({', '.join(found.fields)}); "
+            f"at seq {found.last_common_seq} they come to {state} state"
+        )
+    _end(complaints)
+
+
+def _complaints(report: wal.Report) -> list[str]:
+    return [] if report.damaged is None else [f"damaged: {report.damaged}"]
+
+
+def _last_seq(report: wal.Report, to_seq: int | None) -> int:
+    return report.last_seq if to_seq is None else min(to_seq, report.last_seq)
+
+
+def _progress(last_seq: int) -> Callable[[int], None]:
+    return lambda seq: typer.echo(f"replayed {seq} of {last_seq}", err=True)
+
+
+def _public_key(path: Path) -> Ed25519PublicKey:
     try:
-        return wal.verify(folder)
+        return roots.public_key(path)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path} is no public key: {error}", param_hint="--key") from None
+
+
+@contextmanager
+def _clean_errors() -> Iterator[None]:
+    try:
+        yield
     except Fatal as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+def _end(complaints: list[str]) -> None:
+    for complaint in complaints:
+        typer.echo(complaint, err=True)
+    if complaints:
+        raise typer.Exit(1)

@@ -33,6 +33,10 @@ class Unavailable(Exception):
     """No answer in time. Of a command the outcome is unknown: ask again with the same command id."""
 
 
+class NotTaken(Unavailable):
+    """The shard has no log to write the command to at the moment. It was not sequenced: send it again later."""
+
+
 class Busy(Exception):
     """UNANSWERED_MOST requests wait already; this one was not sent."""
 
@@ -63,6 +67,8 @@ class _Unanswered(Generic[A]):
 
     def __init__(self) -> None:
         self.frames: dict[bytes | int, bytes] = {}
+        # Sent more than once, so that a refusal of the last sending says nothing of the ones before.
+        self.resent: set[bytes | int] = set()
         self._futures: dict[bytes | int, asyncio.Future[A]] = {}
 
     def __len__(self) -> int:
@@ -70,17 +76,24 @@ class _Unanswered(Generic[A]):
 
     def add(self, key: bytes | int, frame: bytes) -> asyncio.Future[A]:
         """Two callers with one id share one answer."""
+        if key in self.frames:
+            self.resent.add(key)
         self.frames[key] = frame
         return self._futures.setdefault(key, asyncio.get_running_loop().create_future())
 
-    def answer(self, key: bytes | int, answer: A) -> None:
-        self.frames.pop(key, None)
-        future = self._futures.pop(key, None)
-        if future is not None and not future.done():
+    def answer(self, key: bytes | int, answer: A | Exception) -> None:
+        future = self._futures.get(key)
+        self.drop(key)
+        if future is None or future.done():
+            return
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
             future.set_result(answer)
 
     def drop(self, key: bytes | int) -> None:
         self.frames.pop(key, None)
+        self.resent.discard(key)
         self._futures.pop(key, None)
 
 
@@ -103,7 +116,11 @@ class EngineSession:
         self.connected = asyncio.Event()
 
     async def command(self, command: v1.Command, timeout_s: float) -> v1.Reply:
-        """The shard's answer, which may be a rejection. Raises Unavailable (outcome unknown) and Busy (not sent)."""
+        """The shard's answer, which may be a rejection. Raises Unavailable (outcome unknown) and Busy (not sent).
+
+        Raises NotTaken when the shard cannot log it now and this session sent it once: then nothing of it was done,
+        unless another session sent the same id before.
+        """
         return await self._ask(self._commands, command.command_id, v1.ClientFrame(command=command), timeout_s)
 
     async def query(self, query: v1.Query, timeout_s: float) -> v1.Answer:
@@ -161,12 +178,13 @@ class EngineSession:
         self._outgoing.clear()
         self.connected.set()
         try:
+            self._commands.resent.update(self._commands.frames)
             for frame in (*self._commands.frames.values(), *self._queries.frames.values()):
                 self._send(frame)
             async for message in connection.messages():
                 match message.WhichOneof("frame"):
                     case "reply":
-                        self._commands.answer(message.reply.command_id, message.reply)
+                        self._commands.answer(message.reply.command_id, self._heard(message.reply))
                     case "answer":
                         self._queries.answer(message.answer.query_id, message.answer)
                     case "problem":
@@ -174,6 +192,13 @@ class EngineSession:
         finally:
             self.connected.clear()
             self._writer = None
+
+    def _heard(self, reply: v1.Reply) -> v1.Reply | Unavailable:
+        if reply.rejection.reason != v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE:
+            return reply
+        if reply.command_id in self._commands.resent:
+            return Unavailable(f"shard {self.shard} cannot say what became of it: {reply.rejection.detail}")
+        return NotTaken(f"shard {self.shard} takes no commands now: {reply.rejection.detail}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="assets and symbols, JSON; read again when it changes",
     )
+    parser.add_argument(
+        "--signing-key",
+        type=Path,
+        metavar="FILE",
+        help="Ed25519 key, PEM, that signs finished segments; made if missing (default: in the log's folder)",
+    )
     parser.add_argument("--halts-namespace", metavar="NS", help="watch the Halt objects of this Kubernetes namespace")
     parser.add_argument(
         "--exchange", metavar="NAME", help="the exchange that the Halts are of (with --halts-namespace)"
     )
-    # Benchmarks compare group commit with one sync per command; tests want a ring that is soon too short.
-    for limit in ("--batch-requests", "--ring-commands"):
+    # Benchmarks compare group commit with one sync per command; tests want a ring that is soon too short,
+    # and segments that are soon full.
+    for limit in ("--batch-requests", "--ring-commands", "--segment-bytes"):
         parser.add_argument(limit, type=int, help=argparse.SUPPRESS)
     return parser
 

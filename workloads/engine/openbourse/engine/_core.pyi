@@ -19,6 +19,7 @@ class Engine:
         *,
         batch_requests: int | None = None,
         ring_commands: int | None = None,
+        segment_bytes: int | None = None,
     ) -> Engine:
         """Locks the folder, recovers and replays the log. Raises Fatal."""
 
@@ -41,7 +42,7 @@ class Engine:
         """Makes a batch of what waits. 0: nothing to do, 1: the bell will ring, 2: collect now. Raises Fatal."""
 
     def collect(self) -> list[tuple[int, bytes]] | None:
-        """The durable batch's frames by connection; None while it is not durable. Raises Fatal."""
+        """Frames that may leave, by connection: a durable batch's, and refusals; None without them. Raises Fatal."""
 
     def resumed(self) -> list[int]:
         """Paused connections that may be read again, each once."""
@@ -52,6 +53,21 @@ class Engine:
 
     @property
     def is_idle(self) -> bool: ...
+    @property
+    def is_syncing(self) -> bool:
+        """A batch or a next segment is on its way to the disk."""
+
+    @property
+    def trouble(self) -> tuple[str, str] | None:
+        """Why commands are refused now: no_room or not_written, and what the disk said. It is asked again."""
+
+    @property
+    def warning(self) -> str | None:
+        """Why the next segment could not be made ahead of need."""
+
+    def retain(self, consumers: list[int], oldest_snapshot: int | None) -> list[str]:
+        """Recycles the signed segments that all consumers and the oldest snapshot have passed. Raises Fatal."""
+
     @property
     def shard(self) -> str: ...
     @property
@@ -93,6 +109,10 @@ class Replay:
     def next_seq(self) -> int: ...
     def step(self, committed_seq: int, commands_most: int, bytes_most: int) -> bytes | None:
         """At most so many commands further; a frame of events once there are any wanted. Raises Fatal."""
+
+    def advance(self, last_seq: int, commands_most: int) -> tuple[int, bytes] | None:
+        """At most so many commands further, without events; stops behind a checkpoint and returns its seq and state
+        hash. Raises Fatal, also where a checkpoint of the log has another state."""
 
     def state_hash(self) -> tuple[int, bytes]: ...
 
@@ -139,6 +159,8 @@ class Verified:
     @property
     def segments(self) -> list[str]: ...
     @property
+    def first_seq(self) -> int: ...
+    @property
     def records(self) -> int: ...
     @property
     def last_seq(self) -> int: ...
@@ -156,9 +178,18 @@ class Verified:
 def verify(folder: str | PathLike[str], shard: str | None = None) -> Verified:
     """Reads the whole log and changes nothing. Raises Fatal when it cannot be read."""
 
-class Records:
-    """seq, epoch, time_us, batch_first_seq, chain, command: of each record up to `last_seq`. Raises Fatal."""
+def segment_root(
+    folder: str | PathLike[str], segment: str
+) -> tuple[str, int, int, int, int, int, bytes, bytes, int, bytes]:
+    """Of a finished segment: shard, first and last seq, first and last epoch, records, chain before it and at its end,
+    bytes in use and their SHA-256. Raises Fatal when a record of it is not good."""
 
-    def __new__(cls, folder: str | PathLike[str], last_seq: int) -> Records: ...
+class Records:
+    """seq, epoch, time_us, batch_first_seq, chain, command: of each record from `from_seq` up to `last_seq`.
+
+    Raises Fatal.
+    """
+
+    def __new__(cls, folder: str | PathLike[str], from_seq: int, last_seq: int) -> Records: ...
     def __iter__(self) -> Iterator[tuple[int, int, int, int, bytes, bytes]]: ...
     def __next__(self) -> tuple[int, int, int, int, bytes, bytes]: ...

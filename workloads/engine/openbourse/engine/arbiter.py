@@ -6,10 +6,11 @@ that is older than the log, is replaced by one above all epochs that are known.
 
 import json
 import logging
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from openbourse.engine import durable
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def lead(folder: Path, shard: str, log_epoch: int) -> Leadership:
     epoch = max(previous.epoch if previous else 0, log_epoch) + 1
     member = previous.member if previous else secrets.token_hex(8)
     leadership = Leadership(shard, epoch, member, boot=secrets.token_hex(8), in_sync=(member,))
-    _write(folder / FILE, leadership)
+    durable.write(folder / FILE, json.dumps(asdict(leadership)).encode())
     log.info("shard %s is led under epoch %d by member %s, boot %s", shard, epoch, member, leadership.boot)
     return leadership
 
@@ -59,17 +60,3 @@ def _read(path: Path, shard: str) -> Leadership | None:
         log.warning("%s is not a record of shard %s: a new one is made, above the log's epoch", path, shard)
         return None
     return found
-
-
-def _write(path: Path, leadership: Leadership) -> None:
-    new = path.with_suffix(".tmp")
-    with new.open("w") as file:
-        json.dump(asdict(leadership), file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

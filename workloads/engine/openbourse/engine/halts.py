@@ -27,6 +27,7 @@ from openbourse.contracts.resources import (
     HaltMode,
     ReopenMode,
 )
+from openbourse.contracts.session import NotTaken
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ async def watch_halts(
     `caught_up` is set once all that the first list asked for is carried out.
 
     `sequence` gives the committed reply to a command and may be called again with the same command; what it raises, but
-    for TimeoutError, ends this. `in_force` names the halts of the shard's committed state.
+    for NotTaken and TimeoutError, ends this. `in_force` names the halts of the shard's committed state.
     """
     async with ApiServer.connect(credentials) as api:
         watcher = _Watcher(
@@ -226,7 +227,7 @@ class _Watcher:
                     await self._carry_out(step)
                 self.caught_up.set()
                 backoff_s = BACKOFF_MIN_S
-            except (Unavailable, TimeoutError) as error:
+            except (Unavailable, NotTaken, TimeoutError) as error:
                 log.warning("halts: not settled yet: %s %s; again in %.1f s", type(error).__name__, error, backoff_s)
                 self._later(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from openbourse.contracts import v1
 from openbourse.contracts.listings import Listings
+from openbourse.contracts.session import NotTaken
 from openbourse.engine.own import OwnRequests
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,12 @@ class ListingsFile:
         except ValueError as error:
             log.error("listings in %s are refused, what is listed stays: %s", self._path, error)
             return
-        await self._apply(listings)
+        try:
+            await self._apply(listings)
+        except NotTaken as error:
+            # Looked at again with the next poll.
+            self._seen = None
+            log.warning("listings in %s are not all listed yet: %s", self._path, error)
 
     async def _apply(self, listings: Listings) -> None:
         listed = (await self._own.ask(v1.Query(listings=v1.ListingsQuery()))).listings

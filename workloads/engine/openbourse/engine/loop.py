@@ -70,15 +70,16 @@ class Loop:
         if self.failed.done():
             return
         with self._fatal():
-            frames = (self.core.collect() or []) if collect else []
+            collected = self.core.collect() if collect else None
+            frames = collected or []
             begun = self._begin()
             while begun == _READY:
                 frames += self.core.collect() or []
                 begun = self._begin()
-        if begun == _SYNCING:
-            self.begun_at_s = time.monotonic()
-        elif collect:
+        if not self.core.is_syncing:
             self.begun_at_s = None
+        elif begun == _SYNCING and (self.begun_at_s is None or collected):
+            self.begun_at_s = time.monotonic()
         self._release(frames)
         if self.core.is_idle and not self._begin_is_due:
             self.idle.set()
@@ -111,5 +112,5 @@ class Loop:
 
     @property
     def syncing_for_s(self) -> float:
-        """How long the disk has been at the batch on its way; 0 when there is none."""
+        """How long the disk has been at the batch, or the next segment, that is on its way; 0 when there is none."""
         return 0.0 if self.begun_at_s is None else time.monotonic() - self.begun_at_s

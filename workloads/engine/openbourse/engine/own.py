@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from openbourse.contracts import v1
 from openbourse.contracts.frames import Decoder, encode
+from openbourse.contracts.session import NotTaken
 from openbourse.engine._core import ITSELF
 from openbourse.engine.errors import Refused
 from openbourse.engine.loop import Loop
@@ -33,8 +34,11 @@ class OwnRequests:
         return self._replies.setdefault(command.command_id, asyncio.get_running_loop().create_future())
 
     async def sequence(self, command: v1.Command) -> v1.Reply:
-        """The committed answer, which may be a rejection. Raises Refused and TimeoutError."""
-        return await asyncio.wait_for(asyncio.shield(self.submit(command)), TIMEOUT_S)
+        """The committed answer, which may be a rejection. Raises Refused, TimeoutError, and NotTaken: send it again."""
+        reply = await asyncio.wait_for(asyncio.shield(self.submit(command)), TIMEOUT_S)
+        if reply.rejection.reason == v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE:
+            raise NotTaken(reply.rejection.detail)
+        return reply
 
     async def ask(self, query: v1.Query) -> v1.Answer:
         """Raises TimeoutError."""

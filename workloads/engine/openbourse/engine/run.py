@@ -2,7 +2,7 @@
 
 1. lock the log, recover it, replay it into the kernel
 2. lead: a new epoch, durable before anything is served under it
-3. start the loop and the engine's own requests
+3. start the loop and the engine's own requests; sign the segments that are finished
 4. bring the shard to the kernel's version of this binary, and do what became due while nobody was there
 5. list what the listings file says, carry out the halts that were asked for meanwhile
 6. serve status, then the port
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbourse.contracts import tls, v1
-from openbourse.contracts.session import Address
+from openbourse.contracts.session import Address, NotTaken
 from openbourse.engine import arbiter
 from openbourse.engine._core import Engine, Fatal
 from openbourse.engine.checkpoints import Checkpoints
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
+from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
@@ -51,10 +52,12 @@ class Settings:
     status: Address
     tls: Path
     listings: Path
+    signing_key: Path | None = None
     halts_namespace: str | None = None
     exchange: str | None = None
     batch_requests: int | None = None
     ring_commands: int | None = None
+    segment_bytes: int | None = None
 
 
 def run(settings: Settings) -> int:
@@ -66,13 +69,15 @@ def run(settings: Settings) -> int:
             settings.shard,
             batch_requests=settings.batch_requests,
             ring_commands=settings.ring_commands,
+            segment_bytes=settings.segment_bytes,
         )
         if core.cut is not None:
             log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
         log.info("replayed %d commands in %.2f s", core.committed_seq, time.monotonic() - started)
         leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
         core.lead(leadership.epoch)
-        asyncio.run(_serve(settings, core, leadership))
+        signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
+        asyncio.run(_serve(settings, core, leadership, signer))
     except (Fatal, OSError) as error:
         log.critical("the engine ends: %s", error)
         return 1
@@ -80,7 +85,7 @@ def run(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership) -> None:
+async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership, signer: Signer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -95,7 +100,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     listings = ListingsFile(settings.listings, own)
     try:
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(_fail(loop))]
+            watching = [tasks.create_task(_fail(loop)), tasks.create_task(keep_signed(settings.wal, signer, stop))]
             await _change_version(core, own)
             ticks.look()
             await listings.apply_if_changed()
@@ -173,7 +178,8 @@ async def _watch_halts(
 async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints) -> None:
     log.info("stopping")
     server.stop_taking()
-    with contextlib.suppress(TimeoutError):
+    # A log that takes no checkpoint has everything that was acknowledged all the same.
+    with contextlib.suppress(TimeoutError, NotTaken):
         async with asyncio.timeout(FINISH_S):
             await loop.idle.wait()
             await checkpoints.finish()

@@ -15,6 +15,7 @@ REQUEST_S = 5.0
 REQUEST_BYTES = 8192
 # A disk that takes longer for one batch is as good as gone: the process should be restarted elsewhere.
 DISK_STUCK_S = 30.0
+DISK_SLOW_S = 1.0
 
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
@@ -51,6 +52,7 @@ class Status:
             "state_hash_seq": seq,
             "state_hash": state_hash,
             "wal_segment": core.segment,
+            "disk": disk(core.trouble, core.warning, self._loop.syncing_for_s),
             "lag": {"pending_commands": core.pending_commands, "settled_seq": None},
             "halts": [{"name": name, "epoch": epoch, "seq": at} for name, epoch, at in core.halts()],
         }
@@ -85,6 +87,14 @@ class Status:
             log.debug("a status request ended early: %s", error)
         finally:
             writer.close()
+
+
+def disk(trouble: tuple[str, str] | None, warning: str | None, syncing_for_s: float) -> dict[str, object]:
+    """What the log's disk does: good, slow, no_room_soon, or what it refuses (no_room, not_written), and why."""
+    state, why = trouble or (("no_room_soon", warning) if warning else ("good", ""))
+    if trouble is None and syncing_for_s > DISK_SLOW_S:
+        state, why = "slow", "the log waits for a sync"
+    return {"state": state, "why": why, "syncing_for_s": round(syncing_for_s, 3)}
 
 
 def in_force(loop: Loop) -> Callable[[], list[str]]:

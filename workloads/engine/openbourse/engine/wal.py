@@ -1,14 +1,21 @@
 """Looking at a write-ahead log, whether an engine runs on it or not. Nothing here changes it."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 
 from openbourse.contracts import v1
 from openbourse.engine import _core
+
+REPLAY_COMMANDS = 10_000
+PROGRESS_S = 1.0
+
+_FIELDS = ("seq", "epoch", "time_us", "batch_first_seq", "chain", "command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +35,13 @@ class Report:
     """What a log holds, up to the first place where it is not good.
 
     `torn` is a batch that was never acknowledged: cut by a crash, or on its way while an engine runs. `damaged` is
-    anything else; an engine does not start on it.
+    anything else; an engine does not start on it. `first_seq` is above 1 where segments were recycled.
     """
 
     shard: str
     segments: tuple[str, ...]
     records: int
+    first_seq: int
     last_seq: int
     first_epoch: int
     last_epoch: int
@@ -52,6 +60,7 @@ def verify(folder: Path, shard: str | None = None) -> Report:
         shard=seen.shard,
         segments=tuple(seen.segments),
         records=seen.records,
+        first_seq=seen.first_seq,
         last_seq=seen.last_seq,
         first_epoch=seen.first_epoch,
         last_epoch=seen.last_epoch,
@@ -62,14 +71,89 @@ def verify(folder: Path, shard: str | None = None) -> Report:
 
 
 def records(folder: Path, from_seq: int, last_seq: int) -> Iterator[dict[str, Any]]:
-    """Each record as JSON, which must be good up to `last_seq`: verify first. Raises Fatal."""
-    for seq, epoch, time_us, batch_first_seq, chain, command in _core.Records(folder, last_seq):
-        if seq >= from_seq:
-            yield {
-                "seq": seq,
-                "epoch": epoch,
-                "time_us": time_us,
-                "batch_first_seq": batch_first_seq,
-                "chain": chain.hex(),
-                "command": MessageToDict(v1.Command.FromString(command), preserving_proto_field_name=True),
-            }
+    """Each record as JSON, which must be good up to `last_seq`: verify first. Raises Fatal.
+
+    A payload that is no Command, which a shard refuses, is shown as `bytes`.
+    """
+    for seq, epoch, time_us, batch_first_seq, chain, payload in _core.Records(folder, from_seq, last_seq):
+        record: dict[str, Any] = {
+            "seq": seq,
+            "epoch": epoch,
+            "time_us": time_us,
+            "batch_first_seq": batch_first_seq,
+            "chain": chain.hex(),
+        }
+        try:
+            record["command"] = MessageToDict(v1.Command.FromString(payload), preserving_proto_field_name=True)
+        except DecodeError:
+            record["bytes"] = payload.hex()
+        yield record
+
+
+@dataclass(frozen=True, slots=True)
+class StateAt:
+    """The state right after a seq."""
+
+    seq: int
+    state_hash: str
+
+
+def replay(
+    folder: Path, shard: str, last_seq: int, progress: Callable[[int], None] = lambda _seq: None
+) -> Iterator[StateAt]:
+    """The state at each checkpoint of the log, and at last that at `last_seq`, from a kernel of its own.
+
+    Raises Fatal where the kernel comes to another state than a checkpoint recorded. Calls `progress` with a seq, about
+    once a second.
+    """
+    kernel = _core.Replay(folder, shard, 0, 1)
+    told_at_s = time.monotonic()
+    while kernel.next_seq <= last_seq:
+        if (checkpoint := kernel.advance(last_seq, REPLAY_COMMANDS)) is not None:
+            yield StateAt(checkpoint[0], checkpoint[1].hex())
+        if time.monotonic() - told_at_s > PROGRESS_S:
+            told_at_s = time.monotonic()
+            progress(kernel.next_seq - 1)
+    seq, state_hash = kernel.state_hash()
+    yield StateAt(seq, state_hash.hex())
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How two logs differ, compared from `from_seq` to `last_common_seq`, the last one that both have.
+
+    `first_seq` is the first record that is not the same in both, None when all are; `fields` says what of it. `states`
+    are both logs' states at the last common seq where records differ.
+    """
+
+    from_seq: int
+    last_common_seq: int
+    first_seq: int | None
+    fields: tuple[str, ...] = ()
+    states: tuple[StateAt, StateAt] | None = None
+
+    @property
+    def same_state(self) -> bool:
+        return self.states is None or self.states[0] == self.states[1]
+
+
+def diff(
+    first: tuple[Path, Report], second: tuple[Path, Report], progress: Callable[[int], None] = lambda _seq: None
+) -> Difference:
+    """Compares two logs, as far as both are good. Raises Fatal."""
+    from_seq = max(1, first[1].first_seq, second[1].first_seq)
+    last_seq = min(first[1].last_seq, second[1].last_seq)
+    found = _first_difference(first[0], second[0], from_seq, last_seq)
+    if found is None:
+        return Difference(from_seq, last_seq, None)
+    seq, fields = found
+    states = tuple(list(replay(folder, report.shard, last_seq, progress))[-1] for folder, report in (first, second))
+    return Difference(from_seq, last_seq, seq, fields, (states[0], states[1]))
+
+
+def _first_difference(first: Path, second: Path, from_seq: int, last_seq: int) -> tuple[int, tuple[str, ...]] | None:
+    pairs = zip(_core.Records(first, from_seq, last_seq), _core.Records(second, from_seq, last_seq), strict=True)
+    for one, other in pairs:
+        if one != other:
+            return one[0], tuple(name for name, left, right in zip(_FIELDS, one, other, strict=True) if left != right)
+    return None

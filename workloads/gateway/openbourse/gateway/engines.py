@@ -10,7 +10,7 @@ import time
 from typing import NoReturn
 
 from openbourse.contracts import v1
-from openbourse.contracts.session import Busy, EngineSession
+from openbourse.contracts.session import Busy, EngineSession, NotTaken
 from openbourse.contracts.session import Unavailable as EngineUnavailable
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Unavailable
@@ -79,6 +79,8 @@ class Engine:
         """The shard's one answer, which may be a rejection. Raises Unavailable."""
         try:
             return await self.session.command(command, COMMAND_TIMEOUT_S)
+        except NotTaken as error:
+            raise Unavailable(errors.BUSY, detail=str(error)) from error
         except EngineUnavailable as error:
             raise Unavailable(errors.TIMEOUT, detail=str(error)) from error
         except Busy as error:

@@ -93,6 +93,10 @@ class _RejectReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RejectRe
     """The order is not in the status that the cancel asks for."""
     REJECT_REASON_NOT_ATTEMPTED: _RejectReason.ValueType  # 30
     """The order of a replacement was not tried, because its cancel was refused."""
+    REJECT_REASON_LOG_UNAVAILABLE: _RejectReason.ValueType  # 40
+    """The log cannot take commands now: its disk is full, or refuses to write. Given with seq 0: this sending was not
+    sequenced and is not remembered, so it may be sent again. It says nothing of an earlier sending of the same command.
+    """
 
 class RejectReason(_RejectReason, metaclass=_RejectReasonEnumTypeWrapper):
     """Why a command was refused. A refusal changes nothing but the memory of its command id."""
@@ -139,6 +143,10 @@ REJECT_REASON_CANCEL_RESTRICTED: RejectReason.ValueType  # 29
 """The order is not in the status that the cancel asks for."""
 REJECT_REASON_NOT_ATTEMPTED: RejectReason.ValueType  # 30
 """The order of a replacement was not tried, because its cancel was refused."""
+REJECT_REASON_LOG_UNAVAILABLE: RejectReason.ValueType  # 40
+"""The log cannot take commands now: its disk is full, or refuses to write. Given with seq 0: this sending was not
+sequenced and is not remembered, so it may be sent again. It says nothing of an earlier sending of the same command.
+"""
 Global___RejectReason: _TypeAlias = RejectReason  # noqa: Y015
 
 @_typing.final

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use openbourse_journal::{Folder, Options};
+use openbourse_journal::retention::Passed;
+use openbourse_journal::{Folder, Options, Trouble};
 use openbourse_pipeline as pipeline;
 use openbourse_pipeline::{Begun, Limits, Pipeline, Received, Sender, Stream};
 use pyo3::exceptions::{PyException, PyValueError};
@@ -25,20 +26,23 @@ pub struct Engine(Pipeline);
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (folder, shard, *, batch_requests = None, ring_commands = None))]
+    #[pyo3(signature = (folder, shard, *, batch_requests = None, ring_commands = None, segment_bytes = None))]
     fn new(
         py: Python<'_>,
         folder: PathBuf,
         shard: &str,
         batch_requests: Option<usize>,
         ring_commands: Option<usize>,
+        segment_bytes: Option<usize>,
     ) -> PyResult<Engine> {
+        let mut options = Options::default();
+        options.segment_bytes = segment_bytes.unwrap_or(options.segment_bytes);
         let mut limits = Limits::default();
         limits.batch_requests = batch_requests.unwrap_or(limits.batch_requests);
         limits.ring_commands = ring_commands.unwrap_or(limits.ring_commands);
         py.detach(|| {
             let folder = Folder::exclusive(folder).map_err(fatal)?;
-            Pipeline::open(Arc::new(folder), shard, limits, Options::default())
+            Pipeline::open(Arc::new(folder), shard, limits, options)
                 .map(Engine)
                 .map_err(fatal)
         })
@@ -121,6 +125,40 @@ impl Engine {
     #[getter]
     fn is_idle(&self) -> bool {
         self.0.is_idle()
+    }
+
+    #[getter]
+    fn is_syncing(&self) -> bool {
+        self.0.is_syncing()
+    }
+
+    #[getter]
+    fn trouble(&self) -> Option<(&str, String)> {
+        self.0.trouble().map(|trouble| {
+            let kind = match &trouble {
+                Trouble::NoRoom(_) => "no_room",
+                Trouble::NotWritten(_) => "not_written",
+            };
+            (kind, trouble.why().into())
+        })
+    }
+
+    #[getter]
+    fn warning(&self) -> Option<String> {
+        self.0.warning()
+    }
+
+    fn retain(
+        &self,
+        py: Python<'_>,
+        consumers: Vec<u64>,
+        oldest_snapshot: Option<u64>,
+    ) -> PyResult<Vec<String>> {
+        let passed = Passed {
+            consumers,
+            oldest_snapshot,
+        };
+        py.detach(|| self.0.retain(&passed)).map_err(fatal)
     }
 
     #[getter]
@@ -221,6 +259,16 @@ impl Replay {
             .detach(|| self.0.step(committed_seq, commands_most, bytes_most))
             .map_err(fatal)?;
         Ok(frame.map(|bytes| PyBytes::new(py, &bytes)))
+    }
+
+    fn advance(
+        &mut self,
+        py: Python<'_>,
+        last_seq: u64,
+        commands_most: usize,
+    ) -> PyResult<Option<(u64, [u8; 32])>> {
+        py.detach(|| self.0.advance(last_seq, commands_most))
+            .map_err(fatal)
     }
 
     fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {

@@ -17,5 +17,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<wal::Verified>()?;
     module.add_class::<wal::Records>()?;
     module.add_function(wrap_pyfunction!(wal::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(wal::segment_root, module)?)?;
     Ok(())
 }

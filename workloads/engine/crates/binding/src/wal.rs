@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use openbourse_journal::{Chain, Error, Folder, Place, Reader, Scan, scan};
+use openbourse_journal::{Chain, Error, Folder, Place, Reader, Scan, root, scan};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -17,6 +17,7 @@ type Where = (String, u64, u64, String);
 pub struct Verified {
     shard: String,
     segments: Vec<String>,
+    first_seq: u64,
     records: u64,
     last_seq: u64,
     first_epoch: u64,
@@ -30,35 +31,79 @@ fn place(place: Place) -> Where {
     (place.file, place.offset, place.seq, place.why)
 }
 
+/// Why a look at a log ends early.
+enum Stop {
+    Log(Error),
+    /// Ctrl-C.
+    Signal(PyErr),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Log(error)
+    }
+}
+
+const RECORDS_BETWEEN_SIGNALS: u64 = 20_000;
+
 #[pyfunction]
 #[pyo3(signature = (folder, shard = None))]
 pub fn verify(py: Python<'_>, folder: PathBuf, shard: Option<&str>) -> PyResult<Verified> {
     py.detach(|| {
         let mut seen = Verified::default();
-        let scanned: Result<Scan, Error> = scan(&Folder::shared(folder), shard, |record| {
+        let scanned: Result<Scan, Stop> = scan(&Folder::shared(folder), shard, |record| {
             if seen.records == 0 {
                 seen.first_epoch = record.epoch;
+                seen.first_seq = record.seq;
             }
             seen.records += 1;
             seen.last_seq = record.seq;
             seen.last_epoch = record.epoch;
             seen.chain = record.chain;
+            if seen.records.is_multiple_of(RECORDS_BETWEEN_SIGNALS) {
+                Python::attach(|py| py.check_signals()).map_err(Stop::Signal)?;
+            }
             Ok(())
         });
         match scanned {
             Ok(scan) => {
                 seen.shard = scan.shard;
                 seen.segments = scan.segments;
+                (seen.first_seq, seen.last_seq) = (scan.first_seq, scan.last_seq);
+                seen.chain = scan.chain;
                 seen.torn = scan.torn.map(place);
             }
-            Err(Error::Corrupt(damaged)) => seen.damaged = Some(place(damaged)),
-            Err(error) => return Err(fatal(error)),
+            Err(Stop::Log(Error::Corrupt(damaged))) => seen.damaged = Some(place(damaged)),
+            Err(Stop::Log(error)) => return Err(fatal(error)),
+            Err(Stop::Signal(signal)) => return Err(signal),
         }
         Ok(seen)
     })
 }
 
-/// The records of a log in order, up to `last_seq`, which must be there.
+/// shard, first and last seq, first and last epoch, records, chain before and at the end, bytes, SHA-256
+type RootFields = (String, u64, u64, u64, u64, u64, Chain, Chain, u64, [u8; 32]);
+
+#[pyfunction]
+pub fn segment_root(py: Python<'_>, folder: PathBuf, segment: &str) -> PyResult<RootFields> {
+    let root = py
+        .detach(|| root(&Folder::shared(folder), segment))
+        .map_err(fatal)?;
+    Ok((
+        root.shard,
+        root.first_seq,
+        root.last_seq,
+        root.first_epoch,
+        root.last_epoch,
+        root.records,
+        root.chain_before,
+        root.chain,
+        root.bytes,
+        root.sha256,
+    ))
+}
+
+/// The records of a log in order, from `from_seq` up to `last_seq`, which must be there.
 #[pyclass(module = "openbourse.engine._core")]
 pub struct Records {
     reader: Reader,
@@ -70,9 +115,9 @@ type Fields<'py> = (u64, u64, i64, u64, Chain, Bound<'py, PyBytes>);
 #[pymethods]
 impl Records {
     #[new]
-    fn new(folder: PathBuf, last_seq: u64) -> Records {
+    fn new(folder: PathBuf, from_seq: u64, last_seq: u64) -> Records {
         Records {
-            reader: Reader::new(Arc::new(Folder::shared(folder))),
+            reader: Reader::starting_at(Arc::new(Folder::shared(folder)), from_seq),
             last_seq,
         }
     }

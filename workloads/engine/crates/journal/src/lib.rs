@@ -2,7 +2,8 @@
 //! and touches the disk only through [`Storage`].
 //!
 //! What it promises: a record is acknowledged (`durable_seq` passes it) only after an fdatasync that covers it came
-//! back; recovery keeps every acknowledged record or refuses to start; two processes never write one log.
+//! back; recovery keeps every acknowledged record or refuses to start; two processes never write one log; a disk that
+//! says no is asked again, and until it says yes nothing is acknowledged and nothing is lost.
 #![forbid(unsafe_code)]
 
 mod bell;
@@ -13,7 +14,10 @@ pub mod lossy;
 mod reader;
 mod record;
 mod recovery;
+pub mod retention;
+mod root;
 mod segment;
+pub mod snapshot;
 mod spare;
 mod storage;
 mod writer;
@@ -23,7 +27,8 @@ pub use error::{Error, Place};
 pub use log::{Batch, Log, Options};
 pub use reader::Reader;
 pub use record::{Chain, MARKER, OVERHEAD_MOST, Record, SECTOR, record_bytes};
-pub use recovery::{Recovered, Scan, recover, scan};
+pub use recovery::{Known, Recovered, Scan, first_seq, recover, scan};
+pub use root::{Root, root};
 pub use segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, segment_name};
 pub use storage::{File, Folder, Storage};
-pub use writer::{Progress, Writer};
+pub use writer::{Progress, Trouble, Writer};

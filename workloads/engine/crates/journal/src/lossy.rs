@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use crate::record::SECTOR;
 use crate::{File, Storage};
@@ -27,16 +30,58 @@ struct Content {
     dirty: BTreeSet<usize>,
 }
 
+/// A change of the folder that the next sync of the folder makes durable.
+#[derive(Debug, Clone)]
+enum NameChange {
+    Create(String, usize),
+    Rename(String, String),
+    Remove(String),
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        match self {
+            NameChange::Create(name, index) => drop(names.insert(name.clone(), *index)),
+            NameChange::Rename(from, to) => {
+                if let Some(index) = names.remove(from) {
+                    names.insert(to.clone(), index);
+                }
+            }
+            NameChange::Remove(name) => drop(names.remove(name)),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Disk {
     files: Vec<Content>,
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
+    unsynced: Vec<NameChange>,
     steps: u64,
     /// The world ends before this step.
     ends_at: Option<u64>,
-    /// This sync fails, once, and what it should have made durable is lost.
-    fails_at: Option<u64>,
+    /// These steps fail: a write half-way, and a sync forgets what it should have made durable.
+    fails: Range<u64>,
+    /// What all files together may have.
+    bytes_most: Option<usize>,
+    /// How long each sync of a file takes.
+    sync: Duration,
+}
+
+impl Disk {
+    fn used_bytes(&self) -> usize {
+        let files = self.names.values().collect::<BTreeSet<_>>();
+        files
+            .iter()
+            .map(|index| self.files[**index].now.len())
+            .sum()
+    }
+
+    fn change_names(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.unsynced.push(change);
+    }
 }
 
 #[derive(Clone, Default)]
@@ -56,9 +101,24 @@ impl LossyDisk {
         self.0.lock().unwrap().ends_at = Some(step);
     }
 
-    /// The step, if it is a sync, reports an error; memory keeps what the disk has not.
-    pub fn fail_at(&self, step: u64) {
-        self.0.lock().unwrap().fails_at = Some(step);
+    /// These steps report an error; memory keeps what the disk has not.
+    pub fn fail(&self, steps: Range<u64>) {
+        self.0.lock().unwrap().fails = steps;
+    }
+
+    /// A write that makes a file longer gets no further than this many bytes on the whole disk. None: no bound.
+    pub fn bound(&self, bytes_most: Option<usize>) {
+        self.0.lock().unwrap().bytes_most = bytes_most;
+    }
+
+    /// Each sync of a file takes so long from now on.
+    pub fn slow_down(&self, sync: Duration) {
+        self.0.lock().unwrap().sync = sync;
+    }
+
+    /// Of all files.
+    pub fn used_bytes(&self) -> usize {
+        self.0.lock().unwrap().used_bytes()
     }
 
     /// The disk as the next boot finds it.
@@ -102,11 +162,13 @@ impl LossyDisk {
                 }
             })
             .collect();
-        let names = if keep() {
-            disk.names.clone()
-        } else {
-            disk.synced_names.clone()
-        };
+        // A file system that promises no order may have any of the changes of names.
+        let mut names = disk.synced_names.clone();
+        for change in &disk.unsynced {
+            if keep() {
+                change.apply(&mut names);
+            }
+        }
         LossyDisk(Arc::new(Mutex::new(Disk {
             files,
             synced_names: names.clone(),
@@ -122,6 +184,7 @@ impl LossyDisk {
             files: disk.files.clone(),
             names: disk.names.clone(),
             synced_names: disk.synced_names.clone(),
+            unsynced: disk.unsynced.clone(),
             ..Disk::default()
         })))
     }
@@ -144,13 +207,19 @@ impl LossyDisk {
             .collect()
     }
 
-    fn step<T>(&self, change: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+    /// `change` is told whether this step fails; whatever it did then, the caller gets an error.
+    fn step<T>(&self, change: impl FnOnce(&mut Disk, bool) -> io::Result<T>) -> io::Result<T> {
         let mut disk = self.0.lock().unwrap();
         if disk.ends_at.is_some_and(|end| disk.steps >= end) {
             return Err(io::Error::other("the power is gone"));
         }
+        let fails = disk.fails.contains(&disk.steps);
         disk.steps += 1;
-        change(&mut disk)
+        let done = change(&mut disk, fails);
+        if fails {
+            return Err(io::Error::other("the disk reports an error"));
+        }
+        done
     }
 }
 
@@ -184,10 +253,18 @@ impl Storage for LossyDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let index = self.step(|disk| {
+        let index = self.step(|disk, fails| {
+            if let Some(index) = disk.names.get(name).copied() {
+                if !fails {
+                    disk.files[index].now.clear();
+                }
+                return Ok(index);
+            }
             disk.files.push(Content::default());
             let index = disk.files.len() - 1;
-            disk.names.insert(name.into(), index);
+            if !fails {
+                disk.change_names(NameChange::Create(name.into(), index));
+            }
             Ok(index)
         })?;
         Ok(Box::new(LossyFile {
@@ -196,17 +273,42 @@ impl Storage for LossyDisk {
         }))
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        let disk = self.0.lock().unwrap();
+        let index = *disk.names.get(name).ok_or_else(|| missing(name))?;
+        Ok(disk.files[index].now.len() as u64)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.step(|disk| {
-            let index = disk.names.remove(from).ok_or_else(|| missing(from))?;
-            disk.names.insert(to.into(), index);
+        self.step(|disk, fails| {
+            if !disk.names.contains_key(from) {
+                return Err(missing(from));
+            }
+            if !fails {
+                disk.change_names(NameChange::Rename(from.into(), to.into()));
+            }
+            Ok(())
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.step(|disk, fails| {
+            if !disk.names.contains_key(name) {
+                return Err(missing(name));
+            }
+            if !fails {
+                disk.change_names(NameChange::Remove(name.into()));
+            }
             Ok(())
         })
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        self.step(|disk| {
-            disk.synced_names = disk.names.clone();
+        self.step(|disk, fails| {
+            if !fails {
+                disk.synced_names = disk.names.clone();
+                disk.unsynced.clear();
+            }
             Ok(())
         })
     }
@@ -219,25 +321,34 @@ struct LossyFile {
 
 impl File for LossyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.step(|disk| {
-            let now = &mut disk.files[self.index].now;
+        self.disk.step(|disk, fails| {
             let start = offset as usize;
-            now.resize(now.len().max(start + bytes.len()), 0);
-            now[start..start + bytes.len()].copy_from_slice(bytes);
+            let free = disk
+                .bytes_most
+                .map_or(usize::MAX, |most| most.saturating_sub(disk.used_bytes()));
+            let now = &mut disk.files[self.index].now;
+            let within = (now.len().saturating_add(free)).saturating_sub(start);
+            let taken = if fails { bytes.len() / 2 } else { bytes.len() }.min(within);
+            now.resize(now.len().max(start + taken), 0);
+            now[start..start + taken].copy_from_slice(&bytes[..taken]);
             disk.files[self.index]
                 .dirty
-                .extend(start / SECTOR..(start + bytes.len()).div_ceil(SECTOR));
+                .extend(start / SECTOR..(start + taken).div_ceil(SECTOR));
+            if taken < bytes.len() && !fails {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             Ok(())
         })
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.step(|disk| {
-            let fails = disk.fails_at == Some(disk.steps);
+        let delay = self.disk.0.lock().unwrap().sync;
+        thread::sleep(delay);
+        self.disk.step(|disk, fails| {
             let Content { now, synced, dirty } = &mut disk.files[self.index];
             let dirty = std::mem::take(dirty);
             if fails {
-                return Err(io::Error::other("the disk reports an error"));
+                return Ok(());
             }
             synced.resize(now.len(), 0);
             for sector in dirty {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::record::{Found, Record, find, record_bytes};
+use crate::recovery::first_seq;
 use crate::segment::{HEADER_BYTES, segments};
 use crate::{Error, Place, Storage};
 
@@ -16,11 +17,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// From the first record of the log.
+    /// From seq 1, which a log whose segments were recycled does not have.
     pub fn new(storage: Arc<dyn Storage>) -> Reader {
+        Reader::starting_at(storage, 1)
+    }
+
+    /// From any seq.
+    pub fn starting_at(storage: Arc<dyn Storage>, seq: u64) -> Reader {
         Reader {
             storage,
-            next_seq: 1,
+            next_seq: seq,
             segment: String::new(),
             bytes: Vec::new(),
             used: 0,
@@ -42,6 +48,15 @@ impl Reader {
         if !self.is_here() {
             self.read()?;
         }
+        if self.segment.is_empty() {
+            let first_seq = first_seq(&*self.storage)?;
+            let wanted_seq = self.next_seq;
+            return Err(Error::Begins {
+                first_seq,
+                wanted_seq,
+            });
+        }
+        self.skip();
         match find(&self.bytes, self.used, self.position) {
             Found::Whole(record) if record.seq == self.next_seq => {
                 self.position += record_bytes(record.payload.len());
@@ -58,6 +73,15 @@ impl Reader {
                     why,
                 }))
             }
+        }
+    }
+
+    /// Passes the records of the segment before the wanted one.
+    fn skip(&mut self) {
+        while let Found::Whole(record) = find(&self.bytes, self.used, self.position)
+            && record.seq < self.next_seq
+        {
+            self.position += record_bytes(record.payload.len());
         }
     }
 

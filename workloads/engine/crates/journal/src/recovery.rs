@@ -4,6 +4,9 @@
 //! it looks like bytes that were not written (a sector of zeros, an early end), and nothing of a later batch is
 //! behind it, for a batch is begun only after the one before it was synced. Everything else may have been
 //! acknowledged, so it is damage, and the engine does not start.
+//!
+//! A log may begin above seq 1, where segments were recycled: the header of its first segment has the chain that it
+//! goes on from. The state before it must come from a snapshot.
 
 use std::sync::Arc;
 
@@ -17,6 +20,10 @@ use crate::{Error, Place, Record, Storage, spare};
 pub struct Scan {
     pub shard: String,
     pub segments: Vec<String>,
+    /// Where the log begins; 1 unless segments were recycled.
+    pub first_seq: u64,
+    /// Of the record before the first one.
+    pub chain_before: Chain,
     pub last_seq: u64,
     pub last_epoch: u64,
     pub last_time_us: i64,
@@ -51,7 +58,8 @@ pub struct Recovered {
     pub cut: Option<Place>,
 }
 
-/// Reads everything and changes nothing. `visit` gets each record in order; its error ends the scan.
+/// Reads everything and changes nothing. `visit` gets each record in order; its error ends the scan. `last_seq` and
+/// `chain` of a log without records are those of the record before it.
 pub fn scan<E: From<Error>>(
     storage: &dyn Storage,
     shard: Option<&str>,
@@ -60,6 +68,7 @@ pub fn scan<E: From<Error>>(
     let names = segments(storage.list().map_err(Error::io("list the segments"))?);
     let mut scan = Scan {
         shard: shard.unwrap_or_default().into(),
+        first_seq: names.first().map_or(1, |(first_seq, _)| *first_seq),
         ..Scan::default()
     };
     for (index, (first_seq, name)) in names.iter().enumerate() {
@@ -67,6 +76,10 @@ pub fn scan<E: From<Error>>(
             .read(name)
             .map_err(Error::io(format!("read {name}")))?;
         let header = decode_header(name, &bytes, *first_seq)?;
+        if index == 0 && *first_seq > 1 {
+            (scan.last_seq, scan.chain) = (first_seq - 1, header.chain);
+            scan.chain_before = header.chain;
+        }
         if let Some(wanted) = shard.filter(|wanted| *wanted != header.shard) {
             return Err(Error::WrongShard {
                 file: name.clone(),
@@ -195,15 +208,62 @@ fn later_batch(bytes: &[u8], at: usize, seq: u64) -> Option<u64> {
         .map(|header| header.seq)
 }
 
+/// What the state that a recovery begins with has already: nothing, or what a snapshot has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    pub seq: u64,
+    /// Of the record with that seq.
+    pub chain: Chain,
+}
+
 /// Makes a log ready to be written on, a new one if there is none: reads it, cuts a torn end, and makes durable what
-/// it read, before anything of it counts.
+/// it read, before anything of it counts. `visit` gets the records behind what is known, which must be of this log.
+///
+/// Of a log without records, `last_epoch` and `last_time_us` are 0, whatever is known.
 pub fn recover<E: From<Error>>(
     storage: Arc<dyn Storage>,
     shard: &str,
     options: Options,
-    visit: impl FnMut(&Record) -> Result<(), E>,
+    known: Known,
+    mut visit: impl FnMut(&Record) -> Result<(), E>,
 ) -> Result<Recovered, E> {
-    let found = scan(&*storage, Some(shard), visit)?;
+    let first_seq = first_seq(&*storage)?;
+    if first_seq > known.seq + 1 {
+        let wanted_seq = known.seq + 1;
+        return Err(Error::Begins {
+            first_seq,
+            wanted_seq,
+        }
+        .into());
+    }
+    let mut chain_at_known = None;
+    let found = scan(&*storage, Some(shard), |record| {
+        if record.seq == known.seq {
+            chain_at_known = Some(record.chain);
+        }
+        if record.seq > known.seq {
+            visit(record)
+        } else {
+            Ok(())
+        }
+    })?;
+    if found.last_seq < known.seq {
+        let (last_seq, known_seq) = (found.last_seq, known.seq);
+        return Err(Error::Ends {
+            last_seq,
+            known_seq,
+        }
+        .into());
+    }
+    if chain_at_known.unwrap_or(found.chain_before) != known.chain {
+        return Err(Error::Corrupt(Place {
+            file: found.segments.first().cloned().unwrap_or_default(),
+            offset: 0,
+            seq: known.seq,
+            why: "the snapshot is of another log: the chain at its seq differs".into(),
+        })
+        .into());
+    }
     let log = match found.segments.last() {
         None => Log::create(storage, shard, options)?,
         Some(segment) => repair(storage, shard, options, segment, &found)?,
@@ -216,6 +276,88 @@ pub fn recover<E: From<Error>>(
         chain: found.chain,
         cut: found.torn,
     })
+}
+
+/// Where a log begins; 1 where there is none.
+pub fn first_seq(storage: &dyn Storage) -> Result<u64, Error> {
+    let names = segments(storage.list().map_err(Error::io("list the segments"))?);
+    Ok(names.first().map_or(1, |(first_seq, _)| *first_seq))
+}
+
+/// A segment read alone, whole records only.
+pub(crate) struct Finished {
+    pub shard: String,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub chain_before: Chain,
+    pub chain: Chain,
+    /// Without the zeros at its end.
+    pub bytes: Vec<u8>,
+}
+
+pub(crate) fn read_finished(
+    storage: &dyn Storage,
+    segment: &str,
+    visit: impl FnMut(&Record),
+) -> Result<Finished, Error> {
+    let bytes = storage
+        .read(segment)
+        .map_err(Error::io(format!("read {segment}")))?;
+    read_alone(segment, bytes, visit)
+}
+
+fn read_alone(
+    segment: &str,
+    bytes: Vec<u8>,
+    mut visit: impl FnMut(&Record),
+) -> Result<Finished, Error> {
+    let named = segments(vec![segment.into()]);
+    let first_seq = named.first().map_or(0, |(first_seq, _)| *first_seq);
+    let header = decode_header(segment, &bytes, first_seq)?;
+    let mut scan = Scan {
+        segments: vec![segment.into()],
+        first_seq,
+        last_seq: first_seq - 1,
+        chain: header.chain,
+        ..Scan::default()
+    };
+    // As one with others behind it: an unfinished record is damage.
+    read_segment(&mut scan, bytes, false, &mut |record| {
+        visit(record);
+        Ok::<(), Error>(())
+    })?;
+    scan.end.bytes.truncate(scan.end.position);
+    Ok(Finished {
+        shard: header.shard,
+        first_seq,
+        last_seq: scan.last_seq,
+        chain_before: header.chain,
+        chain: scan.chain,
+        bytes: scan.end.bytes,
+    })
+}
+
+/// Reads back that a segment has all that was acknowledged of it: whole records up to a position, in front of a seq,
+/// with this chain.
+pub(crate) fn check_written(
+    storage: &dyn Storage,
+    segment: &str,
+    (position, next_seq, chain): (usize, u64, Chain),
+) -> Result<(), Error> {
+    let mut bytes = storage
+        .read(segment)
+        .map_err(Error::io(format!("read {segment}")))?;
+    bytes.truncate(position);
+    let read = read_alone(segment, bytes, |_| ())?;
+    if (read.bytes.len(), read.last_seq + 1, read.chain) != (position, next_seq, chain) {
+        return Err(Error::Corrupt(Place {
+            file: segment.into(),
+            offset: read.bytes.len() as u64,
+            seq: read.last_seq + 1,
+            why: "an acknowledged record cannot be read back".into(),
+        }));
+    }
+    Ok(())
 }
 
 fn repair(

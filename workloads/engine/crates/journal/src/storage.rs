@@ -11,12 +11,15 @@ use crate::Error;
 pub trait Storage: Send + Sync {
     fn list(&self) -> io::Result<Vec<String>>;
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// In bytes.
+    fn size(&self, name: &str) -> io::Result<u64>;
     /// An existing file, for writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn File>>;
     /// A new file, or an old one emptied.
     fn create(&self, name: &str) -> io::Result<Box<dyn File>>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Makes creations and renames durable.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
     fn sync_folder(&self) -> io::Result<()>;
 }
 
@@ -86,6 +89,10 @@ impl Storage for Folder {
         fs::read(self.path.join(name))
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.path.join(name))?.len())
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
         Ok(Box::new(RealFile(
             fs::OpenOptions::new()
@@ -100,6 +107,10 @@ impl Storage for Folder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
     }
 
     fn sync_folder(&self) -> io::Result<()> {

@@ -2,17 +2,19 @@
 //! enough to try them all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openbourse_journal::lossy::LossyDisk;
 use openbourse_journal::{
-    Batch, Error, Options, Recovered, SECTOR, SEGMENT_HEADER_BYTES, Storage, record_bytes, recover,
-    segment_name,
+    Batch, Error, Known, Options, Recovered, SECTOR, SEGMENT_HEADER_BYTES, Storage, record_bytes,
+    recover, segment_name,
 };
 
 const SHARD: &str = "main";
 const OPTIONS: Options = Options {
     segment_bytes: 16 << 10,
     ahead: false,
+    retry: Duration::from_millis(1),
 };
 
 type Kept = Vec<(u64, u64, Vec<u8>)>;
@@ -48,6 +50,7 @@ fn open(disk: &LossyDisk) -> Result<(Recovered, Kept), Error> {
         Arc::new(disk.clone()),
         SHARD,
         OPTIONS,
+        Known::default(),
         |record| -> Result<(), Error> {
             kept.push((record.seq, record.epoch, record.payload.to_vec()));
             Ok(())
@@ -249,7 +252,13 @@ fn a_segment_that_is_missing_or_continues_another_log_is_damage() {
         disk.rename(&names[index], "elsewhere").unwrap();
         open(&disk).map(|(_, kept)| kept.len())
     };
-    assert!(matches!(remove(0), Err(Error::Corrupt(place)) if place.why.contains("missing")));
+    assert!(matches!(
+        remove(0),
+        Err(Error::Begins {
+            first_seq: 25..,
+            wanted_seq: 1
+        })
+    ));
     assert!(matches!(remove(1), Err(Error::Corrupt(place)) if place.why.contains("missing")));
 
     let other = LossyDisk::new();
@@ -290,9 +299,13 @@ fn a_record_put_in_from_another_log_breaks_the_chain() {
 fn the_log_of_another_shard_is_refused_and_left_as_it_was() {
     let disk = written(&[3]);
     let before = disk.content();
-    let opened = recover(Arc::new(disk.clone()), "other", OPTIONS, |_| {
-        Ok::<(), Error>(())
-    });
+    let opened = recover(
+        Arc::new(disk.clone()),
+        "other",
+        OPTIONS,
+        Known::default(),
+        |_| Ok::<(), Error>(()),
+    );
     assert!(matches!(opened.map(|_| ()), Err(Error::WrongShard { found, .. }) if found == "main"));
     assert_eq!(disk.content(), before);
 }

@@ -4,13 +4,15 @@
 //! `SIMULATION_SEEDS` says how many disks each cut is tried with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_journal::{Batch, Error, Options, Recovered, recover};
+use openbourse_journal::{Batch, Error, Known, Options, Recovered, recover};
 
 const OPTIONS: Options = Options {
     segment_bytes: 12 << 10,
     ahead: false,
+    retry: Duration::from_millis(1),
 };
 /// A roll to the next segment is among them.
 const BATCHES: [u64; 6] = [1, 4, 2, 7, 1, 5];
@@ -39,6 +41,7 @@ fn open(disk: &LossyDisk) -> Result<Recovered, Error> {
         Arc::new(disk.clone()),
         "main",
         OPTIONS,
+        Known::default(),
         |record| -> Result<(), Error> {
             assert_eq!(
                 record.payload,
@@ -163,7 +166,7 @@ fn simulation_a_failed_sync_acknowledges_nothing_and_leaves_no_hole() {
     let mut failed = 0;
     for step in 1..=steps() {
         let disk = LossyDisk::new();
-        disk.fail_at(step);
+        disk.fail(step..step + 1);
         let acknowledged = workload(&disk);
         failed += u64::from(acknowledged < BATCHES.iter().sum());
         let booted = disk.after_kill();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openbourse_journal::lossy::LossyDisk;
+use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::{
-    Batch, Error, Folder, Options, Progress, Reader, Recovered, Storage, Writer, recover,
+    Batch, Error, Folder, Known, Options, Progress, Reader, Recovered, Storage, Trouble, Writer,
+    recover,
 };
 
 fn batch(first_seq: u64, commands: u64) -> Batch {
@@ -21,7 +22,10 @@ fn batch(first_seq: u64, commands: u64) -> Batch {
 }
 
 fn open(storage: Arc<dyn Storage>, options: Options) -> Recovered {
-    recover(storage, "main", options, |_| Ok::<(), Error>(())).unwrap()
+    recover(storage, "main", options, Known::default(), |_| {
+        Ok::<(), Error>(())
+    })
+    .unwrap()
 }
 
 fn until(writer: &Writer, done: impl Fn(&Progress) -> bool) -> Progress {
@@ -43,6 +47,7 @@ fn a_reader_follows_the_writer_through_segments_that_are_made_ahead() {
     let options = Options {
         segment_bytes: 64 << 10,
         ahead: true,
+        retry: Duration::from_millis(1),
     };
     let log = open(Arc::new(Folder::exclusive(&folder).unwrap()), options).log;
     let writer = Writer::start(log).unwrap();
@@ -82,29 +87,66 @@ fn two_writers_never_have_one_folder() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+fn small(disk: &LossyDisk) -> Recovered {
+    let options = Options {
+        segment_bytes: 16 << 10,
+        ahead: false,
+        retry: Duration::from_millis(1),
+    };
+    open(Arc::new(disk.clone()), options)
+}
+
 #[test]
-fn a_writer_whose_disk_fails_says_so_and_acknowledges_nothing_more() {
+fn a_writer_whose_disk_fails_acknowledges_nothing_and_goes_on_when_the_disk_does() {
     let disk = LossyDisk::new();
-    let writer = Writer::start(
-        open(
-            Arc::new(disk.clone()),
-            Options {
-                segment_bytes: 16 << 10,
-                ahead: false,
-            },
-        )
-        .log,
-    );
-    let writer = writer.unwrap();
+    let writer = Writer::start(small(&disk).log).unwrap();
     writer.submit(batch(1, 2));
     until(&writer, |progress| progress.durable_seq == 2);
-    disk.end_at(disk.steps() + 1);
+    disk.fail(disk.steps() + 1..u64::MAX);
     writer.submit(batch(3, 2));
-    let progress = until(&writer, |progress| progress.failed.is_some());
-    assert_eq!(progress.durable_seq, 2);
-    assert!(progress.failed.unwrap().contains("the power is gone"));
-    writer.submit(batch(5, 1));
+    let progress = until(&writer, |progress| progress.trouble.is_some());
+    assert!(
+        matches!(&progress.trouble, Some(Trouble::NotWritten(why)) if why.contains("reports an error"))
+    );
+    std::thread::sleep(Duration::from_millis(20));
     assert_eq!(writer.progress().durable_seq, 2);
+    disk.fail(0..0);
+    let progress = until(&writer, |progress| progress.durable_seq == 4);
+    assert_eq!(progress.trouble, None);
+    writer.submit(batch(5, 1));
+    until(&writer, |progress| progress.durable_seq == 5);
+}
+
+#[test]
+fn a_writer_without_room_for_a_segment_says_so_and_goes_on_when_there_is() {
+    let disk = LossyDisk::new();
+    let writer = Writer::start(small(&disk).log).unwrap();
+    disk.bound(Some(disk.used_bytes()));
+    writer.submit(batch(1, 60));
+    let progress = until(&writer, |progress| progress.durable_seq == 60);
+    assert_eq!(progress.trouble, None, "it fits into its segment");
+    assert!(batch(61, 60).bytes() > progress.room_bytes);
+    writer.roll();
+    let progress = until(&writer, |progress| progress.trouble.is_some());
+    assert!(matches!(progress.trouble, Some(Trouble::NoRoom(_))));
+    disk.bound(None);
+    let progress = until(&writer, |progress| progress.trouble.is_none());
+    assert!(batch(61, 60).bytes() <= progress.room_bytes);
+    writer.submit(batch(61, 60));
+    until(&writer, |progress| progress.durable_seq == 120);
+}
+
+#[test]
+fn a_writer_in_trouble_ends_when_it_is_dropped() {
+    let disk = LossyDisk::new();
+    let mut recovered = small(&disk);
+    recovered.log.append(&batch(1, 2)).unwrap();
+    let writer = Writer::start(recovered.log).unwrap();
+    disk.end_at(disk.steps());
+    writer.submit(batch(3, 2));
+    until(&writer, |progress| progress.trouble.is_some());
+    drop(writer);
+    assert_eq!(small(&disk.after_power_loss(Survives::Nothing)).last_seq, 2);
 }
 
 #[test]
@@ -114,6 +156,7 @@ fn a_writer_that_panics_says_so() {
         Options {
             segment_bytes: 16 << 10,
             ahead: false,
+            retry: Duration::from_millis(1),
         },
     )
     .log;

@@ -104,10 +104,7 @@ impl Accounts {
         };
         let configured = &limits.configuration;
         let most = configured.max_orders_per_interval;
-        if most > 0
-            && limits.accepted >= most
-            && limits.interval == configured.interval(time_us)
-        {
+        if most > 0 && limits.accepted >= most && limits.interval == configured.interval(time_us) {
             return Err(Refusal::OrderRateExceeded {
                 most,
                 interval_ms: configured.interval_ms,
@@ -141,7 +138,7 @@ impl Kernel {
         let most = limits.map_or(OPEN_ORDERS_MOST, |limits| {
             limits.configuration.most_open_orders()
         });
-        if account.open_orders().count() >= most as usize {
+        if account.open_orders() >= most {
             return Err(Refusal::TooManyOpenOrders { most });
         }
         let quote = self.listings.symbol(order.symbol).quote;
@@ -158,8 +155,7 @@ impl Kernel {
             let symbol = self.listings.symbol(order.symbol);
             i128::from(symbol.quote_units(order.price_ticks, order.leaves_lots()))
         };
-        let open: i128 = account
-            .open_orders()
+        let open: i128 = (self.accounts.open_orders(order.account))
             .map(|open| (self.listings.symbol(open.symbol), open.order_id))
             .filter(|(symbol, _)| symbol.quote == quote)
             .map(|(symbol, order_id)| notional(symbol.book.get(order_id).expect("it rests")))

@@ -2,11 +2,13 @@
 //!
 //! Money moves here and nowhere else, and only as a movement that is written into the effects in the same breath.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::account_limits::Limits;
 use crate::event::{Effects, Movement};
+use crate::index::{Index, Secret};
 use crate::names::{AssetId, ClientOrderId, SymbolId};
+use crate::table::Table;
 
 /// Receives the fees of all trades.
 pub const FEES_ACCOUNT: u64 = 1;
@@ -26,62 +28,145 @@ pub(crate) struct OpenOrder {
     pub order_id: u64,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Account {
-    /// In the order of first use; an asset is here once a movement touched it. A handful, so a search is quick.
-    balances: Vec<(AssetId, Balance)>,
-    open_orders: BTreeMap<ClientOrderId, OpenOrder>,
+    number: u64,
+    balances: Balances,
+    /// The first and the last of its open orders, by order id.
+    first_open: u32,
+    last_open: u32,
+    open_orders: u32,
+    pub killed: bool,
     /// None: never configured.
     limits: Option<Box<Limits>>,
-    pub killed: bool,
+}
+
+/// In the order of first use; an asset is here once a movement touched it. A handful, so a search is quick, and most
+/// accounts need no more than what lies in place.
+#[derive(Clone, Default)]
+struct Balances {
+    first: [Option<(AssetId, Balance)>; 2],
+    others: Vec<(AssetId, Balance)>,
+}
+
+impl Balances {
+    fn iter(&self) -> impl Iterator<Item = &(AssetId, Balance)> {
+        self.first.iter().flatten().chain(&self.others)
+    }
+
+    fn get_mut(&mut self, asset: AssetId) -> &mut Balance {
+        let Self { first, others } = self;
+        for place in first {
+            let (held, balance) = place.get_or_insert((asset, Balance::default()));
+            if *held == asset {
+                return balance;
+            }
+        }
+        let place = others.iter().position(|(held, _)| *held == asset);
+        let place = place.unwrap_or_else(|| {
+            others.push((asset, Balance::default()));
+            others.len() - 1
+        });
+        &mut others[place].1
+    }
 }
 
 impl Account {
+    fn new(number: u64) -> Self {
+        Self {
+            number,
+            balances: Balances::default(),
+            first_open: NONE,
+            last_open: NONE,
+            open_orders: 0,
+            killed: false,
+            limits: None,
+        }
+    }
+
     pub fn limits(&self) -> Option<&Limits> {
         self.limits.as_deref()
     }
 
-    pub fn balances(&self) -> &[(AssetId, Balance)] {
-        &self.balances
+    pub fn balances(&self) -> impl Iterator<Item = &(AssetId, Balance)> {
+        self.balances.iter()
     }
 
-    /// By client order id.
-    pub fn open_orders(&self) -> impl Iterator<Item = OpenOrder> {
-        self.open_orders.values().copied()
+    /// How many.
+    pub fn open_orders(&self) -> u32 {
+        self.open_orders
     }
 
     fn balance(&self, asset: AssetId) -> Option<&Balance> {
-        let found = self.balances.iter().find(|(held, _)| *held == asset);
+        let found = self.balances().find(|(held, _)| *held == asset);
         found.map(|(_, balance)| balance)
-    }
-
-    fn balance_mut(&mut self, asset: AssetId) -> &mut Balance {
-        let place = self.balances.iter().position(|(held, _)| *held == asset);
-        let place = place.unwrap_or_else(|| {
-            self.balances.push((asset, Balance::default()));
-            self.balances.len() - 1
-        });
-        &mut self.balances[place].1
     }
 }
 
-#[derive(Clone, Default)]
+/// An open order as its account knows it, linked to those before and after it.
+#[derive(Clone, Copy)]
+struct Open {
+    account: u64,
+    id: ClientOrderId,
+    order: OpenOrder,
+    before: u32,
+    after: u32,
+}
+
+/// No place.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone)]
 pub(crate) struct Accounts {
-    by_number: BTreeMap<u64, Account>,
+    secret: Secret,
+    accounts: Vec<Account>,
+    by_number: Table<u32>,
+    open: Vec<Open>,
+    /// The free places are linked by `after`.
+    free: u32,
+    by_client_order_id: Index,
     /// Killed, with orders that are still open.
     dying: BTreeSet<u64>,
 }
 
 impl Accounts {
-    pub fn get(&self, account: u64) -> Option<&Account> {
-        self.by_number.get(&account)
+    pub fn keyed(key: u64) -> Self {
+        Self {
+            secret: Secret::of(key),
+            accounts: Vec::new(),
+            by_number: Table::keyed(key),
+            open: Vec::new(),
+            free: NONE,
+            by_client_order_id: Index::default(),
+            dying: BTreeSet::new(),
+        }
     }
 
-    /// By number.
+    pub fn get(&self, account: u64) -> Option<&Account> {
+        let at = self.by_number.get(account)?;
+        Some(&self.accounts[at as usize])
+    }
+
+    fn get_mut(&mut self, account: u64) -> Option<&mut Account> {
+        let at = self.by_number.get(account)?;
+        Some(&mut self.accounts[at as usize])
+    }
+
+    fn get_or_add(&mut self, account: u64) -> &mut Account {
+        let at = self.by_number.get(account).unwrap_or_else(|| {
+            let at = u32::try_from(self.accounts.len()).expect("fewer than 2^32 accounts");
+            self.accounts.push(Account::new(account));
+            self.by_number.insert(account, at);
+            at
+        });
+        &mut self.accounts[at as usize]
+    }
+
+    /// By number: for questions about all of them, since it sorts them first.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Account)> {
-        self.by_number
-            .iter()
-            .map(|(number, account)| (*number, account))
+        let mut sorted: Vec<&Account> = self.accounts.iter().collect();
+        sorted.sort_unstable_by_key(|account| account.number);
+        sorted.into_iter().map(|account| (account.number, account))
     }
 
     pub fn balance(&self, account: u64, asset: AssetId) -> Balance {
@@ -94,8 +179,8 @@ impl Accounts {
         if movement.available_change == 0 && movement.hold_change == 0 {
             return;
         }
-        let account = self.by_number.entry(movement.account).or_default();
-        let balance = account.balance_mut(movement.asset);
+        let account = self.get_or_add(movement.account);
+        let balance = account.balances.get_mut(movement.asset);
         balance.available = (balance.available.checked_add(movement.available_change))
             .expect("deposits are bounded, so every sum is");
         balance.hold = (balance.hold.checked_add(movement.hold_change))
@@ -116,7 +201,10 @@ impl Accounts {
 
     /// Whether two accounts do not trade with each other.
     pub fn are_one_party(&self, one: u64, other: u64) -> bool {
-        one == other || self.group(one).is_some_and(|group| self.group(other) == Some(group))
+        one == other
+            || self
+                .group(one)
+                .is_some_and(|group| self.group(other) == Some(group))
     }
 
     fn group(&self, account: u64) -> Option<u64> {
@@ -129,11 +217,11 @@ impl Accounts {
     }
 
     pub fn limits_mut(&mut self, account: u64) -> Option<&mut Limits> {
-        self.by_number.get_mut(&account)?.limits.as_deref_mut()
+        self.get_mut(account)?.limits.as_deref_mut()
     }
 
     pub fn configure(&mut self, account: u64, limits: Limits) {
-        self.by_number.entry(account).or_default().limits = Some(Box::new(limits));
+        self.get_or_add(account).limits = Some(Box::new(limits));
     }
 
     pub fn is_killed(&self, account: u64) -> bool {
@@ -145,7 +233,7 @@ impl Accounts {
         if self.is_killed(account) == killed {
             return false;
         }
-        self.by_number.entry(account).or_default().killed = killed;
+        self.get_or_add(account).killed = killed;
         true
     }
 
@@ -163,28 +251,170 @@ impl Accounts {
     }
 
     pub fn open_order(&self, account: u64, id: ClientOrderId) -> Option<OpenOrder> {
-        self.get(account)?.open_orders.get(&id).copied()
+        let at = self.find_open(account, id)?;
+        Some(self.open[at as usize].order)
     }
 
+    /// By order id.
+    pub fn open_orders(&self, account: u64) -> impl Iterator<Item = OpenOrder> {
+        let mut next = self.get(account).map_or(NONE, |account| account.first_open);
+        std::iter::from_fn(move || {
+            let open = self.open.get(next as usize)?;
+            next = open.after;
+            Some(open.order)
+        })
+    }
+
+    /// The newest of the account's orders.
     pub fn opened(&mut self, account: u64, id: ClientOrderId, order: OpenOrder) {
-        let before = (self.by_number.entry(account).or_default())
-            .open_orders
-            .insert(id, order);
         assert_eq!(
-            before, None,
+            self.find_open(account, id),
+            None,
             "two open orders of account {account} are called {id}"
         );
+        let (at, last) = (self.free_place(), self.get_or_add(account).last_open);
+        let open = Open {
+            account,
+            id,
+            order,
+            before: last,
+            after: NONE,
+        };
+        match self.open.get_mut(at as usize) {
+            Some(place) => {
+                self.free = place.after;
+                *place = open;
+            }
+            None => self.open.push(open),
+        }
+        if let Some(last) = self.open.get_mut(last as usize) {
+            last.after = at;
+        }
+        let of = self.get_or_add(account);
+        if of.first_open == NONE {
+            of.first_open = at;
+        }
+        of.last_open = at;
+        of.open_orders += 1;
+        self.by_client_order_id.insert(self.hash(account, &id), at);
     }
 
     pub fn closed(&mut self, account: u64, id: ClientOrderId) {
-        let open =
-            (self.by_number.get_mut(&account)).and_then(|account| account.open_orders.remove(&id));
-        assert!(open.is_some(), "account {account} has no open order {id}");
+        let at = self.find_open(account, id);
+        let at = at.unwrap_or_else(|| panic!("account {account} has no open order {id}"));
+        self.by_client_order_id.remove(self.hash(account, &id), at);
+        let Open { before, after, .. } = self.open[at as usize];
+        self.open[at as usize].after = self.free;
+        self.free = at;
+        if let Some(before) = self.open.get_mut(before as usize) {
+            before.after = after;
+        }
+        if let Some(after) = self.open.get_mut(after as usize) {
+            after.before = before;
+        }
+        let of = self.get_or_add(account);
+        if of.first_open == at {
+            of.first_open = after;
+        }
+        if of.last_open == at {
+            of.last_open = before;
+        }
+        of.open_orders -= 1;
     }
 
     pub fn renamed(&mut self, account: u64, id: ClientOrderId, new: ClientOrderId) {
-        let open = self.open_order(account, id);
-        self.closed(account, id);
-        self.opened(account, new, open.expect("it was open until now"));
+        let at = self.find_open(account, id).expect("it is open");
+        assert_eq!(
+            self.find_open(account, new),
+            None,
+            "two open orders of account {account} are called {new}"
+        );
+        self.by_client_order_id.remove(self.hash(account, &id), at);
+        self.by_client_order_id.insert(self.hash(account, &new), at);
+        self.open[at as usize].id = new;
+    }
+
+    fn free_place(&self) -> u32 {
+        if self.free == NONE {
+            u32::try_from(self.open.len()).expect("fewer than 2^32 open orders")
+        } else {
+            self.free
+        }
+    }
+
+    fn find_open(&self, account: u64, id: ClientOrderId) -> Option<u32> {
+        let hash = self.hash(account, &id);
+        self.by_client_order_id.find(hash, |at| {
+            let open = &self.open[at as usize];
+            open.account == account && open.id == id
+        })
+    }
+
+    fn hash(&self, account: u64, id: &ClientOrderId) -> u32 {
+        self.secret.hash(id.words(account, 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Against lists by account: what is open, in which order, under which names.
+    #[test]
+    fn open_orders_are_those_that_were_opened_and_not_closed() {
+        let mut seed = 1_u64;
+        let mut below = |bound: u64| {
+            seed = (seed.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(1);
+            (seed >> 33) % bound
+        };
+        let id = |number: u64| ClientOrderId::client_order_id(&format!("id-{number}")).unwrap();
+        let mut accounts = Accounts::keyed(7);
+        let mut naive: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+        for order_id in 1..20_000 {
+            let (account, name, other) = (1000 + below(5), below(8), below(8));
+            let open = naive.entry(account).or_default();
+            let place = open.iter().position(|(of, _)| *of == name);
+            let taken = open.iter().any(|(of, _)| *of == other);
+            match place {
+                None => {
+                    let symbol = SymbolId(0);
+                    accounts.opened(account, id(name), OpenOrder { symbol, order_id });
+                    open.push((name, order_id));
+                }
+                Some(place) if !taken => {
+                    accounts.renamed(account, id(name), id(other));
+                    open[place].0 = other;
+                }
+                Some(place) => {
+                    accounts.closed(account, id(name));
+                    open.remove(place);
+                }
+            }
+            for (account, open) in &naive {
+                let ids: Vec<_> = (accounts.open_orders(*account))
+                    .map(|open| open.order_id)
+                    .collect();
+                assert_eq!(
+                    ids,
+                    open.iter()
+                        .map(|(_, order_id)| *order_id)
+                        .collect::<Vec<_>>()
+                );
+                assert_eq!(
+                    accounts.get(*account).unwrap().open_orders() as usize,
+                    open.len()
+                );
+                for name in 0..8 {
+                    let there = open.iter().find(|(of, _)| *of == name);
+                    let found = accounts.open_order(*account, id(name));
+                    assert_eq!(
+                        found.map(|open| open.order_id),
+                        there.map(|(_, order_id)| *order_id)
+                    );
+                }
+            }
+        }
     }
 }

@@ -137,7 +137,9 @@ impl Market<'_> {
         let price_ticks = match self.symbol.uncrossing_at {
             Some(price_ticks) => price_ticks,
             None => match self.symbol.indication() {
-                Indication { quantity_lots: 0, .. } => return true,
+                Indication {
+                    quantity_lots: 0, ..
+                } => return true,
                 indication => indication.price_ticks,
             },
         };
@@ -154,8 +156,12 @@ impl Market<'_> {
 
     fn next_at(&self, price_ticks: i64) -> Option<(Order, Order)> {
         let book = &self.symbol.book;
-        let bid = book.front(Side::Buy).filter(|bid| bid.price_ticks >= price_ticks);
-        let ask = book.front(Side::Sell).filter(|ask| ask.price_ticks <= price_ticks);
+        let bid = book
+            .front(Side::Buy)
+            .filter(|bid| bid.price_ticks >= price_ticks);
+        let ask = book
+            .front(Side::Sell)
+            .filter(|ask| ask.price_ticks <= price_ticks);
         Some((*bid?, *ask?))
     }
 
@@ -172,7 +178,9 @@ impl Market<'_> {
         self.touch(taker.side, taker.price_ticks);
         let held = self.symbol.hold_of(taker);
         let taker = (self.symbol.book)
-            .reduce(taker.order_id, |taker| taker.fill(lots, quote_units, time_us))
+            .reduce(taker.order_id, |taker| {
+                taker.fill(lots, quote_units, time_us)
+            })
             .expect("the taker rests in the book");
         let released = held - self.symbol.hold_of(&taker);
         self.trade(maker.order_id, (&taker, released), price_ticks, lots);

@@ -4,7 +4,7 @@ use crate::command::{
     CancelAllOrders, CancelOrder, CancelReason, CancelRestriction, ReplaceOrder, SetKillSwitch,
     Stamp, Target,
 };
-use crate::event::{Effects, EventBody, Outcome, OrderOutcome};
+use crate::event::{Effects, EventBody, OrderOutcome, Outcome};
 use crate::kernel::Kernel;
 use crate::listings::Symbol;
 use crate::matching::Market;
@@ -145,15 +145,10 @@ impl Kernel {
 
     /// By order id.
     pub(crate) fn orders_of_account(&self, account: u64, symbol: Option<SymbolId>) -> Vec<Place> {
-        let Some(account) = self.accounts.get(account) else {
-            return Vec::new();
-        };
-        let mut orders: Vec<Place> = (account.open_orders())
+        (self.accounts.open_orders(account))
             .filter(|open| symbol.is_none_or(|symbol| symbol == open.symbol))
             .map(|open| (open.symbol, open.order_id))
-            .collect();
-        orders.sort_unstable_by_key(|(_, order_id)| *order_id);
-        orders
+            .collect()
     }
 
     /// By symbol name, bids and then asks, as they would trade.

@@ -1,39 +1,36 @@
 //! Orders closed lately, so that a question about a filled or cancelled order has an answer.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use crate::encoding::{Chain, status_number};
-use crate::index::Index;
+use crate::index::{Index, Secret};
 use crate::names::{ClientOrderId, SymbolId};
 use crate::order::Order;
+use crate::table::Table;
 use crate::version::Version;
+use crate::window::Window;
 
 #[derive(Clone)]
 pub(crate) struct ClosedOrders {
-    most: usize,
-    /// How many were forgotten: the number of the first that is still here.
-    forgotten: u64,
-    orders: VecDeque<Order>,
-    by_order_id: Index<u64, u64>,
+    secret: Secret,
+    orders: Window<Order>,
+    by_order_id: Table<u32>,
     /// The one closed last, of those that an account gave the same id.
-    by_client_order_id: BTreeMap<(u64, SymbolId, ClientOrderId), u64>,
+    by_client_order_id: Index,
     chain: Chain,
 }
 
 impl ClosedOrders {
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, key: u64) -> Self {
         Self {
-            most,
-            forgotten: 0,
-            orders: VecDeque::new(),
-            by_order_id: Index::default(),
-            by_client_order_id: BTreeMap::new(),
+            secret: Secret::of(key),
+            orders: Window::new(most),
+            by_order_id: Table::keyed(key),
+            by_client_order_id: Index::default(),
             chain: Chain::default(),
         }
     }
 
     pub fn most(&self) -> usize {
-        self.most
+        self.orders.most()
     }
 
     pub fn chain(&self) -> &Chain {
@@ -41,7 +38,7 @@ impl ClosedOrders {
     }
 
     pub fn by_order_id(&self, order_id: u64) -> Option<&Order> {
-        self.numbered(*self.by_order_id.get(&order_id)?)
+        self.orders.get(self.by_order_id.get(order_id)?)
     }
 
     pub fn by_client_order_id(
@@ -50,13 +47,14 @@ impl ClosedOrders {
         symbol: SymbolId,
         id: ClientOrderId,
     ) -> Option<&Order> {
-        self.numbered(*self.by_client_order_id.get(&(account, symbol, id))?)
+        self.orders.get(self.find(account, symbol, id)?)
     }
 
     /// Remembers an order; forgets the one closed first when there are too many.
     pub fn remember(&mut self, order: Order, symbol: &str, version: Version) {
         if version.hashes_everything() {
-            self.chain.add(|entry| entry.order_of_version_1(&order, symbol));
+            self.chain
+                .add(|entry| entry.order_of_version_1(&order, symbol));
         } else {
             self.chain.append(|entry| {
                 entry.u64(order.order_id);
@@ -67,33 +65,44 @@ impl ClosedOrders {
                 entry.i64(order.updated_at_us);
             });
         }
-        let number = self.forgotten + self.orders.len() as u64;
+        let (account, of, id) = (order.account, order.symbol, order.client_order_id);
+        let before = self.find(account, of, id);
+        let number = self.orders.push(order);
         self.by_order_id.insert(order.order_id, number);
-        self.by_client_order_id.insert(client_key(&order), number);
-        self.orders.push_back(order);
-        if self.orders.len() > self.most {
+        let hash = self.hash(account, of, &id);
+        match before {
+            Some(before) => self.by_client_order_id.replace(hash, before, number),
+            None => self.by_client_order_id.insert(hash, number),
+        }
+        if self.orders.is_over() {
             self.forget_first();
         }
     }
 
     fn forget_first(&mut self) {
-        let Some(order) = self.orders.pop_front() else {
+        let Some((number, order)) = self.orders.oldest() else {
             return;
         };
-        self.by_order_id.remove(&order.order_id);
-        let key = client_key(&order);
-        if self.by_client_order_id.get(&key) == Some(&self.forgotten) {
-            self.by_client_order_id.remove(&key);
+        let (account, symbol, id) = (order.account, order.symbol, order.client_order_id);
+        self.by_order_id.remove(order.order_id);
+        if self.find(account, symbol, id) == Some(number) {
+            let hash = self.hash(account, symbol, &id);
+            self.by_client_order_id.remove(hash, number);
         }
-        self.forgotten += 1;
+        self.orders.pop_oldest();
     }
 
-    fn numbered(&self, number: u64) -> Option<&Order> {
-        self.orders
-            .get(usize::try_from(number - self.forgotten).ok()?)
+    fn find(&self, account: u64, symbol: SymbolId, id: ClientOrderId) -> Option<u32> {
+        let hash = self.hash(account, symbol, &id);
+        self.by_client_order_id.find(hash, |number| {
+            let order = self.orders.get(number);
+            order.is_some_and(|order| {
+                (order.account, order.symbol, order.client_order_id) == (account, symbol, id)
+            })
+        })
     }
-}
 
-fn client_key(order: &Order) -> (u64, SymbolId, ClientOrderId) {
-    (order.account, order.symbol, order.client_order_id)
+    fn hash(&self, account: u64, symbol: SymbolId, id: &ClientOrderId) -> u32 {
+        self.secret.hash(id.words(account, symbol.0))
+    }
 }

@@ -50,7 +50,11 @@ impl Countdowns {
 }
 
 impl Kernel {
-    pub(crate) fn set_countdown(&mut self, stamp: Stamp, set: &SetCountdown) -> Result<(), Refusal> {
+    pub(crate) fn set_countdown(
+        &mut self,
+        stamp: Stamp,
+        set: &SetCountdown,
+    ) -> Result<(), Refusal> {
         if !(0..=COUNTDOWN_MS_MOST).contains(&set.countdown_ms) {
             return Err(Refusal::Invalid("countdown_ms: must be 0 to 86400000"));
         }
@@ -58,7 +62,8 @@ impl Kernel {
             self.listings.symbol_id(symbol)?;
         }
         let end_us = (set.countdown_ms > 0).then_some(stamp.time_us + set.countdown_ms * 1000);
-        self.countdowns.set((set.account.account(), set.symbol), end_us);
+        self.countdowns
+            .set((set.account.account(), set.symbol), end_us);
         Ok(())
     }
 
@@ -95,7 +100,11 @@ impl Kernel {
     fn end_phases(&mut self, stamp: Stamp, effects: &mut Effects) {
         let symbols = self.listings.symbols();
         let mut due: Vec<_> = symbols
-            .filter(|symbol| symbol.due_us().is_some_and(|due_us| due_us <= stamp.time_us))
+            .filter(|symbol| {
+                symbol
+                    .due_us()
+                    .is_some_and(|due_us| due_us <= stamp.time_us)
+            })
             .map(|symbol| (symbol.phase_ends_us, symbol.definition.symbol, symbol.id))
             .collect();
         due.sort_unstable();

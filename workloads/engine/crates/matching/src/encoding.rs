@@ -14,38 +14,59 @@ use crate::symbol_state::SymbolState;
 const FOLD_BYTES: usize = 4096;
 
 /// A hash over everything that ever entered a window.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Chain {
     count: u64,
     head: [u8; 32],
-    /// Of version 1 kept for its allocation only, otherwise what the head does not cover yet.
-    pending: Encoding,
+    /// Of the head and what it does not cover yet: hashed as it comes, so that no entry pays for those before it.
+    hasher: Sha256,
+    pending_bytes: usize,
+    /// Kept for its allocation.
+    entry: Encoding,
 }
 
 impl Chain {
     /// As version 1 does: the head covers every entry at once.
     pub fn add(&mut self, entry: impl FnOnce(&mut Encoding)) {
-        self.pending.bytes(&self.head);
-        entry(&mut self.pending);
-        self.head = self.pending.digest();
+        self.entry.bytes(&self.head);
+        entry(&mut self.entry);
+        self.head = self.entry.digest();
         self.count += 1;
+        self.begin();
     }
 
     pub fn append(&mut self, entry: impl FnOnce(&mut Encoding)) {
-        entry(&mut self.pending);
+        entry(&mut self.entry);
+        self.hasher.update(&self.entry.bytes);
+        self.pending_bytes += self.entry.bytes.len();
+        self.entry.bytes.clear();
         self.count += 1;
-        if self.pending.bytes.len() >= FOLD_BYTES {
+        if self.pending_bytes >= FOLD_BYTES {
             self.head = self.digest();
-            self.pending.bytes.clear();
+            self.begin();
         }
     }
 
+    fn begin(&mut self) {
+        self.pending_bytes = 0;
+        self.hasher = Sha256::new_with_prefix(self.head);
+    }
+
     fn digest(&self) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(self.head)
-            .chain_update(&self.pending.bytes)
-            .finalize()
-            .into()
+        self.hasher.clone().finalize().into()
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        let head = [0; 32];
+        Self {
+            count: 0,
+            head,
+            hasher: Sha256::new_with_prefix(head),
+            pending_bytes: 0,
+            entry: Encoding::default(),
+        }
     }
 }
 

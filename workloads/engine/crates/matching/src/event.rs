@@ -20,6 +20,9 @@ pub struct Effects {
     movements: Vec<Movement>,
     /// Symbols whose auction may do something else now than was told last.
     pub(crate) to_indicate: Vec<SymbolId>,
+    /// Kept for their allocations.
+    pub(crate) spare_fills: Vec<Fill>,
+    pub(crate) spare_touched: Vec<(Side, i64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,7 +216,13 @@ impl Effects {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.reply = None;
+        let answered = self.reply.take().map(|reply| reply.outcome);
+        if let Some(Outcome::Order(order)) = answered
+            && order.fills.capacity() > 0
+        {
+            self.spare_fills = order.fills;
+            self.spare_fills.clear();
+        }
         self.events.clear();
         self.movements.clear();
         self.to_indicate.clear();

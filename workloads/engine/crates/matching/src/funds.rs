@@ -20,7 +20,11 @@ impl Kernel {
             ));
         }
         let account = credit.account.account();
-        self.move_available(effects, asset, [(EXTERNAL_ACCOUNT, -credit.amount), (account, credit.amount)]);
+        self.move_available(
+            effects,
+            asset,
+            [(EXTERNAL_ACCOUNT, -credit.amount), (account, credit.amount)],
+        );
         effects.happened(None, EventBody::FundsCredited(credit.clone()));
         Ok(())
     }
@@ -46,7 +50,11 @@ impl Kernel {
             effects.happened(None, rejected);
             return Err(refusal);
         }
-        self.move_available(effects, asset, [(account, -debit.amount), (EXTERNAL_ACCOUNT, debit.amount)]);
+        self.move_available(
+            effects,
+            asset,
+            [(account, -debit.amount), (EXTERNAL_ACCOUNT, debit.amount)],
+        );
         effects.happened(None, EventBody::FundsDebited(debit.clone()));
         Ok(())
     }

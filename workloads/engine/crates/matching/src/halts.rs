@@ -21,10 +21,17 @@ impl Kernel {
         impose: &ImposeHalt,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        if matches!(impose.state, SymbolState::Trading | SymbolState::Auction) {
-            return Err(Refusal::Invalid(
-                "state: must be HALT, CANCEL_ONLY or POST_ONLY",
-            ));
+        let whole = self.version().knows_the_trading_core();
+        match impose.state {
+            SymbolState::Halt | SymbolState::CancelOnly => {}
+            SymbolState::PostOnly if whole => {}
+            _ => {
+                return Err(Refusal::Invalid(if whole {
+                    "state: must be HALT, CANCEL_ONLY or POST_ONLY"
+                } else {
+                    "state: must be HALT or CANCEL_ONLY"
+                }));
+            }
         }
         check_reason(&impose.reason)?;
         if impose.symbols.len() > HALT_SYMBOLS_MOST {
@@ -110,8 +117,7 @@ impl Kernel {
             self.end_phase(id, stamp, &change.reason, effects);
             return Ok(());
         }
-        let ends_us =
-            (change.duration_ms > 0).then_some(stamp.time_us + change.duration_ms * 1000);
+        let ends_us = (change.duration_ms > 0).then_some(stamp.time_us + change.duration_ms * 1000);
         symbol.set_phase(change.phase, ends_us);
         self.update_state(id, None, &change.reason, effects);
         effects.to_indicate.push(id);
@@ -196,11 +202,7 @@ impl Kernel {
         reason: &str,
         effects: &mut Effects,
     ) {
-        let (state, _) = decide(
-            self.listings.symbol(symbol),
-            &self.halts,
-            self.safety.level,
-        );
+        let (state, _) = decide(self.listings.symbol(symbol), &self.halts, self.safety.level);
         let symbol = self.listings.symbol_mut(symbol);
         let previous_state = symbol.state;
         if state == previous_state {

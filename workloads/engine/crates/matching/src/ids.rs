@@ -1,40 +1,39 @@
 //! Ids seen lately: those of commands, each with its first answer, and those that clients gave to orders that closed.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use crate::command::CommandId;
 use crate::encoding::Chain;
-use crate::event::{Outcome, Reply};
-use crate::index::Index;
+use crate::event::{Fill, OrderOutcome, Outcome, Reply};
+use crate::index::{Index, Secret};
 use crate::listings::Listings;
 use crate::names::ClientOrderId;
 use crate::state_hash_v1;
 use crate::version::Version;
+use crate::window::Window;
 
 /// A resend older than the window is carried out again, so the window must be longer than any sender's patience.
 #[derive(Clone)]
 pub(crate) struct RecentCommands {
-    most: usize,
-    /// How many were forgotten: the number of the first that is still here.
-    forgotten: u64,
-    replies: VecDeque<Reply>,
-    numbers: Index<CommandId, u64>,
+    secret: Secret,
+    replies: Window<Reply>,
+    numbers: Index,
+    /// Kept for their allocations.
+    spare_fills: Vec<Vec<Fill>>,
     chain: Chain,
 }
 
 impl RecentCommands {
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, key: u64) -> Self {
         Self {
-            most,
-            forgotten: 0,
-            replies: VecDeque::new(),
+            secret: Secret::of(key),
+            replies: Window::new(most),
             numbers: Index::default(),
+            spare_fills: Vec::new(),
             chain: Chain::default(),
         }
     }
 
     pub fn most(&self) -> usize {
-        self.most
+        self.replies.most()
     }
 
     pub fn chain(&self) -> &Chain {
@@ -42,20 +41,23 @@ impl RecentCommands {
     }
 
     pub fn reply(&self, id: &CommandId) -> Option<&Reply> {
-        let place = usize::try_from(self.numbers.get(id)? - self.forgotten).ok()?;
-        self.replies.get(place)
+        let number = self.numbers.find(self.hash(id), |number| {
+            let reply = self.replies.get(number);
+            reply.is_some_and(|reply| reply.command_id.as_ref() == Some(id))
+        });
+        self.replies.get(number?)
     }
 
     /// Remembers a first answer; forgets the oldest when there are too many.
     pub fn remember(
         &mut self,
         id: CommandId,
-        reply: Reply,
+        reply: &Reply,
         listings: &Listings,
         version: Version,
     ) {
         if version.hashes_everything() {
-            (self.chain).add(|entry| state_hash_v1::encode_reply(&id, &reply, listings, entry));
+            (self.chain).add(|entry| state_hash_v1::encode_reply(&id, reply, listings, entry));
         } else {
             self.chain.append(|entry| {
                 entry.bytes(&id);
@@ -66,17 +68,55 @@ impl RecentCommands {
                 });
             });
         }
-        let number = self.forgotten + self.replies.len() as u64;
-        let before = self.numbers.insert(id, number);
-        assert_eq!(before, None, "a command id was answered twice");
-        self.replies.push_back(reply);
-        if self.replies.len() > self.most {
-            let oldest = self.replies.pop_front();
-            let oldest = oldest.and_then(|reply| reply.command_id);
-            self.numbers
-                .remove(&oldest.expect("only replies with an id are remembered"));
-            self.forgotten += 1;
+        let copy = self.copy_of(reply);
+        let number = self.replies.push(copy);
+        self.numbers.insert(self.hash(&id), number);
+        if self.replies.is_over() {
+            self.forget_oldest();
         }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((number, oldest)) = self.replies.oldest() else {
+            return;
+        };
+        let id = oldest
+            .command_id
+            .expect("only replies with an id are remembered");
+        self.numbers.remove(self.hash(&id), number);
+        let oldest = self.replies.pop_oldest();
+        if let Some(Outcome::Order(mut order)) = oldest.map(|oldest| oldest.outcome)
+            && order.fills.capacity() > 0
+        {
+            order.fills.clear();
+            self.spare_fills.push(order.fills);
+        }
+    }
+
+    fn copy_of(&mut self, reply: &Reply) -> Reply {
+        let mut copy = Reply {
+            command_id: reply.command_id,
+            stamp: reply.stamp,
+            outcome: Outcome::Done,
+        };
+        copy.outcome = match &reply.outcome {
+            Outcome::Order(order) if !order.fills.is_empty() => {
+                let mut fills = self.spare_fills.pop().unwrap_or_default();
+                fills.extend_from_slice(&order.fills);
+                Outcome::Order(OrderOutcome {
+                    order: order.order,
+                    fills,
+                })
+            }
+            other => other.clone(),
+        };
+        copy
+    }
+
+    fn hash(&self, id: &CommandId) -> u32 {
+        let (words, _) = id.as_chunks::<4>();
+        let word = |at: usize| u32::from_le_bytes(words[at]);
+        self.secret.hash([word(0), word(1), word(2), word(3)])
     }
 }
 
@@ -86,12 +126,10 @@ const REUSE_AFTER_US: i64 = 300_000_000;
 /// Client order ids of orders that closed lately, each with the time at which it did.
 #[derive(Clone)]
 pub(crate) struct ClosedClientIds {
-    most: usize,
-    /// The number of the first that is still here.
-    first: u64,
-    closed: VecDeque<ClosedClientId>,
+    secret: Secret,
+    closed: Window<ClosedClientId>,
     /// The one closed last, of those that are the same.
-    last: BTreeMap<(u64, ClientOrderId), u64>,
+    last: Index,
     forgotten_early: u64,
 }
 
@@ -103,18 +141,17 @@ struct ClosedClientId {
 }
 
 impl ClosedClientIds {
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, key: u64) -> Self {
         Self {
-            most,
-            first: 0,
-            closed: VecDeque::new(),
-            last: BTreeMap::new(),
+            secret: Secret::of(key),
+            closed: Window::new(most),
+            last: Index::default(),
             forgotten_early: 0,
         }
     }
 
     pub fn most(&self) -> usize {
-        self.most
+        self.closed.most()
     }
 
     /// How many had to make room for others before their time.
@@ -123,40 +160,53 @@ impl ClosedClientIds {
     }
 
     pub fn is_recent(&self, account: u64, id: ClientOrderId, now_us: i64) -> bool {
-        let number = self.last.get(&(account, id));
-        let closed = number.and_then(|number| {
-            let place = usize::try_from(number - self.first).ok()?;
-            self.closed.get(place)
-        });
+        let closed = self
+            .find(account, id)
+            .and_then(|number| self.closed.get(number));
         closed.is_some_and(|closed| !is_over(closed, now_us))
     }
 
     pub fn remember(&mut self, account: u64, id: ClientOrderId, now_us: i64) {
-        while self.closed.front().is_some_and(|oldest| is_over(oldest, now_us)) {
+        while (self.closed.oldest()).is_some_and(|(_, oldest)| is_over(oldest, now_us)) {
             self.forget_oldest();
         }
-        let number = self.first + self.closed.len() as u64;
-        self.last.insert((account, id), number);
-        self.closed.push_back(ClosedClientId {
+        let before = self.find(account, id);
+        let number = self.closed.push(ClosedClientId {
             account,
             id,
             closed_at_us: now_us,
         });
-        if self.closed.len() > self.most {
+        let hash = self.hash(account, &id);
+        match before {
+            Some(before) => self.last.replace(hash, before, number),
+            None => self.last.insert(hash, number),
+        }
+        if self.closed.is_over() {
             self.forget_oldest();
             self.forgotten_early += 1;
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some(oldest) = self.closed.pop_front() else {
+        let Some((number, oldest)) = self.closed.oldest() else {
             return;
         };
-        let key = (oldest.account, oldest.id);
-        if self.last.get(&key) == Some(&self.first) {
-            self.last.remove(&key);
+        let (account, id) = (oldest.account, oldest.id);
+        if self.find(account, id) == Some(number) {
+            self.last.remove(self.hash(account, &id), number);
         }
-        self.first += 1;
+        self.closed.pop_oldest();
+    }
+
+    fn find(&self, account: u64, id: ClientOrderId) -> Option<u32> {
+        self.last.find(self.hash(account, &id), |number| {
+            let closed = self.closed.get(number);
+            closed.is_some_and(|closed| closed.account == account && closed.id == id)
+        })
+    }
+
+    fn hash(&self, account: u64, id: &ClientOrderId) -> u32 {
+        self.secret.hash(id.words(account, 0))
     }
 }
 

@@ -68,18 +68,24 @@ impl Kernel {
 
     /// A log begins with version 1.
     pub fn at_version(version: Version, shard: &str, windows: Windows) -> Self {
+        Self::keyed(version, shard, windows, 0)
+    }
+
+    /// With a key that is a secret nobody can choose ids or prices for which the kernel is slow. It changes no result, and
+    /// need not be the same in another process.
+    pub fn keyed(version: Version, shard: &str, windows: Windows, key: u64) -> Self {
         Self {
             shard: shard.into(),
             version,
             seq: 0,
-            listings: Listings::default(),
-            accounts: Accounts::default(),
+            listings: Listings::keyed(key),
+            accounts: Accounts::keyed(key),
             halts: Halts::default(),
             safety: Safety::default(),
             countdowns: Countdowns::default(),
-            recent: RecentCommands::new(windows.commands),
-            closed: ClosedOrders::new(windows.closed_orders),
-            closed_ids: ClosedClientIds::new(windows.closed_client_order_ids),
+            recent: RecentCommands::new(windows.commands, key),
+            closed: ClosedOrders::new(windows.closed_orders, key),
+            closed_ids: ClosedClientIds::new(windows.closed_client_order_ids, key),
             last_checkpoint: None,
         }
     }
@@ -162,7 +168,7 @@ impl Kernel {
             stamp,
             outcome,
         };
-        (self.recent).remember(id, reply.clone(), &self.listings, self.version);
+        (self.recent).remember(id, &reply, &self.listings, self.version);
         effects.reply = Some(reply);
         if let Body::Checkpoint(_) = body {
             let state_hash = self.state_hash();

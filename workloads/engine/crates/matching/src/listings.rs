@@ -193,8 +193,10 @@ impl Symbol {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Listings {
+    /// Of the books.
+    key: u64,
     assets: Vec<DefineAsset>,
     assets_by_name: BTreeMap<AssetName, AssetId>,
     symbols: Vec<Symbol>,
@@ -210,6 +212,16 @@ pub(crate) enum Defined {
 }
 
 impl Listings {
+    pub fn keyed(key: u64) -> Self {
+        Self {
+            key,
+            assets: Vec::new(),
+            assets_by_name: BTreeMap::new(),
+            symbols: Vec::new(),
+            symbols_by_name: BTreeMap::new(),
+        }
+    }
+
     pub fn asset(&self, id: AssetId) -> &DefineAsset {
         &self.assets[id.0 as usize]
     }
@@ -311,7 +323,7 @@ impl Listings {
             phase_ends_us: None,
             state: SymbolState::Trading,
             quote_units_per_tick_lot,
-            book: OrderBook::default(),
+            book: OrderBook::keyed(self.key),
             trades: 0,
             prevented_matches: 0,
             updates: 0,
@@ -375,8 +387,7 @@ fn check_ranges(definition: &SymbolDefinition) -> Result<(), Refusal> {
             "market_max_quantity_lots: must be 0 to max_quantity_lots",
         ),
         (
-            of.max_notional_units == 0
-                || of.max_notional_units >= of.min_notional_units.max(1),
+            of.max_notional_units == 0 || of.max_notional_units >= of.min_notional_units.max(1),
             "max_notional_units: must be 0, or at least min_notional_units",
         ),
         (

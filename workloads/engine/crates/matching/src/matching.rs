@@ -120,7 +120,10 @@ pub(crate) fn crosses(side: Side, limit_ticks: i64, resting_ticks: i64) -> bool 
 pub(crate) enum Want {
     Lots(i64),
     /// Quote min-units, and the most lots together.
-    Amount { units: i64, lots: i64 },
+    Amount {
+        units: i64,
+        lots: i64,
+    },
 }
 
 /// What an order would do.
@@ -182,9 +185,7 @@ pub(crate) fn look(
                 look.cost_units += cost;
             }
             Next::Prevent(SelfTradePrevention::ExpireMaker) => continue,
-            Next::Prevent(
-                SelfTradePrevention::ExpireTaker | SelfTradePrevention::ExpireBoth,
-            ) => {
+            Next::Prevent(SelfTradePrevention::ExpireTaker | SelfTradePrevention::ExpireBoth) => {
                 look.lots += wanted;
                 look.end = End::OwnOrder;
                 return look;
@@ -194,6 +195,9 @@ pub(crate) fn look(
         }
         look.lots += lots;
         want.had(lots, cost);
+        if wanted < maker.leaves_lots() {
+            want = Want::Lots(0);
+        }
     }
     if want.is_satisfied() {
         look.end = End::Done;
@@ -212,7 +216,9 @@ impl Want {
     fn lots_at(&self, lot_price_units: i64, fee_ppm: u32) -> i64 {
         match *self {
             Self::Lots(lots) => lots,
-            Self::Amount { units, lots } => lots_paid_for(units, lot_price_units, fee_ppm).min(lots),
+            Self::Amount { units, lots } => {
+                lots_paid_for(units, lot_price_units, fee_ppm).min(lots)
+            }
         }
     }
 
@@ -252,11 +258,19 @@ impl Market<'_> {
         let price_ticks = maker.price_ticks;
         let quote_units = self.symbol.quote_units(price_ticks, lots);
         taker.order.fill(lots, quote_units, self.time_us);
-        let spent = quote_units + self.symbol.fee_in_quote(&taker.order, Role::Taker, quote_units);
+        let fee_in_quote = (self.symbol).fee_in_quote(&taker.order, Role::Taker, quote_units);
+        // A seller spends none of it, and the largest notional may have no room for a fee on top.
+        let spent = match taker.order.side {
+            Side::Buy => quote_units + fee_in_quote,
+            Side::Sell => 0,
+        };
         let held = taker.hold_after(self.symbol, spent);
         let released = taker.held_units - held;
         taker.held_units = held;
         let trade = self.trade(maker.order_id, (&taker.order, released), price_ticks, lots);
+        if self.fills.capacity() == 0 {
+            self.fills = std::mem::take(&mut self.effects.spare_fills);
+        }
         self.fills.push(Fill {
             trade_id: trade.trade_id,
             price_ticks,
@@ -278,7 +292,9 @@ impl Market<'_> {
         let quote_units = self.symbol.quote_units(price_ticks, quantity_lots);
         let time_us = self.time_us;
         let maker = (self.symbol.book)
-            .reduce(maker_id, |maker| maker.fill(quantity_lots, quote_units, time_us))
+            .reduce(maker_id, |maker| {
+                maker.fill(quantity_lots, quote_units, time_us)
+            })
             .expect("the maker rests in the book");
         self.touch(maker.side, maker.price_ticks);
         let maker_released = self.symbol.hold_of(&Order {
@@ -362,7 +378,12 @@ impl Market<'_> {
                 seller_released - base_units,
                 -seller_released,
             ),
-            (seller.account, quote, trade.quote_units - seller.fee_units, 0),
+            (
+                seller.account,
+                quote,
+                trade.quote_units - seller.fee_units,
+                0,
+            ),
             (FEES_ACCOUNT, base, fee_in(base, buyer), 0),
             (
                 FEES_ACCOUNT,
@@ -389,6 +410,9 @@ impl Market<'_> {
     pub(crate) fn touch(&mut self, side: Side, price_ticks: i64) {
         let last = self.touched.iter().rev().find(|(of, _)| *of == side);
         if last != Some(&(side, price_ticks)) {
+            if self.touched.capacity() == 0 {
+                self.touched = std::mem::take(&mut self.effects.spare_touched);
+            }
             self.touched.push((side, price_ticks));
         }
     }
@@ -410,12 +434,16 @@ impl Market<'_> {
 
     /// Tells what rests now at the levels that were touched, the given side's first.
     pub(crate) fn tell_book(&mut self, first: Side) {
-        let touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.touched);
         for side in [first, first.opposite()] {
             let of_side = touched.iter().filter(|(touched, _)| *touched == side);
             for (side, price_ticks) in of_side {
                 self.tell_level(*side, *price_ticks);
             }
+        }
+        if touched.capacity() > 0 {
+            touched.clear();
+            self.effects.spare_touched = touched;
         }
     }
 

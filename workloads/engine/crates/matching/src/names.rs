@@ -76,6 +76,21 @@ impl ClientOrderId {
     }
 }
 
+impl ClientOrderId {
+    /// With whose it is and what for, to be hashed.
+    pub(crate) fn words(&self, account: u64, symbol: u32) -> [u32; 12] {
+        let mut words = [0; 12];
+        let (chunks, _) = self.bytes.as_chunks::<4>();
+        for (word, chunk) in words.iter_mut().zip(chunks) {
+            *word = u32::from_le_bytes(*chunk);
+        }
+        words[9] = (account >> 32) as u32;
+        words[10] = account as u32;
+        words[11] = symbol;
+        words
+    }
+}
+
 impl TransferId {
     pub fn transfer_id(text: &str) -> Option<Self> {
         Self::checked(text, 1, is_id_character)

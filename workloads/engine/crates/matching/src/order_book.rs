@@ -1,232 +1,311 @@
 //! The resting orders of one symbol: levels by price, and in each level a queue by time.
 //!
 //! Knows nothing of money. Orders live in slots that are linked into the queues, so that any order leaves its queue
-//! without a search.
+//! without a search. What it costs does not depend on how many orders or levels there are, and memory that was used
+//! once is used again.
 
-use std::collections::BTreeMap;
-
-use crate::index::Index;
 use crate::order::Side;
+use crate::order_index::OrderIndex;
+use crate::price_levels::{Level, PriceLevels};
 
 /// What the book must know of an order.
 pub trait Resting: Copy {
+    /// From 1.
     fn order_id(&self) -> u64;
     fn side(&self) -> Side;
+    /// From 1.
     fn price_ticks(&self) -> i64;
+    /// From 1 while it rests.
     fn leaves_lots(&self) -> i64;
 }
 
 #[derive(Clone)]
 pub struct OrderBook<O> {
-    bids: BTreeMap<i64, Level>,
-    asks: BTreeMap<i64, Level>,
-    slots: Vec<Slot<O>>,
-    free: Vec<usize>,
-    by_order_id: Index<u64, usize>,
+    /// Of `Side::Buy` and of `Side::Sell`.
+    sides: [BookSide; 2],
+    orders: Vec<O>,
+    /// As many as there are slots.
+    links: Vec<Link>,
+    /// The free slots are linked by `after`.
+    free: u32,
+    by_order_id: OrderIndex,
 }
 
-impl<O> Default for OrderBook<O> {
-    fn default() -> Self {
-        Self {
-            bids: BTreeMap::new(),
-            asks: BTreeMap::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_order_id: Index::default(),
-        }
-    }
-}
-
-/// All orders at one price; never empty.
 #[derive(Clone)]
-struct Level {
-    first: usize,
-    last: usize,
-    quantity_lots: i64,
+struct BookSide {
+    levels: PriceLevels,
+    /// Of the best level, above all ranks while there is none.
+    best: u64,
+    /// The slot that trades next.
+    front: u32,
+    orders: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Slot<O> {
-    order: O,
-    before: Option<usize>,
-    after: Option<usize>,
+struct Link {
+    before: u32,
+    after: u32,
+    /// Where its level is.
+    leaf: u32,
+}
+
+/// The slot that is not there.
+const NONE: u32 = u32::MAX;
+const NO_RANK: u64 = u64::MAX;
+
+impl<O> Default for OrderBook<O> {
+    fn default() -> Self {
+        Self::keyed(0)
+    }
+}
+
+impl<O> OrderBook<O> {
+    /// With a key that is a secret nobody can choose prices for which the book is slow. It changes no result.
+    pub fn keyed(key: u64) -> Self {
+        let side = BookSide {
+            levels: PriceLevels::keyed(key),
+            best: NO_RANK,
+            front: NONE,
+            orders: 0,
+        };
+        Self {
+            sides: [side.clone(), side],
+            orders: Vec::new(),
+            links: Vec::new(),
+            free: NONE,
+            by_order_id: OrderIndex::keyed(key),
+        }
+    }
 }
 
 impl<O: Resting> OrderBook<O> {
     /// The price that trades next.
     pub fn best(&self, side: Side) -> Option<i64> {
-        self.best_level(side).map(|(price, _)| *price)
+        let best = self.side(side).best;
+        (best != NO_RANK).then(|| price_ticks(side, best))
     }
 
     /// The order that trades next.
     pub fn front(&self, side: Side) -> Option<&O> {
-        self.best_level(side)
-            .map(|(_, level)| &self.slots[level.first].order)
-    }
-
-    fn best_level(&self, side: Side) -> Option<(&i64, &Level)> {
-        match side {
-            Side::Buy => self.bids.last_key_value(),
-            Side::Sell => self.asks.first_key_value(),
-        }
+        self.orders.get(self.side(side).front as usize)
     }
 
     pub fn get(&self, order_id: u64) -> Option<&O> {
-        self.by_order_id
-            .get(&order_id)
-            .map(|slot| &self.slots[*slot].order)
+        let at = self.by_order_id.get(order_id)?;
+        Some(&self.orders[at as usize])
     }
 
     /// What rests at a price; 0 where there is no level.
     pub fn quantity_lots(&self, side: Side, price_ticks: i64) -> i64 {
-        self.levels_of(side)
-            .get(&price_ticks)
-            .map_or(0, |level| level.quantity_lots)
+        let level = (price_ticks >= 1).then(|| self.side(side).levels.get(rank(side, price_ticks)));
+        level.flatten().map_or(0, |level| level.quantity_lots)
     }
 
     /// Price and quantity, best first.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = (i64, i64)> {
-        let bids = (side == Side::Buy).then(|| self.bids.iter().rev());
-        let asks = (side == Side::Sell).then(|| self.asks.iter());
-        let levels = bids.into_iter().flatten().chain(asks.into_iter().flatten());
-        levels.map(|(price, level)| (*price, level.quantity_lots))
+        self.ranked(side)
+            .map(move |(rank, level)| (price_ticks(side, rank), level.quantity_lots))
     }
 
     /// In the order in which they would trade.
     pub fn orders(&self, side: Side) -> impl Iterator<Item = &O> {
-        self.levels(side).flat_map(move |(price, _)| {
-            let mut next = self.levels_of(side).get(&price).map(|level| level.first);
+        self.ranked(side).flat_map(move |(_, level)| {
+            let mut next = level.first;
             std::iter::from_fn(move || {
-                let slot = &self.slots[next?];
-                next = slot.after;
-                Some(&slot.order)
+                let order = self.orders.get(next as usize)?;
+                next = self.links[next as usize].after;
+                Some(order)
             })
         })
     }
 
     pub fn len(&self, side: Side) -> usize {
-        self.orders(side).count()
+        self.side(side).orders
     }
 
     /// Joins the end of its level's queue.
     pub fn rest(&mut self, order: O) {
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => self.slots.len(),
-        };
-        let mut slot = Slot {
-            order,
-            before: None,
-            after: None,
-        };
-        let levels = match order.side() {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
-        };
-        levels
-            .entry(order.price_ticks())
-            .and_modify(|level| {
-                self.slots[level.last].after = Some(at);
-                slot.before = Some(level.last);
-                level.last = at;
-                level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
-                    .expect("what rests is paid for, and money is bounded");
-            })
-            .or_insert(Level {
+        assert!(
+            order.price_ticks() >= 1 && order.leaves_lots() >= 1,
+            "order {} rests with a price or a quantity below 1",
+            order.order_id()
+        );
+        let rank = rank(order.side(), order.price_ticks());
+        let at = self.take_slot(order);
+        self.by_order_id.insert(order.order_id(), at);
+
+        let side = &mut self.sides[order.side() as usize];
+        side.orders += 1;
+        let (leaf, was_there) = side.levels.enter(rank);
+        let level = side.levels.at_mut(leaf, rank);
+        self.links[at as usize].leaf = leaf;
+        if was_there {
+            self.links[level.last as usize].after = at;
+            self.links[at as usize].before = level.last;
+            level.last = at;
+            level.quantity_lots = (level.quantity_lots.checked_add(order.leaves_lots()))
+                .expect("what rests is bounded by who lets it in");
+        } else {
+            *level = Level {
                 first: at,
                 last: at,
                 quantity_lots: order.leaves_lots(),
-            });
-        if at == self.slots.len() {
-            self.slots.push(slot);
-        } else {
-            self.slots[at] = slot;
+            };
+            if rank < side.best {
+                side.best = rank;
+                side.front = at;
+            }
         }
-        let before = self.by_order_id.insert(order.order_id(), at);
-        assert_eq!(before, None, "order {} rests twice", order.order_id());
     }
 
     /// Changes an order that keeps its place, and takes it out when nothing is left of it. `change` lowers what is
     /// left; whatever else it changes, the ids, side and price stay. Returns the order as changed.
     pub fn reduce(&mut self, order_id: u64, change: impl FnOnce(&mut O)) -> Option<O> {
-        let at = *self.by_order_id.get(&order_id)?;
-        let order = &mut self.slots[at].order;
-        let before_lots = order.leaves_lots();
-        change(order);
-        let order = *order;
-        assert!(
-            order.leaves_lots() <= before_lots,
-            "order {order_id} grew where it rests"
-        );
-        let level = (self.levels_mut(order.side()).get_mut(&order.price_ticks()))
-            .expect("a resting order has a level");
-        level.quantity_lots -= before_lots - order.leaves_lots();
-        if order.leaves_lots() == 0 {
-            self.take_out(order_id);
-        }
-        Some(order)
+        let at = self.by_order_id.get(order_id)?;
+        Some(self.reduce_at(at, change))
+    }
+
+    /// As `reduce`, for the order that trades next.
+    pub fn reduce_front(&mut self, side: Side, change: impl FnOnce(&mut O)) -> Option<O> {
+        let at = self.side(side).front;
+        (at != NONE).then(|| self.reduce_at(at, change))
     }
 
     /// Changes every order in what the book does not know of it.
     pub fn change_all(&mut self, mut change: impl FnMut(&mut O)) {
-        for at in self.by_order_id.values() {
-            change(&mut self.slots[*at].order);
+        for side in [Side::Buy, Side::Sell] {
+            let mut rank = 0;
+            while let Some(next) = self.side(side).levels.after(rank) {
+                rank = next;
+                let level = self.side(side).levels.get(rank);
+                let mut at = level.expect("a bit stands for a level").first;
+                while let Some(order) = self.orders.get_mut(at as usize) {
+                    change(order);
+                    at = self.links[at as usize].after;
+                }
+            }
         }
     }
 
     /// Takes out an order that is to trade no more.
     pub fn remove(&mut self, order_id: u64) -> Option<O> {
-        let order = *self.get(order_id)?;
-        let level = (self.levels_mut(order.side()).get_mut(&order.price_ticks()))
-            .expect("a resting order has a level");
-        level.quantity_lots -= order.leaves_lots();
-        self.take_out(order_id);
+        let at = self.by_order_id.remove(order_id)?;
+        let order = self.orders[at as usize];
+        self.take_out(at, order.side(), order.price_ticks(), order.leaves_lots());
         Some(order)
     }
 
-    fn take_out(&mut self, order_id: u64) {
-        let at = self.by_order_id.remove(&order_id).expect("the order rests");
-        let Slot {
-            order,
+    fn reduce_at(&mut self, at: u32, change: impl FnOnce(&mut O)) -> O {
+        let order = &mut self.orders[at as usize];
+        let before_lots = order.leaves_lots();
+        change(order);
+        let order = *order;
+        let change_lots = before_lots - order.leaves_lots();
+        assert!(
+            change_lots >= 0,
+            "order {} grew where it rests",
+            order.order_id()
+        );
+        if order.leaves_lots() == 0 {
+            self.by_order_id.remove(order.order_id());
+            self.take_out(at, order.side(), order.price_ticks(), change_lots);
+        } else {
+            let rank = rank(order.side(), order.price_ticks());
+            let side = &mut self.sides[order.side() as usize];
+            let level = side.levels.at_mut(self.links[at as usize].leaf, rank);
+            level.quantity_lots -= change_lots;
+        }
+        order
+    }
+
+    /// Out of its queue, and its level with it when it was the last one there.
+    fn take_out(&mut self, at: u32, side: Side, price_ticks: i64, quantity_lots: i64) {
+        let Link {
             before,
             after,
-        } = self.slots[at];
-        self.free.push(at);
-        if let Some(before) = before {
-            self.slots[before].after = after;
-        }
-        if let Some(after) = after {
-            self.slots[after].before = before;
-        }
-        let levels = self.levels_mut(order.side());
-        let level = levels
-            .get_mut(&order.price_ticks())
-            .expect("a resting order has a level");
+            leaf,
+        } = self.links[at as usize];
+        self.links[at as usize].after = self.free;
+        self.free = at;
+
+        let rank = rank(side, price_ticks);
+        let side = &mut self.sides[side as usize];
+        side.orders -= 1;
+        let level = side.levels.at_mut(leaf, rank);
+        level.quantity_lots -= quantity_lots;
         match (before, after) {
-            (None, None) => {
-                assert_eq!(
-                    level.quantity_lots, 0,
-                    "a level's quantity is the sum of its orders"
-                );
-                levels.remove(&order.price_ticks());
+            (NONE, NONE) => {
+                assert_eq!(level.quantity_lots, 0, "a level is the sum of its orders");
+                side.levels.leave(leaf, rank);
+                if rank == side.best {
+                    side.best = side.levels.after(rank).unwrap_or(NO_RANK);
+                    side.front = side.levels.get(side.best).map_or(NONE, |level| level.first);
+                }
             }
-            (None, Some(first)) => level.first = first,
-            (Some(last), None) => level.last = last,
-            (Some(_), Some(_)) => {}
+            (NONE, first) => {
+                level.first = first;
+                self.links[first as usize].before = NONE;
+                if rank == side.best {
+                    side.front = first;
+                }
+            }
+            (last, NONE) => {
+                level.last = last;
+                self.links[last as usize].after = NONE;
+            }
+            (before, after) => {
+                self.links[before as usize].after = after;
+                self.links[after as usize].before = before;
+            }
         }
     }
 
-    fn levels_of(&self, side: Side) -> &BTreeMap<i64, Level> {
-        match side {
-            Side::Buy => &self.bids,
-            Side::Sell => &self.asks,
+    fn take_slot(&mut self, order: O) -> u32 {
+        let alone = Link {
+            before: NONE,
+            after: NONE,
+            leaf: NONE,
+        };
+        let at = self.free;
+        if let Some(link) = self.links.get_mut(at as usize) {
+            self.free = link.after;
+            *link = alone;
+            self.orders[at as usize] = order;
+            return at;
         }
+        let at = u32::try_from(self.orders.len()).expect("fewer than 2^32 orders rest");
+        assert_ne!(at, NONE, "fewer than 2^32 orders rest");
+        self.orders.push(order);
+        self.links.push(alone);
+        at
     }
 
-    fn levels_mut(&mut self, side: Side) -> &mut BTreeMap<i64, Level> {
-        match side {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
-        }
+    fn side(&self, side: Side) -> &BookSide {
+        &self.sides[side as usize]
+    }
+
+    fn ranked(&self, side: Side) -> impl Iterator<Item = (u64, Level)> {
+        let levels = &self.side(side).levels;
+        let mut last = 0;
+        std::iter::from_fn(move || {
+            last = levels.after(last)?;
+            Some((last, *levels.get(last).expect("a bit stands for a level")))
+        })
+    }
+}
+
+/// The lower the sooner it trades: the highest bid has the lowest rank. From 1, as prices are.
+fn rank(side: Side, price_ticks: i64) -> u64 {
+    let price = price_ticks.cast_unsigned();
+    match side {
+        Side::Buy => (1 << 63) - price,
+        Side::Sell => price,
+    }
+}
+
+fn price_ticks(side: Side, rank: u64) -> i64 {
+    match side {
+        Side::Buy => ((1 << 63) - rank).cast_signed(),
+        Side::Sell => rank.cast_signed(),
     }
 }

@@ -112,7 +112,9 @@ impl Kernel {
     pub(crate) fn not_in_state(&self, symbol: &Symbol) -> Refusal {
         let (state, decider) = decide(symbol, &self.halts, self.safety.level);
         let decider = match decider {
-            _ if state == SymbolState::Auction && symbol.uncrossing_at.is_some() => Decider::Uncross,
+            _ if state == SymbolState::Auction && symbol.uncrossing_at.is_some() => {
+                Decider::Uncross
+            }
             Some(decider) => decider,
             None => Decider::Phase(state),
         };
@@ -250,7 +252,13 @@ fn new_order(stamp: Stamp, place: &PlaceOrder, symbol: &Symbol) -> Order {
             price_ticks,
             quantity_lots,
             time_in_force,
-        } => (OrderType::Limit, time_in_force, price_ticks, quantity_lots, 0),
+        } => (
+            OrderType::Limit,
+            time_in_force,
+            price_ticks,
+            quantity_lots,
+            0,
+        ),
         Terms::LimitMaker {
             price_ticks,
             quantity_lots,
@@ -261,12 +269,20 @@ fn new_order(stamp: Stamp, place: &PlaceOrder, symbol: &Symbol) -> Order {
             quantity_lots,
             0,
         ),
-        Terms::MarketByLots { quantity_lots } => {
-            (OrderType::Market, TimeInForce::ImmediateOrCancel, 0, quantity_lots, 0)
-        }
-        Terms::MarketByAmount { quote_units } => {
-            (OrderType::Market, TimeInForce::ImmediateOrCancel, 0, 0, quote_units)
-        }
+        Terms::MarketByLots { quantity_lots } => (
+            OrderType::Market,
+            TimeInForce::ImmediateOrCancel,
+            0,
+            quantity_lots,
+            0,
+        ),
+        Terms::MarketByAmount { quote_units } => (
+            OrderType::Market,
+            TimeInForce::ImmediateOrCancel,
+            0,
+            0,
+            quote_units,
+        ),
     };
     Order {
         order_id: stamp.seq,
@@ -301,16 +317,15 @@ fn best_that_crosses(symbol: &Symbol, order: &Order) -> Option<i64> {
 }
 
 /// Price, band, quantity, notional.
-fn check_terms(
-    symbol: &Symbol,
-    order: &Order,
-    terms: Terms,
-    time_us: i64,
-) -> Result<(), Refusal> {
+fn check_terms(symbol: &Symbol, order: &Order, terms: Terms, time_us: i64) -> Result<(), Refusal> {
     match terms {
         Terms::Limit { .. } | Terms::LimitMaker { .. } => {
             check_price(symbol, order, time_us)?;
-            check_quantity(symbol, order.quantity_lots, symbol.definition.max_quantity_lots)?;
+            check_quantity(
+                symbol,
+                order.quantity_lots,
+                symbol.definition.max_quantity_lots,
+            )?;
             let notional = symbol.quote_units(order.price_ticks, order.quantity_lots);
             check_notional(symbol, i128::from(notional))
         }

@@ -62,8 +62,8 @@ impl Kernel {
 
     /// Of every asset that the account ever had, by name.
     pub fn balances_of(&self, account: u64) -> Vec<(AssetName, Balance)> {
-        let balances = (self.accounts.get(account)).map_or(&[][..], |account| account.balances());
-        let mut named: Vec<_> = (balances.iter())
+        let account = self.accounts.get(account);
+        let mut named: Vec<_> = (account.into_iter().flat_map(|account| account.balances()))
             .map(|(asset, balance)| (self.asset_name(*asset), *balance))
             .collect();
         named.sort_unstable_by_key(|(asset, _)| *asset);
@@ -103,10 +103,7 @@ impl Kernel {
         let only = symbol
             .map(|name| self.listings.symbol_id(name))
             .transpose()?;
-        let Some(account) = self.accounts.get(account) else {
-            return Ok(Vec::new());
-        };
-        let mut orders: Vec<_> = (account.open_orders())
+        let mut orders: Vec<_> = (self.accounts.open_orders(account))
             .filter(|open| only.is_none_or(|symbol| symbol == open.symbol))
             .map(|open| {
                 let order = self.listings.symbol(open.symbol).book.get(open.order_id);

@@ -167,10 +167,11 @@ impl fmt::Display for Refusal {
             Self::NotInState { decider, .. } => decider.fmt(out),
             Self::UnknownHalt(halt) => write!(out, "no halt {halt} is in force"),
             Self::PriceOutOfBand {
-                band: PriceBand {
-                    lowest_ppm,
-                    highest_ppm,
-                },
+                band:
+                    PriceBand {
+                        lowest_ppm,
+                        highest_ppm,
+                    },
                 reference_ticks,
             } => write!(
                 out,
@@ -194,7 +195,10 @@ impl fmt::Display for Refusal {
                 write!(out, "at most {most} orders a second are accepted")
             }
             Self::QuantityNotLower { below, above } => {
-                write!(out, "quantity_lots: must be below {below} and above {above}")
+                write!(
+                    out,
+                    "quantity_lots: must be below {below} and above {above}"
+                )
             }
             Self::InvalidTransition(transition) => transition.fmt(out),
             Self::UnknownVersion(version) => write!(

@@ -67,7 +67,11 @@ impl Taker {
         if order.order_type == OrderType::Market && order.side == Side::Buy {
             let ends = order.leaves_lots() == 0
                 && (!self.falls_short || order.status == OrderStatus::ExpiredInMatch);
-            if ends { 0 } else { self.held_units - spent_units }
+            if ends {
+                0
+            } else {
+                self.held_units - spent_units
+            }
         } else {
             symbol.hold_of(order)
         }

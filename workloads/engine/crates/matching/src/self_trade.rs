@@ -42,20 +42,15 @@ fn lost(mode: SelfTradePrevention, taker: &Order, maker: &Order) -> (i64, i64) {
 
 impl Market<'_> {
     /// Instead of a trade with that maker.
-    pub(crate) fn prevent(
-        &mut self,
-        taker: &mut Taker,
-        maker_id: u64,
-        mode: SelfTradePrevention,
-    ) {
+    pub(crate) fn prevent(&mut self, taker: &mut Taker, maker_id: u64, mode: SelfTradePrevention) {
         let before = *self.symbol.book.get(maker_id).expect("the maker rests");
         let price_ticks = before.price_ticks;
         let (taker_lost, maker_lost) = lost(mode, &taker.order, &before);
         let mut maker = before;
         if maker_lost > 0 {
             let time_us = self.time_us;
-            let reduced = (self.symbol.book)
-                .reduce(maker_id, |maker| maker.prevent(maker_lost, time_us));
+            let reduced =
+                (self.symbol.book).reduce(maker_id, |maker| maker.prevent(maker_lost, time_us));
             maker = reduced.expect("the maker rests");
             self.touch(maker.side, price_ticks);
         }
@@ -73,10 +68,7 @@ impl Market<'_> {
         let maker_release = self.symbol.hold_of(&before) - self.symbol.hold_of(&maker);
         taker.held_units = taker_held;
         if transfers {
-            let parties = [
-                (taker.order, taker_release),
-                (maker, maker_release),
-            ];
+            let parties = [(taker.order, taker_release), (maker, maker_release)];
             self.transfer(parties, transferred_lots, quote_units);
         } else {
             for (order, release) in [(maker, maker_release), (taker.order, taker_release)] {

@@ -74,7 +74,9 @@ impl Kernel {
             }
             item.u32(configured.map_or(0, |of| of.max_orders_per_interval));
             item.i64(configured.map_or(0, |of| of.interval_ms));
-            item.u8(configured.is_some_and(|of| of.reuse_client_order_ids).into());
+            item.u8(configured
+                .is_some_and(|of| of.reuse_client_order_ids)
+                .into());
             item.i64(limits.map_or(0, |limits| limits.interval));
             item.u32(limits.map_or(0, |limits| limits.accepted));
             item.u8(account.killed.into());
@@ -110,7 +112,10 @@ impl Kernel {
     fn encode_safety(&self, encoding: &mut Encoding) {
         let safety = &self.safety;
         let configured = &safety.configuration;
-        for limits in [configured.settlement_lag_ms, configured.unpublished_commands] {
+        for limits in [
+            configured.settlement_lag_ms,
+            configured.unpublished_commands,
+        ] {
             let SafetyLimits {
                 throttle,
                 cancel_only,

@@ -26,9 +26,7 @@
 //! this hash. The cost is proportional to the balances and the resting orders, and is paid at checkpoints only.
 
 use crate::command::CommandId;
-use crate::encoding::{
-    Encoding, side_number, state_number, status_number, time_in_force_number,
-};
+use crate::encoding::{Encoding, side_number, state_number, status_number, time_in_force_number};
 use crate::event::{Outcome, Reply};
 use crate::kernel::Kernel;
 use crate::listings::Listings;
@@ -79,7 +77,11 @@ impl Kernel {
 
     fn encode_balances(&self, encoding: &mut Encoding) {
         let accounts = self.accounts.iter();
-        encoding.count(accounts.map(|(_, account)| account.balances().len()).sum());
+        encoding.count(
+            accounts
+                .map(|(_, account)| account.balances().count())
+                .sum(),
+        );
         for (number, _) in self.accounts.iter() {
             for (asset, balance) in self.balances_of(number) {
                 encoding.u64(number);

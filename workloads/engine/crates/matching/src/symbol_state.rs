@@ -122,7 +122,10 @@ impl HaltTerms {
 /// Why a symbol is in its state. Shown, it is what a refusal says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decider {
-    Halt { halt: HaltName, reason: String },
+    Halt {
+        halt: HaltName,
+        reason: String,
+    },
     Safety(SafetyLevel),
     Phase(SymbolState),
     /// An auction that has its price takes nothing more.

@@ -4,7 +4,7 @@ use openbourse_matching::command::{Body, Checkpoint, Command, DefineAsset};
 use openbourse_matching::event::{EventBody, Outcome};
 use openbourse_matching::names::AssetName;
 use openbourse_matching::refusal::Refusal;
-use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Windows};
+use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Version, Windows};
 
 /// Steps with an id made of a number.
 fn step(kernel: &mut Kernel, id: u8, body: Body) -> Result<Effects, Diverged> {
@@ -82,8 +82,9 @@ fn an_id_is_forgotten_when_the_window_is_full() {
     let windows = Windows {
         commands: 2,
         closed_orders: 2,
+        closed_client_order_ids: 2,
     };
-    let mut kernel = Kernel::with_windows("main", windows);
+    let mut kernel = Kernel::at_version(Version::LATEST, "main", windows);
     step(&mut kernel, 1, asset("A")).unwrap();
     step(&mut kernel, 2, asset("B")).unwrap();
     let remembered = step(&mut kernel, 1, asset("X")).unwrap();
@@ -97,7 +98,7 @@ fn an_id_is_forgotten_when_the_window_is_full() {
 #[test]
 fn the_hash_is_of_all_that_can_make_a_difference_later() {
     let hash = |shard, windows, bodies: &[(u8, Body)]| {
-        let mut kernel = Kernel::with_windows(shard, windows);
+        let mut kernel = Kernel::at_version(Version::LATEST, shard, windows);
         for (id, body) in bodies {
             step(&mut kernel, *id, body.clone()).unwrap();
         }

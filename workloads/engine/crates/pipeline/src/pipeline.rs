@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use openbourse_journal::{Batch, Bell, Log, Options, Place, Storage, Writer, recover};
+use openbourse_journal::retention::{Passed, retain};
+use openbourse_journal::{
+    Batch, Bell, Error, Known, Log, Options, Place, Progress, Record, SEGMENT_HEADER_BYTES,
+    Storage, Trouble, Writer, record_bytes, recover,
+};
 use openbourse_protocol::v1::{self, ProblemCode};
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
 use prost::Message;
@@ -24,15 +28,16 @@ pub type Frames = Vec<(u64, Vec<u8>)>;
 pub enum Begun {
     /// Nothing waits, or a batch is on its way already.
     Nothing,
-    /// A batch is on its way to the disk; the bell will ring.
+    /// The disk is at work, on a batch or on the next segment; the bell will ring.
     Syncing,
-    /// A batch of queries only: collect it at once.
+    /// Queries only, or refusals: collect them at once.
     Ready,
 }
 
 pub struct Pipeline {
     shard: String,
     limits: Limits,
+    storage: Arc<dyn Storage>,
     kernel: Shard,
     log: Option<Log>,
     writer: Option<Writer>,
@@ -46,6 +51,10 @@ pub struct Pipeline {
     waiting_commands: usize,
     resumed: Vec<u64>,
     on_its_way: Option<OnItsWay>,
+    /// The next segment was asked for, and nothing was submitted since.
+    rolling: bool,
+    /// Refusals of commands that the log cannot take, by connection.
+    refused: BTreeMap<u64, Vec<u8>>,
     ring: Ring,
 }
 
@@ -63,13 +72,15 @@ impl Pipeline {
     pub fn open(
         storage: Arc<dyn Storage>,
         shard: &str,
-        limits: Limits,
+        mut limits: Limits,
         options: Options,
     ) -> Result<Pipeline, Fatal> {
+        let segment_takes = options.segment_bytes - SEGMENT_HEADER_BYTES;
+        limits.batch_bytes = limits.batch_bytes.min(segment_takes);
         let mut kernel = Shard::new(shard);
         let mut ring = Ring::new(limits);
         let mut reply = Vec::new();
-        let recovered = recover(storage, shard, options, |record| -> Result<(), Fatal> {
+        let step = |record: &Record| -> Result<(), Fatal> {
             let stamp = Stamp {
                 seq: record.seq,
                 epoch: record.epoch,
@@ -80,10 +91,12 @@ impl Pipeline {
             kernel.step(stamp, record.payload, &mut reply, &mut events)?;
             ring.push(events);
             Ok(())
-        })?;
+        };
+        let recovered = recover(storage.clone(), shard, options, Known::default(), step)?;
         Ok(Pipeline {
             shard: shard.into(),
             limits,
+            storage,
             kernel,
             log: Some(recovered.log),
             writer: None,
@@ -97,6 +110,8 @@ impl Pipeline {
             waiting_commands: 0,
             resumed: Vec::new(),
             on_its_way: None,
+            rolling: false,
+            refused: BTreeMap::new(),
             ring,
         })
     }
@@ -224,11 +239,38 @@ impl Pipeline {
     }
 
     /// Makes one batch of what waits: sequences it, hands it to the writer, and steps the kernel while the disk works.
+    ///
+    /// Nothing is sequenced that the log has no room for: the next segment is made first, and while the disk refuses
+    /// that, or to write a batch, commands are refused instead.
     pub fn begin(&mut self, now_us: i64) -> Result<Begun, Fatal> {
-        if self.on_its_way.is_some() || self.waiting.is_empty() {
-            return Ok(Begun::Nothing);
+        // A clock that was set back does not turn the shard's time back.
+        self.last_time_us = self.last_time_us.max(now_us);
+        let progress = self.writer().progress();
+        if let Some(trouble) = &progress.trouble {
+            self.refuse_commands(trouble);
         }
-        let requests = self.take_batch();
+        if self.on_its_way.is_some() || self.waiting.is_empty() {
+            return Ok(match self.refused.is_empty() {
+                true => Begun::Nothing,
+                false => Begun::Ready,
+            });
+        }
+        let count = self.batch_requests();
+        if !self.has_room(count, &progress) {
+            if !self.rolling {
+                self.rolling = true;
+                self.writer().roll();
+            }
+            return Ok(Begun::Syncing);
+        }
+        self.begin_batch(count)
+    }
+
+    fn begin_batch(&mut self, count: usize) -> Result<Begun, Fatal> {
+        let requests: Vec<_> = self.waiting.drain(..count).collect();
+        for (connection, request) in &requests {
+            self.no_longer_waits(*connection, request);
+        }
         let commands: Vec<Vec<u8>> = requests
             .iter()
             .filter_map(|(_, request)| match request {
@@ -237,9 +279,8 @@ impl Pipeline {
             })
             .collect();
         let syncs = !commands.is_empty();
-        // A clock that was set back does not turn the shard's time back.
-        self.last_time_us = self.last_time_us.max(now_us);
         if syncs {
+            self.rolling = false;
             self.writer().submit(Batch {
                 epoch: self.epoch,
                 time_us: self.last_time_us,
@@ -260,35 +301,63 @@ impl Pipeline {
         Ok(if syncs { Begun::Syncing } else { Begun::Ready })
     }
 
-    fn take_batch(&mut self) -> Vec<(u64, Request)> {
+    /// How many of the waiting requests the next batch takes.
+    fn batch_requests(&self) -> usize {
         let mut bytes = 0;
-        let count = self
-            .waiting
+        self.waiting
             .iter()
             .take(self.limits.batch_requests)
             .take_while(|(_, request)| {
-                bytes += weight(request);
+                bytes += match request {
+                    Request::Command(command) => record_bytes(command.len()),
+                    Request::Query(_) => weight(request),
+                };
                 bytes <= self.limits.batch_bytes
             })
             .count()
-            .max(1);
-        let batch: Vec<_> = self.waiting.drain(..count).collect();
-        for (connection, request) in &batch {
-            self.waiting_commands -= usize::from(matches!(request, Request::Command(_)));
-            let Some(state) = self.connections.get_mut(connection) else {
+            .max(1)
+    }
+
+    fn has_room(&self, count: usize, progress: &Progress) -> bool {
+        let commands = self
+            .waiting
+            .iter()
+            .take(count)
+            .map(|(_, request)| match request {
+                Request::Command(command) => record_bytes(command.len()),
+                Request::Query(_) => 0,
+            });
+        commands.sum::<usize>() <= progress.room_bytes
+    }
+
+    fn no_longer_waits(&mut self, connection: u64, request: &Request) {
+        self.waiting_commands -= usize::from(matches!(request, Request::Command(_)));
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        state.waiting_requests -= 1;
+        state.waiting_bytes -= weight(request);
+        if state.paused
+            && state.waiting_requests <= self.limits.waiting_requests / 2
+            && state.waiting_bytes <= self.limits.waiting_bytes / 2
+        {
+            state.paused = false;
+            self.resumed.push(connection);
+        }
+    }
+
+    /// Answers the commands that wait without sequencing them. Queries go on waiting: they need no room.
+    fn refuse_commands(&mut self, trouble: &Trouble) {
+        for (connection, request) in std::mem::take(&mut self.waiting) {
+            let Request::Command(command) = &request else {
+                self.waiting.push_back((connection, request));
                 continue;
             };
-            state.waiting_requests -= 1;
-            state.waiting_bytes -= weight(request);
-            if state.paused
-                && state.waiting_requests <= self.limits.waiting_requests / 2
-                && state.waiting_bytes <= self.limits.waiting_bytes / 2
-            {
-                state.paused = false;
-                self.resumed.push(*connection);
-            }
+            let refusal = not_taken(command, &self.shard, self.epoch, self.last_time_us, trouble);
+            let frames = self.refused.entry(connection).or_default();
+            append(frames, REPLY, &refusal.encode_to_vec());
+            self.no_longer_waits(connection, &request);
         }
-        batch
     }
 
     fn carry_out(
@@ -339,26 +408,33 @@ impl Pipeline {
         .encode_to_vec()
     }
 
-    /// The frames of a batch that is durable, by connection; none while it is not. Its events are on the stream now.
+    /// Frames that may leave, by connection: those of a batch that is durable, and refusals. None when there are
+    /// neither. The events of the batch are on the stream now.
     pub fn collect(&mut self) -> Result<Option<Frames>, Fatal> {
         self.bell().silence();
         let progress = self.writer().progress();
         if let Some(error) = progress.failed {
             return Err(Fatal::Writer(error));
         }
-        let Some(batch) = self
+        let mut frames = std::mem::take(&mut self.refused);
+        let durable = self
             .on_its_way
-            .take_if(|batch| batch.last_seq <= progress.durable_seq)
-        else {
+            .take_if(|batch| batch.last_seq <= progress.durable_seq);
+        if frames.is_empty() && durable.is_none() {
             return Ok(None);
-        };
-        self.committed_seq = batch.last_seq;
-        batch
-            .events
-            .into_iter()
-            .for_each(|events| self.ring.push(events));
+        }
+        if let Some(batch) = durable {
+            self.committed_seq = batch.last_seq;
+            batch
+                .events
+                .into_iter()
+                .for_each(|events| self.ring.push(events));
+            for (connection, bytes) in batch.frames {
+                frames.entry(connection).or_default().extend(bytes);
+            }
+        }
         let known = |(connection, _): &(u64, Vec<u8>)| self.connections.contains_key(connection);
-        Ok(Some(batch.frames.into_iter().filter(known).collect()))
+        Ok(Some(frames.into_iter().filter(known).collect()))
     }
 
     /// Paused connections that may be read from again, each once.
@@ -430,6 +506,26 @@ impl Pipeline {
                 .map_or(0, |batch| batch.events.len())
     }
 
+    /// A batch or a next segment is on its way to the disk.
+    pub fn is_syncing(&self) -> bool {
+        self.on_its_way.is_some() || (self.rolling && self.trouble().is_none())
+    }
+
+    /// Why commands are refused at the moment: the disk says no, and is asked again.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.writer().progress().trouble
+    }
+
+    /// Why the next segment could not be made ahead of need: commands will be refused when this one is full.
+    pub fn warning(&self) -> Option<String> {
+        self.writer().progress().warning
+    }
+
+    /// Recycles the segments that nobody needs any more, never the newest. Returns their names.
+    pub fn retain(&self, passed: &Passed) -> Result<Vec<String>, Error> {
+        retain(&*self.storage, passed.needed_from())
+    }
+
     /// The segment that is written.
     pub fn segment(&self) -> String {
         self.writer().progress().segment
@@ -438,6 +534,22 @@ impl Pipeline {
     /// The torn end that recovery cut from the log.
     pub fn cut(&self) -> Option<&Place> {
         self.cut.as_ref()
+    }
+}
+
+/// The answer to a command that was not sequenced and is not remembered.
+fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, trouble: &Trouble) -> v1::Reply {
+    let command = v1::Command::decode(command).expect("it was decoded when it came");
+    v1::Reply {
+        command_id: command.command_id,
+        shard: shard.into(),
+        epoch,
+        seq: 0,
+        occurred_at_us: now_us,
+        result: Some(v1::reply::Result::Rejection(v1::Rejection {
+            reason: v1::RejectReason::LogUnavailable.into(),
+            detail: trouble.why().into(),
+        })),
     }
 }
 

@@ -65,6 +65,36 @@ impl Replay {
             .then(|| frame(self.epoch, first_seq, last_seq, [&events].into_iter())))
     }
 
+    /// Steps at most `commands_most` commands, none beyond `last_seq`, without events. Stops early behind a checkpoint,
+    /// and returns it: its seq, and the state hash there.
+    pub fn advance(
+        &mut self,
+        last_seq: u64,
+        commands_most: usize,
+    ) -> Result<Option<(u64, [u8; 32])>, Fatal> {
+        let before = self.kernel.last_checkpoint();
+        let (mut reply, mut events) = (Vec::new(), Vec::new());
+        for _ in 0..commands_most {
+            let Some(record) = self.reader.next(last_seq)? else {
+                break;
+            };
+            let stamp = Stamp {
+                seq: record.seq,
+                epoch: record.epoch,
+                time_us: record.time_us,
+            };
+            reply.clear();
+            events.clear();
+            self.kernel
+                .step(stamp, record.payload, &mut reply, &mut events)?;
+            let checkpoint = self.kernel.last_checkpoint();
+            if checkpoint != before {
+                return Ok(checkpoint);
+            }
+        }
+        Ok(None)
+    }
+
     pub fn state_hash(&self) -> (u64, [u8; 32]) {
         (self.kernel.seq(), self.kernel.state_hash())
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub const OPTIONS: Options = Options {
     segment_bytes: 12 << 10,
     ahead: false,
+    retry: Duration::from_millis(1),
 };
 pub const GATEWAY: u64 = 7;
 pub const LEDGER: u64 = 8;
@@ -54,6 +55,7 @@ pub fn place(
         price_ticks,
         quantity_lots,
         client_order_id: client_order_id.into(),
+        ..Default::default()
     })
 }
 
@@ -133,13 +135,16 @@ pub fn open(disk: &LossyDisk, limits: Limits) -> Result<Pipeline, Fatal> {
     Ok(pipeline)
 }
 
-/// Begins one batch and waits for it.
+/// Begins one batch and waits for it. A disk that refuses is an error.
 pub fn turn(pipeline: &mut Pipeline) -> Result<Vec<(u64, Vec<u8>)>, Fatal> {
-    pipeline.begin(1_000_000)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
+        pipeline.begin(1_000_000)?;
         if let Some(frames) = pipeline.collect()? {
             return Ok(frames);
+        }
+        if let Some(trouble) = pipeline.trouble() {
+            return Err(Fatal::Writer(trouble.why().into()));
         }
         assert!(Instant::now() < deadline, "the batch never became durable");
         std::thread::sleep(Duration::from_micros(50));

@@ -1,0 +1,47 @@
+"""Section *ids*: closed orders, and whose client order ids may not be used again."""
+
+from kernel.twin.encoding import i64, u8, u64
+from kernel.twin.state import Book, Refused, State, copied
+from kernel.twin.state_hash_v1 import encoded_order
+
+from openbourse.contracts import v1
+
+RECENT_US = 300_000_000
+
+
+def close(state: State, book: Book, order: v1.Order) -> None:
+    """The order has ended: it leaves the book, if it was there, for the memory of closed orders."""
+    if order in book.orders:
+        book.orders.remove(order)
+    del state.holds[order.order_id]
+    state.closed.append(copied(order))
+    del state.closed[: -state.remembered_orders]
+    if state.version == 1:
+        state.closed_chain.add(1, encoded_order(order))
+        return
+    entry = u64(order.order_id) + u8(order.status) + i64(order.executed_lots) + i64(order.executed_quote_units)
+    state.closed_chain.add(2, entry + i64(order.prevented_lots) + i64(order.updated_at_us))
+    remember(state, order.account, order.client_order_id)
+
+
+def remember(state: State, account: int, client_order_id: str) -> None:
+    state.closed_ids = [entry for entry in state.closed_ids if is_recent(state, entry)]
+    state.closed_ids.append((account, client_order_id, state.time_us))
+    while len(state.closed_ids) > state.remembered_client_order_ids:
+        del state.closed_ids[0]
+        state.closed_ids_forgotten += 1
+
+
+def is_recent(state: State, entry: tuple[int, str, int]) -> bool:
+    return state.time_us - entry[2] < RECENT_US
+
+
+def check_client_order_id(state: State, account: int, client_order_id: str) -> None:
+    if any(order.client_order_id == client_order_id for order in state.open_orders(account)):
+        raise Refused("DUPLICATE_CLIENT_ORDER_ID", f"client_order_id {client_order_id} is that of an open order")
+    if state.version == 1 or state.configuration(account).reuse_client_order_ids:
+        return
+    for entry in state.closed_ids:
+        if entry[:2] == (account, client_order_id) and is_recent(state, entry):
+            detail = f"client_order_id {client_order_id} is that of an order closed less than 300 seconds ago"
+            raise Refused("RECENT_CLIENT_ORDER_ID", detail)

@@ -1,0 +1,178 @@
+//! The language of the transcripts.
+//!
+//! | line | is |
+//! |---|---|
+//! | `# words` | kept as it is |
+//! | `= version 1` | first in a file: the version that the kernel begins with |
+//! | `= market fee=quote` | assets BTC and USDT of scale 0, symbol BTCUSDT with what is said behind it, and 1,000,000 of both for the accounts 1000, 1001 and 1002: nine commands, of which nothing is shown |
+//! | `@ 12000` | the time of the commands from here on, in ms; before the first such line a command's is its number |
+//! | `> asset BTC 4` | a command, as `parse` reads it; its id is its number in the file, its seq too |
+//! | `> again 7` | a resend of command 7 |
+//! | `? balances` | a question, as `answers` reads it |
+//! | anything else | what was answered; an event's movements follow it as `[account asset available hold]` |
+
+mod answers;
+mod parse;
+mod print;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use openbourse_matching::command::Command;
+use openbourse_matching::{Effects, Kernel, Stamp, Version, Windows};
+
+pub struct Transcript {
+    pub path: PathBuf,
+    /// `<rule>/<name>`.
+    pub name: String,
+    pub recorded: String,
+    pub version: Version,
+}
+
+/// All that there are, by name.
+pub fn transcripts() -> Vec<Transcript> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut found = Vec::new();
+    for rule in entries(&root) {
+        for path in entries(&rule) {
+            let inside = path.strip_prefix(&root).unwrap().with_extension("");
+            found.push(Transcript {
+                recorded: fs::read_to_string(&path).unwrap(),
+                version: if rule.ends_with("version_1") {
+                    Version::One
+                } else {
+                    Version::LATEST
+                },
+                name: inside.display().to_string(),
+                path,
+            });
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = read.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+pub fn first_difference(recorded: &str, played: &str) -> Option<String> {
+    if recorded == played {
+        return None;
+    }
+    let (mut recorded, mut played) = (recorded.lines(), played.lines());
+    let mut line = 0;
+    loop {
+        line += 1;
+        let (before, now) = (recorded.next(), played.next());
+        if before != now || before.is_none() {
+            return Some(format!(
+                "line {line}\n  recorded {before:?}\n  now      {now:?}"
+            ));
+        }
+    }
+}
+
+/// The same commands and questions, with what they do now.
+pub fn play(transcript: &str, version: Version) -> String {
+    let mut stage = Stage {
+        kernel: Kernel::at_version(version, "main", Windows::default()),
+        effects: Effects::new(),
+        commands: Vec::new(),
+        time_ms: None,
+        out: String::new(),
+    };
+    for line in transcript.lines() {
+        if let Some(command) = line.strip_prefix("> ") {
+            stage.say(line);
+            stage.command(command);
+        } else if let Some(question) = line.strip_prefix("? ") {
+            stage.say(line);
+            stage.question(question);
+        } else if let Some(setting) = line.strip_prefix("= ") {
+            stage.say(line);
+            stage.set(setting);
+        } else if let Some(time_ms) = line.strip_prefix("@ ") {
+            stage.say(line);
+            stage.time_ms = Some(time_ms.parse().unwrap());
+        } else if line.starts_with('#') || line.is_empty() {
+            stage.say(line);
+        }
+    }
+    stage.out
+}
+
+struct Stage {
+    kernel: Kernel,
+    effects: Effects,
+    commands: Vec<Command>,
+    /// None: nothing was said yet.
+    time_ms: Option<i64>,
+    out: String,
+}
+
+impl Stage {
+    fn say(&mut self, line: &str) {
+        writeln!(self.out, "{line}").unwrap();
+    }
+
+    fn set(&mut self, setting: &str) {
+        if let Some(number) = setting.strip_prefix("version ") {
+            assert!(self.commands.is_empty(), "a version is for a whole file");
+            let version = Version::of_number(number.parse().unwrap()).unwrap();
+            self.kernel = Kernel::at_version(version, "main", Windows::default());
+            return;
+        }
+        let options = setting.strip_prefix("market").expect("no such setting");
+        self.step("asset BTC 0");
+        self.step("asset USDT 0");
+        self.step(&format!("symbol BTCUSDT BTC USDT{options}"));
+        for account in [1000, 1001, 1002] {
+            for asset in ["BTC", "USDT"] {
+                self.step(&format!("credit {account} {asset} 1000000"));
+            }
+        }
+    }
+
+    fn command(&mut self, text: &str) {
+        self.step(text);
+        let reply = print::reply(&self.kernel, self.effects.reply.as_ref().unwrap());
+        self.say(&format!("  {reply}"));
+        let events: Vec<_> = (self.effects.events())
+            .map(|(event, moved)| print::event(&self.kernel, event, moved))
+            .collect();
+        for event in events {
+            self.say(&format!("    {event}"));
+        }
+    }
+
+    fn step(&mut self, text: &str) {
+        let number = self.commands.len() as u64 + 1;
+        let command = match text.strip_prefix("again ") {
+            Some(earlier) => self.commands[earlier.parse::<usize>().unwrap() - 1].clone(),
+            None => Command {
+                id: Some(u128::from(number).to_be_bytes()),
+                body: parse::command(text),
+            },
+        };
+        let stamp = Stamp {
+            seq: number,
+            epoch: 1,
+            time_us: (self.time_ms.unwrap_or(number.cast_signed())) * 1000,
+        };
+        (self.kernel)
+            .step(stamp, &command, &mut self.effects)
+            .unwrap();
+        self.commands.push(command);
+    }
+
+    fn question(&mut self, text: &str) {
+        for line in answers::answer(&self.kernel, text) {
+            self.say(&format!("  {line}"));
+        }
+    }
+}

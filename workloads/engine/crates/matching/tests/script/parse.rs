@@ -1,0 +1,392 @@
+//! Commands of the transcripts. Words in capitals are values, those in brackets may be left out.
+//!
+//! | command | is |
+//! |---|---|
+//! | `asset NAME SCALE` | DefineAsset |
+//! | `symbol NAME BASE QUOTE [OPTION...]` | DefineSymbol; the options are in `definition`, each with its default |
+//! | `credit ACCOUNT ASSET AMOUNT`, `debit ...` | CreditFunds, DebitFunds |
+//! | `place ACCOUNT SYMBOL SIDE TERMS ID [stp=MODE]` | PlaceOrder; TERMS are `gtc PRICE LOTS`, so `ioc`, `fok` and `maker`, `market LOTS` or `amount UNITS` |
+//! | `cancel ACCOUNT SYMBOL ID [only=new]` | CancelOrder; ID is `#7` or a client order id |
+//! | `amend ACCOUNT SYMBOL ID LOTS [id=NEW]` | AmendOrder |
+//! | `replace MODE ACCOUNT SYMBOL ID [only=new] with SIDE TERMS ID [stp=MODE]` | ReplaceOrder; MODE is `stop` or `allow` |
+//! | `cancel-all ACCOUNT SYMBOL [REASON]` | CancelAllOrders; `*` are all |
+//! | `countdown ACCOUNT SYMBOL MS` | SetCountdown; `*` are all |
+//! | `halt NAME STATE SYMBOL,... [REASON]` | ImposeHalt; `*` are all |
+//! | `lift NAME [reopen=STATE:MS] [REASON]` | LiftHalt |
+//! | `phase SYMBOL STATE MS [REASON]` | ChangeSymbolState |
+//! | `account ACCOUNT [group=N] [orders=N] [notional=ASSET:N,...] [rate=N/MS] [reuse]` | ConfigureAccount |
+//! | `kill ACCOUNT on\|off [REASON]` | SetKillSwitch |
+//! | `safety [lag=N/N/N] [unpublished=N/N/N] [orders=N]` | ConfigureSafety: from where on it throttles, cancels only, halts |
+//! | `lag MS COMMANDS` | ReportLag |
+//! | `tick`, `checkpoint`, `version N` | Tick, Checkpoint, ChangeVersion |
+
+use openbourse_matching::account_limits::AccountConfiguration;
+use openbourse_matching::bands::PriceBand;
+use openbourse_matching::command::{
+    AmendOrder, Body, CancelAllOrders, CancelOrder, CancelReason, CancelRestriction,
+    ChangeSymbolState, Checkpoint, DefineAsset, ImposeHalt, LiftHalt, PlaceOrder, Reopen,
+    ReplaceOrder, SetCountdown, SetKillSwitch, Target, Terms, Transfer,
+};
+use openbourse_matching::fees::FeeCharge;
+use openbourse_matching::listings::SymbolDefinition;
+use openbourse_matching::names::{
+    AssetName, ClientOrderId, HaltName, SymbolName, Trader, TransferId,
+};
+use openbourse_matching::order::{SelfTradePrevention, Side, TimeInForce};
+use openbourse_matching::safety::{Lag, SafetyConfiguration, SafetyLimits};
+use openbourse_matching::symbol_state::SymbolState;
+
+pub fn command(text: &str) -> Body {
+    let words: Vec<_> = text.split(' ').collect();
+    match words[0] {
+        "asset" | "symbol" | "credit" | "debit" | "version" | "tick" | "checkpoint" => {
+            listing_or_funds(&words)
+        }
+        "place" | "cancel" | "amend" | "replace" | "cancel-all" | "countdown" => trading(&words),
+        _ => operation(&words),
+    }
+}
+
+fn listing_or_funds(words: &[&str]) -> Body {
+    match *words {
+        ["asset", name, scale] => Body::DefineAsset(DefineAsset {
+            asset: asset(name),
+            scale: number(scale),
+        }),
+        ["symbol", name, base, quote, ref options @ ..] => {
+            Body::DefineSymbol(definition(name, base, quote, options))
+        }
+        ["credit", account, name, amount] => Body::CreditFunds(transfer(account, name, amount)),
+        ["debit", account, name, amount] => Body::DebitFunds(transfer(account, name, amount)),
+        ["version", version] => Body::ChangeVersion(number(version)),
+        ["tick"] => Body::Tick,
+        ["checkpoint"] => Body::Checkpoint(Checkpoint { previous: None }),
+        _ => panic!("no such command: {words:?}"),
+    }
+}
+
+fn trading(words: &[&str]) -> Body {
+    match *words {
+        ["place", account, name, ref order @ ..] => {
+            Body::PlaceOrder(place(account, name, order))
+        }
+        ["cancel", account, name, id, ref options @ ..] => {
+            Body::CancelOrder(cancel(account, name, id, options))
+        }
+        ["amend", account, name, id, lots, ref options @ ..] => Body::AmendOrder(AmendOrder {
+            account: trader(account),
+            symbol: symbol(name),
+            target: target(id),
+            quantity_lots: number(lots),
+            new_client_order_id: option(options, "id").map(client_order_id),
+        }),
+        ["replace", mode, account, name, id, ref rest @ ..] => {
+            let with = rest.iter().position(|word| *word == "with").unwrap();
+            Body::ReplaceOrder(ReplaceOrder {
+                cancel: cancel(account, name, id, &rest[..with]),
+                place: place(account, name, &rest[with + 1..]),
+                allow_failure: one_of(mode, &[("stop", false), ("allow", true)]),
+            })
+        }
+        ["cancel-all", account, name, ref reason @ ..] => Body::CancelAllOrders(CancelAllOrders {
+            account: (account != "*").then(|| trader(account)),
+            symbol: (name != "*").then(|| symbol(name)),
+            reason: one_of(
+                reason.first().unwrap_or(&"request"),
+                &[
+                    ("request", CancelReason::Request),
+                    ("disconnect", CancelReason::Disconnect),
+                    ("operator", CancelReason::Operator),
+                ],
+            ),
+        }),
+        ["countdown", account, name, countdown_ms] => Body::SetCountdown(SetCountdown {
+            account: trader(account),
+            symbol: (name != "*").then(|| symbol(name)),
+            countdown_ms: number(countdown_ms),
+        }),
+        _ => panic!("no such command: {words:?}"),
+    }
+}
+
+fn operation(words: &[&str]) -> Body {
+    match *words {
+        ["halt", name, named, symbols, ref reason @ ..] => Body::ImposeHalt(ImposeHalt {
+            halt: HaltName::new(name).unwrap(),
+            symbols: match symbols {
+                "*" => Vec::new(),
+                names => names.split(',').map(symbol).collect(),
+            },
+            state: state(named),
+            reason: reason.join(" "),
+        }),
+        ["lift", name, ref rest @ ..] => {
+            let reopen = option(rest, "reopen");
+            Body::LiftHalt(LiftHalt {
+                halt: HaltName::new(name).unwrap(),
+                reason: rest[usize::from(reopen.is_some())..].join(" "),
+                reopen: reopen.map(|reopen| {
+                    let (phase, duration_ms) = reopen.split_once(':').unwrap();
+                    Reopen {
+                        phase: state(phase),
+                        duration_ms: number(duration_ms),
+                    }
+                }),
+            })
+        }
+        ["phase", name, phase, duration_ms, ref reason @ ..] => {
+            Body::ChangeSymbolState(ChangeSymbolState {
+                symbol: symbol(name),
+                phase: state(phase),
+                reason: reason.join(" "),
+                duration_ms: number(duration_ms),
+            })
+        }
+        ["account", account, ref options @ ..] => {
+            Body::ConfigureAccount(configuration(account, options))
+        }
+        ["kill", account, on, ref reason @ ..] => Body::SetKillSwitch(SetKillSwitch {
+            account: trader(account),
+            on: one_of(on, &[("on", true), ("off", false)]),
+            reason: reason.join(" "),
+        }),
+        ["safety", ref options @ ..] => Body::ConfigureSafety(SafetyConfiguration {
+            settlement_lag_ms: safety_limits(option(options, "lag")),
+            unpublished_commands: safety_limits(option(options, "unpublished")),
+            throttled_orders_per_second: option(options, "orders").map_or(0, number),
+        }),
+        ["lag", settlement_lag_ms, unpublished_commands] => Body::ReportLag(Lag {
+            settlement_lag_ms: number(settlement_lag_ms),
+            unpublished_commands: number(unpublished_commands),
+        }),
+        _ => panic!("no such command: {words:?}"),
+    }
+}
+
+fn definition(name: &str, base: &str, quote: &str, options: &[&str]) -> SymbolDefinition {
+    const OPTIONS: [&str; 20] = [
+        "tick", "lot", "max-price", "max-quantity", "min-notional", "maker", "taker", "charge",
+        "min-price", "min-quantity", "market-max", "max-notional", "stp", "bids", "asks",
+        "average", "collar", "static", "dynamic", "auction-ms",
+    ];
+    for word in options {
+        let (option, _) = word.split_once('=').unwrap();
+        assert!(OPTIONS.contains(&option) || option == "reference", "no such option: {word}");
+    }
+    let of = |name, otherwise: i64| option(options, name).map_or(otherwise, number);
+    let ppm = |name| option(options, name).map_or(0, number::<u32>);
+    let plain = SymbolDefinition::plain(
+        (symbol(name), asset(base), asset(quote)),
+        of("tick", 1),
+        of("lot", 1),
+        of("max-price", 1000),
+        of("max-quantity", 1000),
+        of("min-notional", 0),
+        ppm("maker"),
+        ppm("taker"),
+    );
+    SymbolDefinition {
+        fee_charge: option(options, "charge").map(|charge| {
+            one_of(charge, &[("received", FeeCharge::Received), ("quote", FeeCharge::Quote)])
+        }),
+        min_price_ticks: of("min-price", 0),
+        min_quantity_lots: of("min-quantity", 0),
+        market_max_quantity_lots: of("market-max", 0),
+        max_notional_units: of("max-notional", 0),
+        self_trade_prevention: option(options, "stp").map(prevention),
+        bid_band: band(option(options, "bids")),
+        ask_band: band(option(options, "asks")),
+        average_minutes: ppm("average"),
+        market_collar_ppm: ppm("collar"),
+        static_band_ppm: ppm("static"),
+        dynamic_band_ppm: ppm("dynamic"),
+        volatility_auction_ms: of("auction-ms", 0),
+        reference_price_ticks: of("reference", 0),
+        ..plain
+    }
+}
+
+/// `900000..1100000`, both in ppm.
+fn band(band: Option<&str>) -> PriceBand {
+    band.map_or_else(PriceBand::default, |band| {
+        let (lowest, highest) = band.split_once("..").unwrap();
+        PriceBand {
+            lowest_ppm: number(lowest),
+            highest_ppm: number(highest),
+        }
+    })
+}
+
+fn configuration(account: &str, options: &[&str]) -> AccountConfiguration {
+    let (orders, interval_ms) = match option(options, "rate") {
+        Some(rate) => rate.split_once('/').unwrap(),
+        None => ("0", "0"),
+    };
+    let notionals = option(options, "notional").into_iter();
+    AccountConfiguration {
+        trade_group: option(options, "group").map_or(0, number),
+        max_open_orders: option(options, "orders").map_or(0, number),
+        max_open_notional: notionals
+            .flat_map(|notionals| notionals.split(','))
+            .map(|notional| {
+                let (name, most) = notional.split_once(':').unwrap();
+                (asset(name), number(most))
+            })
+            .collect(),
+        max_orders_per_interval: number(orders),
+        interval_ms: number(interval_ms),
+        reuse_client_order_ids: options.contains(&"reuse"),
+        ..AccountConfiguration::of_nobody(trader(account))
+    }
+}
+
+fn place(account: &str, name: &str, order: &[&str]) -> PlaceOrder {
+    let [side, ref terms_and_id @ ..] = *order else {
+        panic!("no side: {order:?}");
+    };
+    let (terms, id, options) = match *terms_and_id {
+        ["market", lots, id, ref options @ ..] => {
+            let quantity_lots = number(lots);
+            (Terms::MarketByLots { quantity_lots }, id, options)
+        }
+        ["amount", units, id, ref options @ ..] => {
+            let quote_units = number(units);
+            (Terms::MarketByAmount { quote_units }, id, options)
+        }
+        [kind, price, lots, id, ref options @ ..] => {
+            (limited(kind, number(price), number(lots)), id, options)
+        }
+        _ => panic!("no such order: {order:?}"),
+    };
+    PlaceOrder {
+        account: trader(account),
+        symbol: symbol(name),
+        side: one_of(side, &[("buy", Side::Buy), ("sell", Side::Sell)]),
+        terms,
+        client_order_id: client_order_id(id),
+        self_trade_prevention: option(options, "stp").map(prevention),
+    }
+}
+
+fn limited(kind: &str, price_ticks: i64, quantity_lots: i64) -> Terms {
+    if kind == "maker" {
+        return Terms::LimitMaker {
+            price_ticks,
+            quantity_lots,
+        };
+    }
+    Terms::Limit {
+        price_ticks,
+        quantity_lots,
+        time_in_force: one_of(
+            kind,
+            &[
+                ("gtc", TimeInForce::GoodTillCancelled),
+                ("ioc", TimeInForce::ImmediateOrCancel),
+                ("fok", TimeInForce::FillOrKill),
+            ],
+        ),
+    }
+}
+
+fn cancel(account: &str, name: &str, id: &str, options: &[&str]) -> CancelOrder {
+    CancelOrder {
+        account: trader(account),
+        symbol: symbol(name),
+        target: target(id),
+        restriction: one_of(
+            option(options, "only").unwrap_or("any"),
+            &[
+                ("any", CancelRestriction::Any),
+                ("new", CancelRestriction::OnlyNew),
+                ("partially-filled", CancelRestriction::OnlyPartiallyFilled),
+            ],
+        ),
+    }
+}
+
+fn transfer(account: &str, name: &str, amount: &str) -> Transfer {
+    Transfer {
+        transfer_id: TransferId::transfer_id("t").unwrap(),
+        account: trader(account),
+        asset: asset(name),
+        amount: number(amount),
+    }
+}
+
+fn safety_limits(limits: Option<&str>) -> SafetyLimits {
+    let limits: Vec<u64> =
+        limits.map_or_else(|| vec![0; 3], |limits| limits.split('/').map(number).collect());
+    SafetyLimits {
+        throttle: limits[0],
+        cancel_only: limits[1],
+        halt: limits[2],
+    }
+}
+
+fn prevention(mode: &str) -> SelfTradePrevention {
+    one_of(
+        mode,
+        &[
+            ("none", SelfTradePrevention::None),
+            ("expire-taker", SelfTradePrevention::ExpireTaker),
+            ("expire-maker", SelfTradePrevention::ExpireMaker),
+            ("expire-both", SelfTradePrevention::ExpireBoth),
+            ("decrement", SelfTradePrevention::Decrement),
+            ("transfer", SelfTradePrevention::Transfer),
+        ],
+    )
+}
+
+fn state(state: &str) -> SymbolState {
+    one_of(
+        state,
+        &[
+            ("trading", SymbolState::Trading),
+            ("auction", SymbolState::Auction),
+            ("post-only", SymbolState::PostOnly),
+            ("cancel-only", SymbolState::CancelOnly),
+            ("halt", SymbolState::Halt),
+        ],
+    )
+}
+
+pub fn target(id: &str) -> Target {
+    match id.strip_prefix('#') {
+        Some(order_id) => Target::OrderId(number(order_id)),
+        None => Target::ClientOrderId(client_order_id(id)),
+    }
+}
+
+fn client_order_id(id: &str) -> ClientOrderId {
+    ClientOrderId::client_order_id(id).unwrap()
+}
+
+fn trader(account: &str) -> Trader {
+    Trader::new(number(account)).unwrap()
+}
+
+pub fn symbol(name: &str) -> SymbolName {
+    SymbolName::symbol(name).unwrap()
+}
+
+fn asset(name: &str) -> AssetName {
+    AssetName::asset(name).unwrap()
+}
+
+/// `tick=100` among the words.
+fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+    words
+        .iter()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn number<N: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
+    text.parse().unwrap()
+}
+
+fn one_of<T: Copy>(word: &str, known: &[(&str, T)]) -> T {
+    let found = known.iter().find(|(name, _)| *name == word);
+    let found = found.unwrap_or_else(|| panic!("no such word: {word}"));
+    found.1
+}
