@@ -82,7 +82,7 @@ class Engine:
     def pending_commands(self) -> int: ...
     @property
     def kernel_version(self) -> int:
-        """The version of the kernel that carries out the next command."""
+        """In force for the next command."""
 
     @property
     def next_due_us(self) -> int | None:
