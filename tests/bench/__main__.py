@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GROUPS = ("engine", "ledger", "gateway")
+GROUPS = ("kernel", "engine", "ledger", "gateway")
 
 
 def fdatasync_us(folder: Path, writes: int = 500) -> list[float]:

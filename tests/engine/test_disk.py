@@ -153,6 +153,34 @@ async def test_an_order_whose_sync_fails_is_acknowledged_when_the_disk_has_it_an
 
 
 @pytest.mark.server
+async def test_a_disk_that_turns_read_only_acknowledges_nothing_and_loses_nothing(
+    engine_factory: EngineFactory, disks: Disks
+) -> None:
+    engine = engine_factory()
+    disk = disks.fragile(engine.wal, 80 << 20)
+    engine.start()
+    async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
+        await fund(ledger)
+        acknowledged = [(await gateway.command(sell(30_000_00 + at, 1), TIMEOUT_S)).seq for at in range(20)]
+        disk.turn_read_only()
+        waiting = asyncio.create_task(gateway.command(sell(31_000_00, 1), TIMEOUT_S))
+        status = await asyncio.to_thread(
+            engine.wait_for, "it cannot write", lambda status: status["disk"]["state"] == "not_written"
+        )
+        assert "Read-only file system" in status["disk"]["why"]
+        with pytest.raises(NotTaken, match="Read-only file system"):
+            await gateway.command(sell(32_000_00, 1), TIMEOUT_S)
+        assert not waiting.done()
+        engine.kill()
+        disk.repair()
+        await asyncio.to_thread(engine.start)
+        # The session sends it again, by its id.
+        acknowledged.append((await waiting).seq)
+        assert await open_orders(gateway) == set(acknowledged)
+        assert acknowledged == list(range(acknowledged[0], acknowledged[0] + 21))
+
+
+@pytest.mark.server
 async def test_finished_segments_are_signed_and_the_key_is_its_owners_alone(engine: RunningEngine) -> None:
     async with engine.session(Component.LEDGER) as ledger, engine.session(Component.GATEWAY) as gateway:
         await fund(ledger)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.commands import ALICE, TIMEOUT_S, credit, sell
+from fixtures.commands import ALICE, TIMEOUT_S, buy, credit, sell
 from fixtures.engines import EngineFactory, RunningEngine, fund
 from openbourse.contracts import tls, v1
 from openbourse.contracts.certificates import issue, make_authority
@@ -156,8 +156,10 @@ async def test_a_subscriber_that_does_not_read_is_waited_for_and_harms_nobody(en
         await fund(ledger)
         async with peer(engine, engine.client_tls(Component.LEDGER), receive_bytes=65536) as slow:
             slow.say(subscribe=v1.Subscribe(from_seq=1))
+            # Of both accounts: none has more than 10,000 orders open.
             for _ in range(10):
-                orders = [gateway.command(sell(30_000_00 + at % 50, 1), TIMEOUT_S) for at in range(2000)]
+                both = [(sell(30_000_00 + at % 50, 1), buy(20_000_00 + at % 50, 1)) for at in range(1000)]
+                orders = [gateway.command(order, TIMEOUT_S) for pair in both for order in pair]
                 replies = await asyncio.gather(*orders)
             last_seq = max(reply.seq for reply in replies)
             next_seq = 1

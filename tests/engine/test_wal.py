@@ -1,7 +1,10 @@
 """`openbourse wal` on a log of several segments: beside a running engine, after a crash, and damaged."""
 
 import json
+import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,9 +96,18 @@ def cut_the_tail(segment: Path) -> tuple[int, int]:
     return seq_of(segment, len(places(segment))), start
 
 
+def state_at(folder: Path, seq: int) -> dict[str, object]:
+    """The state of a good log at a seq, as `replay` prints it."""
+    state: dict[str, object] = json.loads(run("replay", folder, "--to", seq).stdout.splitlines()[-1])
+    return state
+
+
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("damage", [flip_a_bit, remove_a_record, swap_two_records, cut_the_tail])
-def test_the_first_bad_record_is_named(folder: Path, damage: Callable[[Path], tuple[int, int]], at: int) -> None:
+def test_the_first_bad_record_is_named(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], tuple[int, int]], at: int
+) -> None:
+    shutil.copytree(folder, tmp_path / "good")
     segment = segments(folder)[at]
     seq, offset = damage(segment)
     report = wal.verify(folder)
@@ -105,6 +117,9 @@ def test_the_first_bad_record_is_named(folder: Path, damage: Callable[[Path], tu
     shown = run("verify", folder)
     assert shown.exit_code == 1
     assert f"{segment.name} at offset {offset} (seq {seq})" in shown.stderr
+    replayed = run("replay", folder)
+    assert replayed.exit_code == 1
+    assert json.loads(replayed.stdout.splitlines()[-1]) == state_at(tmp_path / "good", seq - 1)
     dumped = run("dump", folder)
     assert dumped.exit_code == 1
     assert [json.loads(line)["seq"] for line in dumped.stdout.splitlines()] == list(range(1, seq))
@@ -234,6 +249,34 @@ def test_wrong_calls_end_with_2_and_what_cannot_be_read_with_1(folder: Path, tmp
 @pytest.mark.parametrize("name", ["verify", "dump", "replay", "diff"])
 def test_each_command_has_an_example_in_its_help(name: str) -> None:
     assert f"Example: openbourse wal {name}" in " ".join(run(name, "--help").output.split())
+
+
+def test_a_log_is_good_at_every_look_while_an_engine_writes_it(tmp_path: Path) -> None:
+    engine = _core.Engine(tmp_path, "main", segment_bytes=SEGMENT_BYTES)
+    engine.lead(1)
+    stop = threading.Event()
+
+    def write_on() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            asset = v1.DefineAsset(asset=f"A{number}", scale=8)
+            sequence(engine, v1.Command(command_id=number.to_bytes(16), define_asset=asset))
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_on)
+        try:
+            seqs = [0]
+            while seqs[-1] < 300:
+                report = wal.verify(tmp_path)
+                assert report.damaged is None
+                assert len(list(wal.records(tmp_path, 1, report.last_seq))) == report.last_seq
+                seqs.append(report.last_seq)
+        finally:
+            stop.set()
+        writing.result()
+    assert seqs == sorted(seqs)
+    assert len(set(seqs)) > 5
 
 
 def test_one_folder_is_one_engines_alone(folder: Path) -> None:

@@ -20,13 +20,14 @@ ASK_TIMEOUT_S = 30.0
 
 
 async def test_an_order_that_sweeps_twenty_thousand_others_is_settled(exchange: Exchange) -> None:
-    maker = exchange.funded({"BTC": "10"}).account
+    # None has more than 10,000 orders open.
+    makers = [exchange.funded({"BTC": "10"}).account for _ in range(RESTING // 10_000)]
     taker = exchange.funded({"USDT": "1000000"}).account
     async with exchange.engine.session(Component.GATEWAY) as gateway:
         # An EngineSession takes 10,000 unanswered requests at the most.
         for part in range(0, RESTING, 5_000):
             replies = await asyncio.gather(
-                *(gateway.command(sell(PRICE + part, 1, maker), ASK_TIMEOUT_S) for _ in range(5_000))
+                *(gateway.command(sell(PRICE + part, 1, makers[part // 10_000]), ASK_TIMEOUT_S) for _ in range(5_000))
             )
             assert {reply.WhichOneof("result") for reply in replies} == {"order"}
         swept = await gateway.command(buy(PRICE + RESTING, RESTING, taker), ASK_TIMEOUT_S)

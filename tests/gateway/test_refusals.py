@@ -66,10 +66,11 @@ ANSWERS: dict[str, list[tuple[int, int, str]]] = {
     "TOO_MANY_OPEN_ORDERS": [a_filter("EXCHANGE_MAX_NUM_ORDERS")] * 4,
     "OPEN_NOTIONAL_EXCEEDED": [REJECTED] * 4,
 }
-# Of commands that no trader can send, and of a part of a replacement that is not shown.
+# Of commands that no trader can send, of a part of a replacement that is not shown, and of a command that the session
+# says was not taken.
 NEVER_SHOWN = {
     *("UNSPECIFIED", "UNKNOWN_ASSET", "IMMUTABLE", "UNKNOWN_HALT", "INVALID_TRANSITION", "UNKNOWN_VERSION"),
-    "NOT_ATTEMPTED",
+    *("NOT_ATTEMPTED", "LOG_UNAVAILABLE"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Examples of the rules worked out by hand: what the twin must say, whatever it computes it from.
+"""Examples of the rules worked out by hand: what the kernel and its twin must say, whatever they compute it from.
 
 One symbol, AB for Q, where a lot is one A, a tick is one Q and nothing is rounded but fees.
 """
@@ -10,6 +10,7 @@ from kernel.auditor import Auditor
 from kernel.twin.kernel import Twin
 
 from openbourse.contracts import v1
+from openbourse.engine._core import Kernel
 
 MAKER, TAKER = 1000, 1001
 Modes = v1.SelfTradePrevention
@@ -19,10 +20,14 @@ TRANSFER = Modes.SELF_TRADE_PREVENTION_TRANSFER
 
 
 class Shard:
-    """A twin with the symbol, two rich accounts, and orders said in few words."""
+    """Kernel and twin with the symbol, two rich accounts, and orders said in few words.
 
-    def __init__(self, *, matches_most: int = 32_768, cancels_most: int = 10_000, **terms: Any) -> None:
-        self.twin = Twin("main", matches_most=matches_most, cancels_most=cancels_most)
+    The twin goes alone where a limit of one command is lowered: the kernel's are fixed.
+    """
+
+    def __init__(self, *, lowered: dict[str, int] | None = None, **terms: Any) -> None:
+        self.twin = Twin("main", **(lowered or {}))
+        self.kernel = None if lowered else Kernel("main")
         self.auditor = Auditor()
         self.time_us = 0
         self.events: list[v1.Event] = []
@@ -39,6 +44,11 @@ class Shard:
         seq = self.twin.state.seq + 1
         command = v1.Command(command_id=seq.to_bytes(16, "big"), **body)
         reply, self.events = self.twin.step(seq, 1, self.time_us, command)
+        if self.kernel is not None:
+            of_kernel, events = self.kernel.step(seq, 1, self.time_us, command.SerializeToString())
+            assert v1.Reply.FromString(of_kernel) == reply
+            assert list(v1.Events.FromString(events).events) == self.events
+            assert self.kernel.state_hash() == self.twin.state_hash()
         self.auditor.saw(self.events)
         self.auditor.check_answers(lambda query: self.twin.answer(1, query))
         return reply
@@ -179,7 +189,7 @@ def test_an_uncross_trades_by_price_and_time_and_the_younger_order_takes() -> No
 
 
 def test_an_uncross_that_is_too_long_goes_on_with_ticks() -> None:
-    shard = Shard(matches_most=2)
+    shard = Shard(lowered={"matches_most": 2})
     shard.phase("AUCTION")
     shard.book("sell 1 at 100, sell 1 at 100, sell 1 at 100, sell 1 at 100, sell 1 at 101")
     shard.order("buy 5 at 101")
@@ -337,7 +347,7 @@ def test_fok_counts_what_prevention_leaves_it(own_mode: int, ends: str, trades: 
 
 
 def test_a_band_crossed_in_the_middle_of_a_sweep_starts_an_auction() -> None:
-    bands = {"dynamic_band_ppm": 20_000, "volatility_auction_ms": 500, "reference_price_ticks": 100}
+    bands: dict[str, Any] = {"dynamic_band_ppm": 20_000, "volatility_auction_ms": 500, "reference_price_ticks": 100}
     shard = Shard(**bands)
     shard.book("sell 1 at 101, sell 1 at 102, sell 1 at 103")
     assert status(shard.order("buy 3 at 103 fok")) == "EXPIRED"
@@ -412,7 +422,7 @@ def test_a_throttled_shard_accepts_so_many_orders_a_second() -> None:
 
 
 def test_a_countdown_and_a_kill_switch_take_as_many_orders_as_one_command_may() -> None:
-    shard = Shard(cancels_most=2)
+    shard = Shard(lowered={"cancels_most": 2})
     shard.book("sell 1 at 100, sell 1 at 101, sell 1 at 102, sell 1 at 103, sell 1 at 104")
     shard.send(set_countdown=v1.SetCountdown(account=MAKER, countdown_ms=10))
     shard.tick(9_999)
@@ -427,7 +437,7 @@ def test_a_countdown_and_a_kill_switch_take_as_many_orders_as_one_command_may() 
 
 
 def test_a_reach_that_ends_at_the_most_matches_expires_what_is_left() -> None:
-    shard = Shard(matches_most=2)
+    shard = Shard(lowered={"matches_most": 2})
     shard.book("sell 1 at 100, sell 1 at 100, sell 1 at 101")
     taker = shard.order("buy 5 at 100")
     assert (taker.executed_lots, status(taker)) == (2, "PARTIALLY_FILLED")

@@ -5,7 +5,6 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel.auditor import Auditor
 from kernel.pair import Pair
 from kernel.twin.kernel import Diverged, Twin
 from kernel.workload import MIXES, Workload
@@ -15,6 +14,8 @@ from openbourse.engine._core import Kernel
 
 COMMANDS = int(os.environ.get("SOAK_COMMANDS", "20000"))
 COMMANDS_A_SEED = 10_000
+# The log says it, before a command has a seq.
+NOT_OF_THE_KERNEL = {v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE}
 
 
 @pytest.mark.soak
@@ -31,28 +32,27 @@ def test_streams_give_the_same_replies_events_and_hashes(mix: str) -> None:
 def stream(mix: str, seed: int, count: int) -> None:
     pair = Pair(remembered_commands=150, remembered_orders=80, remembered_client_order_ids=60 + seed % 2 * 2_000)
     workload = Workload(seed, mix)
-    trades = 0
+    matches = 0
     for time_us, command in workload.commands(count):
         _, events = pair.step(time_us, command)
-        trades += sum(event.HasField("trade_executed") for event in events)
+        matches += sum(event.HasField("trade_executed") or event.HasField("match_prevented") for event in events)
         if pair.seq % 100 == 0:
             pair.compare_states()
         if pair.seq % 500 == 0:
             pair.compare_answers(workload)
-    assert trades > count // 50, f"seed {seed} is to make trades"
+    assert matches > count // 50, f"orders of seed {seed} are to meet"
 
 
 def test_the_streams_visit_every_reason_and_every_event() -> None:
     reasons: set[int] = set()
     happenings: set[str | None] = set()
     for mix in MIXES:
-        twin, auditor = Twin("main"), Auditor()
-        for seq, (time_us, command) in enumerate(Workload(0, mix).commands(1_500), start=1):
+        twin = Twin("main")
+        for seq, (time_us, command) in enumerate(Workload(0, mix).commands(1_200), start=1):
             reply, events = twin.step(seq, 1, time_us, command)
-            auditor.saw(events)
             reasons |= {reply.rejection.reason, reply.replaced.place_rejection.reason}
             happenings.update(event.WhichOneof("body") for event in events)
-    assert reasons == set(v1.RejectReason.values())
+    assert reasons == set(v1.RejectReason.values()) - NOT_OF_THE_KERNEL
     assert happenings == {body.name for body in v1.Event.DESCRIPTOR.oneofs_by_name["body"].fields}
 
 

@@ -55,7 +55,7 @@ class Engine:
     def is_idle(self) -> bool: ...
     @property
     def is_syncing(self) -> bool:
-        """A batch or a next segment is on its way to the disk."""
+        """A batch is on its way to the disk, or waits for its segment."""
 
     @property
     def trouble(self) -> tuple[str, str] | None:
@@ -82,7 +82,7 @@ class Engine:
     def pending_commands(self) -> int: ...
     @property
     def kernel_version(self) -> int:
-        """The version of the kernel that carries out the next command."""
+        """In force for the next command."""
 
     @property
     def next_due_us(self) -> int | None:

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 # What this binary leads with. It replays older ones too, so a log is brought here by a command in it.
 KERNEL_VERSION = 2
+VERSION_RETRY_S = 1.0
 FINISH_S = 5.0
 # Trading opens without the API server, with the halts that were in force when the engine stopped.
 HALTS_WAIT_S = 3.0
@@ -101,7 +102,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     try:
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(_fail(loop)), tasks.create_task(keep_signed(settings.wal, signer, stop))]
-            await _change_version(core, own)
+            await _change_version(core, own, stop)
             ticks.look()
             await listings.apply_if_changed()
             watching.append(tasks.create_task(listings.watch(stop)))
@@ -140,15 +141,19 @@ async def _fail(loop: Loop) -> None:
     await loop.failed
 
 
-async def _change_version(core: Engine, own: OwnRequests) -> None:
-    """Raises Fatal when the kernel refuses the version that it is said to carry."""
-    if core.kernel_version >= KERNEL_VERSION:
-        return
-    change = v1.ChangeVersion(version=KERNEL_VERSION)
-    reply = await own.sequence(v1.Command(causation_id="engine", change_version=change))
-    if reply.HasField("rejection"):
-        raise Fatal(f"kernel version {KERNEL_VERSION} is refused: {reply.rejection.detail}")
-    log.info("kernel version %d from seq %d on", KERNEL_VERSION, reply.seq)
+async def _change_version(core: Engine, own: OwnRequests, stop: asyncio.Event) -> None:
+    """Waits for a disk that takes nothing. Raises Fatal when the kernel refuses the version that it should carry."""
+    change = v1.Command(causation_id="engine", change_version=v1.ChangeVersion(version=KERNEL_VERSION))
+    while core.kernel_version < KERNEL_VERSION and not stop.is_set():
+        try:
+            reply = await own.sequence(change)
+        except NotTaken as error:
+            log.warning("kernel version %d waits for the log: %s", KERNEL_VERSION, error)
+            await asyncio.sleep(VERSION_RETRY_S)
+            continue
+        if reply.HasField("rejection"):
+            raise Fatal(f"kernel version {KERNEL_VERSION} is refused: {reply.rejection.detail}")
+        log.info("kernel version %d from seq %d on", KERNEL_VERSION, reply.seq)
 
 
 async def _wait_for_halts(caught_up: asyncio.Event) -> None:

@@ -1,6 +1,6 @@
 """Ticks: when something of the shard is due by the clock, the engine lets the shard see what time it is.
 
-What is due, and when, the kernel says: the end of an auction, of a countdown, more of a long cancel. This only sends
+What is due, and when, the kernel says: the end of an auction or a countdown, the rest of a long cancel. This only sends
 the command in time, and never more than one at once or one in 10 ms.
 """
 
@@ -48,8 +48,12 @@ class Ticks:
         self._pending = self._own.submit(v1.Command(causation_id="engine", tick=v1.Tick()))
         self._pending.add_done_callback(self._answered)
 
-    def _answered(self, _reply: "asyncio.Future[v1.Reply]") -> None:
+    def _answered(self, reply: "asyncio.Future[v1.Reply]") -> None:
         self._pending = None
+        if reply.result().rejection.reason == v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE:
+            # Nothing is done while the disk takes nothing; it is asked in its own time.
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self.look)
+            return
         self.look()
 
     def stop(self) -> None:

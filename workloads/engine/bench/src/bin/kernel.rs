@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 /// Their replies fill the windows, so that what comes later adds nothing to them.
-const COMMANDS_BEFORE: u64 = 400_000;
+const COMMANDS_BEFORE: u64 = 300_000;
 /// A command that makes more matches is a sweep.
 const MATCHES_MOST: usize = 3;
 
@@ -65,7 +65,7 @@ fn main() {
         let command = exchange.next_command();
         let allocations_before = ALLOCATIONS.load(Relaxed);
         let started = Instant::now();
-        exchange.step(&command);
+        exchange.step_measured(&command);
         let took_ns = started.elapsed().as_nanos() as u64;
         allocations += ALLOCATIONS.load(Relaxed) - allocations_before;
         let matches = (exchange.effects.events())
@@ -78,7 +78,7 @@ fn main() {
         }
     }
     println!(
-        "{{\"commands\": {}, \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {}, \"sweeps\": {}, \"sweep_p50_ns\": {}, \
+        "{{\"messages\": {commands}, \"few\": {}, \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {}, \"sweeps\": {}, \"sweep_p50_ns\": {}, \
          \"sweep_p99_ns\": {}, \"allocations_per_command\": {:.4}, \"bytes_per_resting_order\": {order_bytes}, \
          \"bytes_per_account\": {account_bytes}}}",
         few.len(),

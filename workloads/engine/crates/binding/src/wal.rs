@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use openbourse_journal::{Chain, Error, Folder, Place, Reader, Scan, root, scan};
+use openbourse_journal::{Chain, Error, Folder, Place, Reader, Scan, root, scan, shard_of};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -51,7 +51,8 @@ const RECORDS_BETWEEN_SIGNALS: u64 = 20_000;
 pub fn verify(py: Python<'_>, folder: PathBuf, shard: Option<&str>) -> PyResult<Verified> {
     py.detach(|| {
         let mut seen = Verified::default();
-        let scanned: Result<Scan, Stop> = scan(&Folder::shared(folder), shard, |record| {
+        let folder = Folder::shared(folder);
+        let scanned: Result<Scan, Stop> = scan(&folder, shard, |record| {
             if seen.records == 0 {
                 seen.first_epoch = record.epoch;
                 seen.first_seq = record.seq;
@@ -73,7 +74,11 @@ pub fn verify(py: Python<'_>, folder: PathBuf, shard: Option<&str>) -> PyResult<
                 seen.chain = scan.chain;
                 seen.torn = scan.torn.map(place);
             }
-            Err(Stop::Log(Error::Corrupt(damaged))) => seen.damaged = Some(place(damaged)),
+            Err(Stop::Log(Error::Corrupt(damaged))) => {
+                // Where it cannot be told, the damage is in the first header and there is no record.
+                seen.shard = shard_of(&folder).ok().flatten().unwrap_or_default();
+                seen.damaged = Some(place(damaged));
+            }
             Err(Stop::Log(error)) => return Err(fatal(error)),
             Err(Stop::Signal(signal)) => return Err(signal),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::{Chain, encode, record_bytes};
-use crate::recovery::check_written;
+use crate::scan::check_written;
 use crate::segment::{self, HEADER_BYTES, Header, segment_name};
 use crate::spare::{self, Spare};
 use crate::{Error, File, Storage};

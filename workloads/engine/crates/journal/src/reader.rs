@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::record::{Found, Record, find, record_bytes};
-use crate::recovery::first_seq;
 use crate::segment::{HEADER_BYTES, segments};
 use crate::{Error, Place, Storage};
 
@@ -47,14 +46,6 @@ impl Reader {
         // segment, and in the one that begins with it.
         if !self.is_here() {
             self.read()?;
-        }
-        if self.segment.is_empty() {
-            let first_seq = first_seq(&*self.storage)?;
-            let wanted_seq = self.next_seq;
-            return Err(Error::Begins {
-                first_seq,
-                wanted_seq,
-            });
         }
         self.skip();
         match find(&self.bytes, self.used, self.position) {
@@ -100,7 +91,13 @@ impl Reader {
             .rev()
             .find(|(first_seq, _)| *first_seq <= self.next_seq);
         let Some((_, name)) = holds_next else {
-            return Ok(());
+            let wanted_seq = self.next_seq;
+            return names.first().map_or(Ok(()), |(first_seq, _)| {
+                Err(Error::Begins {
+                    first_seq: *first_seq,
+                    wanted_seq,
+                })
+            });
         };
         self.bytes = self
             .storage

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::recovery::read_finished;
+use crate::scan::read_finished;
 use crate::{Chain, Error, Storage};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -137,7 +137,8 @@ fn make(storage: &dyn Storage, segment_bytes: usize, hurry: &AtomicBool) -> Made
             thread::sleep(PAUSE);
         }
     });
-    if made.is_err() && storage.size(NAME)? != segment_bytes as u64 {
+    let unfinished = |size| size != segment_bytes as u64;
+    if made.is_err() && storage.size(NAME).is_ok_and(unfinished) {
         // What there was of room is left to others until there is enough. The first error is the one that counts.
         let _ = storage.create(NAME);
     }

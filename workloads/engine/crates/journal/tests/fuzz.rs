@@ -1,6 +1,7 @@
 //! Mutated and arbitrary bytes as segments: no panic, and no record is ever taken for good that was not written.
 //!
-//! Seeded. `FUZZ_SEEDS` says how many mutations are tried; a failure names the seed, which is the whole reproduction.
+//! Seeded: a failure names its seed, which is the whole reproduction. A hundred mutations are tried for each of
+//! `SIMULATION_SEEDS`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +19,9 @@ const OPTIONS: Options = Options {
 };
 
 fn seeds() -> u64 {
-    std::env::var("FUZZ_SEEDS").map_or(20_000, |count| count.parse().expect("a number"))
+    let seeds: u64 =
+        std::env::var("SIMULATION_SEEDS").map_or(200, |count| count.parse().expect("a number"));
+    100 * seeds
 }
 
 /// splitmix64
@@ -189,7 +192,7 @@ fn checked(seed: u64, check: impl FnOnce()) {
 }
 
 #[test]
-fn fuzz_mutated_segments_give_a_prefix_of_what_was_written_or_nothing() {
+fn simulation_mutated_segments_give_a_prefix_of_what_was_written_or_nothing() {
     let (disk, written) = original();
     let (names, segments): (Vec<String>, Vec<Vec<u8>>) = disk.content().into_iter().unzip();
     assert_eq!(names.len(), 3);
@@ -206,7 +209,7 @@ fn fuzz_mutated_segments_give_a_prefix_of_what_was_written_or_nothing() {
 }
 
 #[test]
-fn fuzz_arbitrary_bytes_are_no_record() {
+fn simulation_arbitrary_bytes_are_no_record() {
     let (disk, written) = original();
     let (names, segments): (Vec<String>, Vec<Vec<u8>>) = disk.content().into_iter().unzip();
     for seed in 0..seeds() / 10 {
@@ -227,7 +230,7 @@ fn fuzz_arbitrary_bytes_are_no_record() {
 
 /// The fuzzer sees records: most of its mutations leave some, and few leave all.
 #[test]
-fn fuzz_mutations_hit_records_in_every_place() {
+fn simulation_mutations_hit_records_in_every_place() {
     let (disk, written) = original();
     let (names, segments): (Vec<String>, Vec<Vec<u8>>) = disk.content().into_iter().unzip();
     let mut ends = vec![0; written.len() + 1];

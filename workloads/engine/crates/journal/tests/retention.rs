@@ -162,6 +162,24 @@ fn a_log_without_its_beginning_needs_a_snapshot_of_what_was_before_and_goes_on()
 }
 
 #[test]
+fn a_reader_whose_next_segment_was_recycled_says_where_the_log_begins() {
+    let disk = written();
+    let mut reader = Reader::new(Arc::new(disk.clone()));
+    for seq in 1..=3 {
+        assert_eq!(reader.next(20).unwrap().unwrap().seq, seq);
+    }
+    retain(&disk, 17).unwrap();
+    assert_eq!(reader.next(20).unwrap().unwrap().seq, 4, "it has that one");
+    assert!(matches!(
+        reader.next(20),
+        Err(Error::Begins {
+            first_seq: 17,
+            wanted_seq: 5
+        })
+    ));
+}
+
+#[test]
 fn a_snapshot_of_another_log_is_refused_wherever_the_log_begins() {
     for needed_from in [1, 9] {
         let disk = written();

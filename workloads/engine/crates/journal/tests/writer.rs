@@ -136,6 +136,23 @@ fn a_writer_without_room_for_a_segment_says_so_and_goes_on_when_there_is() {
     until(&writer, |progress| progress.durable_seq == 120);
 }
 
+/// The log is read back before it is written on: what was acknowledged is gone, so nothing more may be.
+#[test]
+fn a_writer_that_cannot_read_back_what_it_acknowledged_gives_up() {
+    let disk = LossyDisk::new();
+    let writer = Writer::start(small(&disk).log).unwrap();
+    writer.submit(batch(1, 2));
+    until(&writer, |progress| progress.durable_seq == 2);
+    disk.fail(disk.steps()..u64::MAX);
+    writer.submit(batch(3, 2));
+    let segment = until(&writer, |progress| progress.trouble.is_some()).segment;
+    disk.edit(&segment, |bytes| bytes[4096 + 90] ^= 1);
+    disk.fail(0..0);
+    let progress = until(&writer, |progress| progress.failed.is_some());
+    assert!(progress.failed.unwrap().contains("(seq 1)"));
+    assert_eq!(progress.durable_seq, 2);
+}
+
 #[test]
 fn a_writer_in_trouble_ends_when_it_is_dropped() {
     let disk = LossyDisk::new();

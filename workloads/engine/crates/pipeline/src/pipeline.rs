@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use openbourse_journal::retention::{Passed, retain};
 use openbourse_journal::{
-    Batch, Bell, Error, Known, Log, Options, Place, Progress, Record, SEGMENT_HEADER_BYTES,
-    Storage, Trouble, Writer, record_bytes, recover,
+    Batch, Bell, Error, Known, Log, OVERHEAD_MOST, Options, Place, Progress, Record,
+    SEGMENT_HEADER_BYTES, Storage, Trouble, Writer, record_bytes, recover,
 };
 use openbourse_protocol::v1::{self, ProblemCode};
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
@@ -75,8 +75,10 @@ impl Pipeline {
         mut limits: Limits,
         options: Options,
     ) -> Result<Pipeline, Fatal> {
+        // What no segment takes would wait for one for ever.
         let segment_takes = options.segment_bytes - SEGMENT_HEADER_BYTES;
         limits.batch_bytes = limits.batch_bytes.min(segment_takes);
+        limits.frame_bytes = limits.frame_bytes.min(segment_takes - OVERHEAD_MOST);
         let mut kernel = Shard::new(shard);
         let mut ring = Ring::new(limits);
         let mut reply = Vec::new();
@@ -506,9 +508,10 @@ impl Pipeline {
                 .map_or(0, |batch| batch.events.len())
     }
 
-    /// A batch or a next segment is on its way to the disk.
+    /// A batch is on its way to the disk, or waits for its segment.
     pub fn is_syncing(&self) -> bool {
-        self.on_its_way.is_some() || (self.rolling && self.trouble().is_none())
+        let waits = self.rolling && self.waiting_commands > 0 && self.trouble().is_none();
+        waits || self.on_its_way.is_some()
     }
 
     /// Why commands are refused at the moment: the disk says no, and is asked again.
