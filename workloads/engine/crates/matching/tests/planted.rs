@@ -24,7 +24,7 @@ fn every_planted_bug_is_found() {
     // A kernel that panics is one way to find a bug.
     panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();
-    println!("{:36} {:28} of a small world", "bug", "transcripts");
+    println!("{:36} {:52} of a small world", "bug", "transcripts");
     for bug in Bug::ALL {
         plant(Some(bug));
         let differing = by_transcripts(&transcripts);
@@ -33,7 +33,7 @@ fn every_planted_bug_is_found() {
         let first = differing.first().unwrap_or(&"-");
         let transcripts = format!("{:3} {first}", differing.len());
         let broken = promise.as_deref().unwrap_or("-");
-        println!("{:36} {transcripts:28} {broken}", format!("{bug:?}"));
+        println!("{:36} {transcripts:52} {broken}", format!("{bug:?}"));
         if differing.is_empty() && promise.is_none() {
             missed.push(bug);
         }

@@ -2,6 +2,7 @@
 //! events and a resend are checked from outside, with what the rules say and nothing of the kernel's own reckoning.
 
 pub mod alphabets;
+mod auction;
 mod reserved;
 mod told;
 
