@@ -76,10 +76,8 @@ impl Told {
                 self.check_client_order_id(order)?;
                 self.orders.push(*order);
             }
-            EventBody::AccountConfigured(of) => {
-                if of.reuse_client_order_ids {
-                    self.reusing.insert(of.account.account());
-                }
+            EventBody::AccountConfigured(of) if of.reuse_client_order_ids => {
+                self.reusing.insert(of.account.account());
             }
             EventBody::OrderAmended {
                 order,
