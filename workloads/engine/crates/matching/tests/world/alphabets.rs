@@ -66,7 +66,7 @@ pub const AUCTIONS: Alphabet = Alphabet {
     setup: &[
         "asset BTC 0",
         "asset USDT 0",
-        "symbol BTCUSDT BTC USDT lot=7 max-price=11 max-quantity=3 maker=30000 taker=90000 charge=quote reference=10 dynamic=50000 auction-ms=1500",
+        "symbol BTCUSDT BTC USDT lot=7 max-price=11 max-quantity=3 maker=30000 taker=90000 charge=quote reference=9 dynamic=120000 auction-ms=1500",
         "credit 1000 BTC 40",
         "credit 1000 USDT 800",
         "credit 1001 BTC 60",
@@ -79,7 +79,7 @@ pub const AUCTIONS: Alphabet = Alphabet {
         "place 1000 BTCUSDT buy ioc 11 3 c",
         "place 1000 BTCUSDT buy amount 250 d",
         "place 1001 BTCUSDT sell gtc 9 1 a",
-        "place 1001 BTCUSDT sell gtc 10 3 b",
+        "place 1001 BTCUSDT sell gtc 10 2 b",
         "place 1001 BTCUSDT sell gtc 11 1 c",
         "phase BTCUSDT auction 0",
         "phase BTCUSDT trading 0",

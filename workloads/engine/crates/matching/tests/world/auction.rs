@@ -74,7 +74,8 @@ impl Told {
         }
     }
 
-    fn last_price(&self) -> Option<i64> {
+    /// Of the last trade, before any the definition's reference.
+    pub fn last_price(&self) -> Option<i64> {
         let reference = self.definition.map(|of| of.reference_price_ticks);
         self.last_price_ticks
             .or(reference.filter(|ticks| *ticks > 0))

@@ -3,6 +3,7 @@
 
 pub mod alphabets;
 mod auction;
+mod bounds;
 mod reserved;
 mod told;
 
@@ -123,11 +124,11 @@ impl World {
         self.commands.push(text.into());
         let number = self.commands.len() as u64;
         let before = self.state_hash;
+        self.told.command_begins(stamp(number).time_us);
         let mut effects = Effects::new();
         (self.kernel)
             .step(stamp(number), &command(number, text), &mut effects)
             .unwrap();
-        self.told.command_begins(stamp(number).time_us);
         let heard = (effects.events())
             .try_for_each(|(event, moved)| self.told.hear(&self.kernel, &event.body, moved));
         self.state_hash = self.kernel.state_hash_but_command_ids();

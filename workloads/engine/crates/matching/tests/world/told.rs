@@ -28,6 +28,9 @@ pub struct Told {
     trades: u64,
     pub indicated: Indication,
     pub last_price_ticks: Option<i64>,
+    /// As they were before the command: the last price, the best bid and ask.
+    pub last_before: Option<i64>,
+    pub best_before: (Option<i64>, Option<i64>),
     pub definition: Option<SymbolDefinition>,
     reusing: BTreeSet<u64>,
     /// Each as its fee schedule begins, the first first.
@@ -41,6 +44,7 @@ impl Told {
     pub fn command_begins(&mut self, time_us: i64) {
         self.time_us = time_us;
         self.auction_ticks = None;
+        self.look_at_prices();
     }
 
     pub fn balance(&self, account: u64, asset: AssetName) -> (i64, i64) {
@@ -190,6 +194,8 @@ impl Told {
                 trade.price_ticks
             );
         } else {
+            let taker = &self.orders[self.place(trade.taker.order_id)?];
+            self.check_bounds(trade, taker.order_type)?;
             let maker = self.orders[self.place(trade.maker.order_id)?];
             ensure!(
                 maker.price_ticks == trade.price_ticks,
