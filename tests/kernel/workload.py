@@ -426,7 +426,7 @@ class Workload:
 
     def safety(self) -> v1.Command:
         pick = self.random
-        safety = v1.ConfigureSafety(throttled_orders_per_second=pick.choice([1, 2, 5]))
+        safety = v1.ConfigureSafety(throttled_orders_per_second=pick.choice([1, 2]))
         for limits in (safety.settlement_lag_ms, safety.unpublished_commands):
             limits.throttle, limits.cancel_only, limits.halt = (pick.choice([0, most]) for most in (10, 21, 40))
         return v1.Command(configure_safety=safety)
