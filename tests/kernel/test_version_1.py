@@ -30,7 +30,7 @@ def test_a_log_of_version_1_gives_the_same_states_and_bytes(wal: Path) -> None:
     assert verify(wal, "main").last_seq == last_seq
 
     kernel, said, reached = Kernel("main"), hashlib.sha256(), {}
-    for seq, epoch, time_us, _, _, command in Records(wal, last_seq):
+    for seq, epoch, time_us, _, _, command in Records(wal, 1, last_seq):
         reply, events = kernel.step(seq, epoch, time_us, command)
         said.update(reply + events)
         if seq in states:

@@ -9,7 +9,7 @@ NEWEST = 2
 
 
 def change_version(state: State, change: v1.ChangeVersion) -> None:
-    if not state.version <= change.version <= NEWEST:
+    if change.version != NEWEST:
         detail = f"version {change.version} is unknown, or lower than the one in force"
         raise Refused("UNKNOWN_VERSION", detail)
     if change.version == state.version:

@@ -86,7 +86,7 @@ class Engine:
 
     @property
     def next_due_us(self) -> int | None:
-        """When the shard wants a Tick; None: nothing waits for a time."""
+        """When a Tick would do something; long ago where it would at once; None: nothing waits for a time."""
 
     @property
     def segment(self) -> str: ...
@@ -98,14 +98,6 @@ class Engine:
         """A seq, which may not be committed yet, and the hash of the state there."""
 
     def last_checkpoint(self) -> tuple[int, bytes] | None: ...
-    @property
-    def kernel_version(self) -> int:
-        """In force for the next command."""
-
-    @property
-    def next_due_us(self) -> int | None:
-        """When a Tick would do something; long ago where it would at once."""
-
     def halts(self) -> list[tuple[str, int, int]]:
         """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
 

@@ -21,10 +21,17 @@ impl Kernel {
         impose: &ImposeHalt,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        if matches!(impose.state, SymbolState::Trading | SymbolState::Auction) {
-            return Err(Refusal::Invalid(
-                "state: must be HALT, CANCEL_ONLY or POST_ONLY",
-            ));
+        let whole = self.version().knows_the_trading_core();
+        match impose.state {
+            SymbolState::Halt | SymbolState::CancelOnly => {}
+            SymbolState::PostOnly if whole => {}
+            _ => {
+                return Err(Refusal::Invalid(if whole {
+                    "state: must be HALT, CANCEL_ONLY or POST_ONLY"
+                } else {
+                    "state: must be HALT or CANCEL_ONLY"
+                }));
+            }
         }
         check_reason(&impose.reason)?;
         if impose.symbols.len() > HALT_SYMBOLS_MOST {

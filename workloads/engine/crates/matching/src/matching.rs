@@ -258,10 +258,12 @@ impl Market<'_> {
         let price_ticks = maker.price_ticks;
         let quote_units = self.symbol.quote_units(price_ticks, lots);
         taker.order.fill(lots, quote_units, self.time_us);
-        let spent = quote_units
-            + self
-                .symbol
-                .fee_in_quote(&taker.order, Role::Taker, quote_units);
+        let fee_in_quote = (self.symbol).fee_in_quote(&taker.order, Role::Taker, quote_units);
+        // A seller spends none of it, and the largest notional may have no room for a fee on top.
+        let spent = match taker.order.side {
+            Side::Buy => quote_units + fee_in_quote,
+            Side::Sell => 0,
+        };
         let held = taker.hold_after(self.symbol, spent);
         let released = taker.held_units - held;
         taker.held_units = held;

@@ -42,7 +42,7 @@ fn bodies() -> Vec<(Body, Sender)> {
     let cancel = v1::CancelOrder {
         account: 1001,
         symbol: "BTCUSDT".into(),
-        target: None,
+        ..Default::default()
     };
     let halt = v1::ImposeHalt {
         halt: "stop".into(),
@@ -57,6 +57,7 @@ fn bodies() -> Vec<(Body, Sender)> {
             Body::LiftHalt(v1::LiftHalt {
                 halt: "stop".into(),
                 reason: "over".into(),
+                ..Default::default()
             }),
             Sender::Itself,
         ),

@@ -59,6 +59,7 @@ fn main() {
             price_ticks: if buys { middle - away } else { middle + away },
             quantity_lots: 1 + i64::try_from(numbers.below(20)).unwrap(),
             client_order_id,
+            ..Default::default()
         }));
     }
     let commands: Vec<Vec<u8>> = (1_u128..)
@@ -127,6 +128,7 @@ fn listings() -> Vec<Body> {
         min_notional_units: 0,
         maker_fee_ppm: 1_000,
         taker_fee_ppm: 1_000,
+        ..Default::default()
     };
     let mut bodies = vec![
         asset("BTC"),
@@ -153,5 +155,6 @@ fn cancel(account: u64, client_order_id: String) -> Body {
         account,
         symbol: "BTCUSDT".into(),
         target: Some(v1::cancel_order::Target::ClientOrderId(client_order_id)),
+        ..Default::default()
     })
 }

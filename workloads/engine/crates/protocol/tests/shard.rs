@@ -123,6 +123,7 @@ fn no_byte_of_a_command_can_be_spoiled_into_a_panic() {
         min_notional_units: 0,
         maker_fee_ppm: 1_000,
         taker_fee_ppm: 1_000,
+        ..Default::default()
     };
     let credit = |asset: &str| {
         Body::CreditFunds(v1::CreditFunds {
@@ -142,12 +143,14 @@ fn no_byte_of_a_command_can_be_spoiled_into_a_panic() {
             price_ticks: 300,
             quantity_lots: 300,
             client_order_id: "mine".into(),
+            ..Default::default()
         })
     };
     let cancel = Body::CancelOrder(v1::CancelOrder {
         account: 1000,
         symbol: "BTCUSDT".into(),
         target: Some(v1::cancel_order::Target::ClientOrderId("mine".into())),
+        ..Default::default()
     });
     let halt = Body::ImposeHalt(v1::ImposeHalt {
         halt: "night".into(),
@@ -158,6 +161,7 @@ fn no_byte_of_a_command_can_be_spoiled_into_a_panic() {
     let lift = Body::LiftHalt(v1::LiftHalt {
         halt: "night".into(),
         reason: "open".into(),
+        ..Default::default()
     });
     let bodies = [
         define("BTC"),

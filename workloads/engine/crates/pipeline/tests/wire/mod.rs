@@ -55,6 +55,7 @@ pub fn place(
         price_ticks,
         quantity_lots,
         client_order_id: client_order_id.into(),
+        ..Default::default()
     })
 }
 
