@@ -5,6 +5,7 @@ use crate::event::{Effects, EventBody, OrderOutcome, Outcome};
 use crate::kernel::Kernel;
 use crate::order::Order;
 use crate::place::{check_notional, check_quantity};
+use crate::planted::{Bug, lose_place, planted};
 use crate::refusal::Refusal;
 use crate::risk::reserve;
 use crate::symbol_state::SymbolState;
@@ -32,6 +33,9 @@ impl Kernel {
             order.updated_at_us = stamp.time_us;
         });
         let order = order.expect("an open order rests");
+        if planted(Bug::AmendmentLosesItsPlace) {
+            lose_place(&mut market.symbol.book, order.order_id);
+        }
         if new_id != before.client_order_id {
             (market.accounts).renamed(account, before.client_order_id, new_id);
             (market.closed_ids).remember(account, before.client_order_id, stamp.time_us);

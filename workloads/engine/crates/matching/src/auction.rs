@@ -9,6 +9,7 @@ use crate::listings::Symbol;
 use crate::matching::{MATCHES_MOST, Market};
 use crate::names::SymbolId;
 use crate::order::{Order, Side};
+use crate::planted::{Bug, planted};
 use crate::symbol_state::SymbolState;
 
 /// What an auction would do now: nothing, when it is all zeros.
@@ -50,7 +51,8 @@ impl Symbol {
         best.extend(others);
         let highest = best[best.len() - 1];
         if best.iter().all(|at| at.surplus_lots > 0) {
-            return highest;
+            let other = planted(Bug::AuctionTakesTheOtherPrice);
+            return if other { lowest } else { highest };
         }
         let all_asks = best.iter().all(|at| at.surplus_lots < 0);
         let Some(reference) = self.last_price().filter(|_| !all_asks) else {
@@ -167,11 +169,12 @@ impl Market<'_> {
 
     /// The younger order is the taker.
     fn pair(&mut self, bid: &Order, ask: &Order, price_ticks: i64) {
-        let (maker, taker) = if bid.order_id < ask.order_id {
-            (bid, ask)
-        } else {
-            (ask, bid)
-        };
+        let (maker, taker) =
+            if (bid.order_id < ask.order_id) != planted(Bug::OlderOrderIsTheTakerOfAnAuction) {
+                (bid, ask)
+            } else {
+                (ask, bid)
+            };
         let lots = bid.leaves_lots().min(ask.leaves_lots());
         let quote_units = self.symbol.quote_units(price_ticks, lots);
         let time_us = self.time_us;

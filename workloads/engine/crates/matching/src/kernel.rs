@@ -10,6 +10,7 @@ use crate::ids::{ClosedClientIds, RecentCommands};
 use crate::listings::{Defined, Listings, SymbolDefinition};
 use crate::matching::Market;
 use crate::names::SymbolId;
+use crate::planted::{Bug, planted};
 use crate::refusal::Refusal;
 use crate::safety::Safety;
 use crate::symbol_state::{Decider, Halts, decide};
@@ -151,7 +152,9 @@ impl Kernel {
         body: &Body,
         effects: &mut Effects,
     ) -> Result<(), Diverged> {
-        if let Some(first) = self.recent.reply(&id) {
+        if let Some(first) = self.recent.reply(&id)
+            && !planted(Bug::CommandIdsAreForgotten)
+        {
             effects.reply = Some(first.clone());
             return Ok(());
         }

@@ -32,6 +32,7 @@ pub mod order;
 pub mod order_book;
 mod order_index;
 mod place;
+pub mod planted;
 mod price_levels;
 pub mod queries;
 pub mod refusal;

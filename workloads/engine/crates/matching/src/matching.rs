@@ -10,6 +10,7 @@ use crate::fees::{FeeCharge, Role, fee_units, lots_paid_for};
 use crate::ids::ClosedClientIds;
 use crate::listings::Symbol;
 use crate::order::{Order, OrderType, SelfTradePrevention, Side};
+use crate::planted::{Bug, lose_place, planted};
 use crate::risk::Taker;
 use crate::self_trade::prevention;
 use crate::version::Version;
@@ -63,7 +64,9 @@ impl Reach {
     pub fn of(symbol: &Symbol, order: &Order, version: Version) -> Self {
         let is_market = order.order_type == OrderType::Market;
         Self {
-            collar: symbol.collar(order.side).filter(|_| is_market),
+            collar: symbol.collar(order.side).filter(|_| {
+                is_market && !(order.is_by_amount() && planted(Bug::AmountIgnoresTheCollar))
+            }),
             volatility: symbol.volatility_bands(),
             matches_most: if version.limits_matches() {
                 MATCHES_MOST
@@ -100,7 +103,12 @@ impl Reach {
         {
             return Next::Prevent(mode);
         }
-        if !self.volatility.allow(price_ticks) {
+        let volatility = if planted(Bug::BandsFollowEachTrade) {
+            symbol.volatility_bands()
+        } else {
+            self.volatility
+        };
+        if !volatility.allow(price_ticks) {
             return Next::End(End::Volatility);
         }
         prevented.map_or(Next::Trade, Next::Prevent)
@@ -296,6 +304,9 @@ impl Market<'_> {
                 maker.fill(quantity_lots, quote_units, time_us)
             })
             .expect("the maker rests in the book");
+        if planted(Bug::PartialFillLosesItsPlace) {
+            lose_place(&mut self.symbol.book, maker_id);
+        }
         self.touch(maker.side, maker.price_ticks);
         let maker_released = self.symbol.hold_of(&Order {
             executed_lots: maker.executed_lots - quantity_lots,
@@ -421,7 +432,7 @@ impl Market<'_> {
     pub(crate) fn close(&mut self, order: &Order) {
         let symbol = self.symbol.definition.symbol;
         self.closed.remember(*order, symbol.as_str(), self.version);
-        if self.version.limits_accounts() {
+        if self.version.limits_accounts() && !planted(Bug::ClientOrderIdsAreForgottenAtTheClose) {
             (self.closed_ids).remember(order.account, order.client_order_id, self.time_us);
         }
     }

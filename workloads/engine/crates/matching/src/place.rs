@@ -8,6 +8,7 @@ use crate::listings::Symbol;
 use crate::matching::{End, Market, Reach, Want, crosses, look};
 use crate::names::{ClientOrderId, SymbolId};
 use crate::order::{Order, OrderStatus, OrderType, Side, TimeInForce};
+use crate::planted::{Bug, planted};
 use crate::refusal::Refusal;
 use crate::risk::{Taker, reserve};
 use crate::symbol_state::{Decider, SymbolState, decide};
@@ -209,7 +210,9 @@ impl Kernel {
             let expires = taker.order.leaves_lots() > 0 || taker.falls_short;
             if expires && taker.order.status != OrderStatus::ExpiredInMatch {
                 taker.order.close(OrderStatus::Expired, stamp.time_us);
-                reserve(market.accounts, market.effects, held, -taker.held_units);
+                if !planted(Bug::RestOfIocStaysHeld) {
+                    reserve(market.accounts, market.effects, held, -taker.held_units);
+                }
                 market.happened(EventBody::OrderExpired(taker.order));
             }
             market.close(&taker.order);
@@ -232,7 +235,13 @@ impl Kernel {
 impl Market<'_> {
     fn fills_whole(&self, order: &Order, reach: &Reach) -> bool {
         let want = Want::Lots(order.quantity_lots);
-        look(self.symbol, self.accounts, reach, order, want).traded_lots == order.quantity_lots
+        let look = look(self.symbol, self.accounts, reach, order, want);
+        let lots = if planted(Bug::FokCountsOwnOrders) {
+            look.lots
+        } else {
+            look.traded_lots
+        };
+        lots == order.quantity_lots
     }
 
     fn rest(&mut self, order: &Order) {

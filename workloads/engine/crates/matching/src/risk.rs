@@ -6,6 +6,7 @@ use crate::fees::{FeeCharge, Role, fee_units};
 use crate::listings::Symbol;
 use crate::names::AssetId;
 use crate::order::{Order, OrderStatus, OrderType, Side};
+use crate::planted::{Bug, planted};
 
 impl Symbol {
     pub fn asset_held(&self, side: Side) -> AssetId {
@@ -45,6 +46,7 @@ impl Symbol {
         match fees.charge {
             FeeCharge::Received if order.side == Side::Buy => {
                 fee_units(base_units, fees.rate_ppm(role))
+                    + i64::from(planted(Bug::BuyersFeeIsRoundedUp))
             }
             _ => 0,
         }
@@ -64,7 +66,9 @@ impl Taker {
     /// After it spent so much, or lost lots.
     pub fn hold_after(&self, symbol: &Symbol, spent_units: i64) -> i64 {
         let order = &self.order;
-        if order.order_type == OrderType::Market && order.side == Side::Buy {
+        let by_spending =
+            order.order_type == OrderType::Market || planted(Bug::PriceImprovementStaysHeld);
+        if by_spending && order.side == Side::Buy {
             let ends = order.leaves_lots() == 0
                 && (!self.falls_short || order.status == OrderStatus::ExpiredInMatch);
             if ends {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::planted::{Bug, planted};
 use crate::refusal::Refusal;
 use crate::symbol_state::SymbolState;
 
@@ -56,7 +57,9 @@ impl SafetyLimits {
             (SafetyLevel::Throttled, self.throttle),
         ];
         let asked = limits.into_iter().find(|(asked, limit)| {
-            let kept_up = *asked <= level && measured >= (limit / 2).max(1);
+            let kept_up = !planted(Bug::SafetyHasNoHysteresis)
+                && *asked <= level
+                && measured >= (limit / 2).max(1);
             *limit > 0 && (measured >= *limit || kept_up)
         });
         asked.map_or(SafetyLevel::Normal, |(asked, _)| asked)

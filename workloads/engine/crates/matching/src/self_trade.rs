@@ -5,6 +5,7 @@ use crate::event::{EventBody, Movement, PreventedMatch, PreventedParty};
 use crate::listings::Symbol;
 use crate::matching::Market;
 use crate::order::{Order, OrderStatus, SelfTradePrevention, Side};
+use crate::planted::{Bug, planted};
 use crate::risk::{Taker, reserve};
 
 /// How the match of these two is prevented; None: it is not.
@@ -35,6 +36,9 @@ fn lost(mode: SelfTradePrevention, taker: &Order, maker: &Order) -> (i64, i64) {
         SelfTradePrevention::ExpireBoth => (taker.leaves_lots(), maker.leaves_lots()),
         SelfTradePrevention::Decrement | SelfTradePrevention::Transfer => {
             let both = taker.leaves_lots().min(maker.leaves_lots());
+            if planted(Bug::DecrementTakesFromTheMakerOnly) {
+                return (0, both);
+            }
             (both, both)
         }
     }

@@ -91,9 +91,7 @@ fn body(message: &v1::Command, version: Version) -> Result<Body, Invalid> {
         Message::DefineSymbol(define) => Body::DefineSymbol(symbol_definition(define, version)?),
         Message::ImposeHalt(impose) => Body::ImposeHalt(impose_halt(impose, version)?),
         Message::LiftHalt(lift) => Body::LiftHalt(lift_halt(lift, version)?),
-        Message::ChangeSymbolState(change) => {
-            Body::ChangeSymbolState(change_symbol_state(change)?)
-        }
+        Message::ChangeSymbolState(change) => Body::ChangeSymbolState(change_symbol_state(change)?),
         Message::ConfigureAccount(configure) => {
             Body::ConfigureAccount(configure_account(configure)?)
         }
@@ -305,9 +303,10 @@ fn amend_order(amend: &v1::AmendOrder) -> Result<AmendOrder, Invalid> {
     )?;
     let new_client_order_id = match amend.new_client_order_id.as_str() {
         "" => None,
-        id => Some(ClientOrderId::client_order_id(id).ok_or(
-            "new_client_order_id: must be empty or 1 to 36 of A-Z a-z 0-9 _ . : / -",
-        )?),
+        id => Some(
+            ClientOrderId::client_order_id(id)
+                .ok_or("new_client_order_id: must be empty or 1 to 36 of A-Z a-z 0-9 _ . : / -")?,
+        ),
     };
     Ok(AmendOrder {
         account,

@@ -95,6 +95,11 @@ impl Shard {
         self.kernel.state_hash()
     }
 
+    /// The same as if no command had had an id: a refused command leaves it as it was.
+    pub fn state_hash_but_command_ids(&self) -> [u8; 32] {
+        self.kernel.state_hash_but_command_ids()
+    }
+
     /// Of the last command; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.kernel.seq()

@@ -1,5 +1,5 @@
 //! Questions of the transcripts: `balances [ACCOUNT]`, `depth SYMBOL`, `open ACCOUNT`, `order ACCOUNT SYMBOL ID`,
-//! `listings`, `halts`, `due`, `forgotten`.
+//! `listings`, `halts`, `due`, `forgotten`, `hash`.
 
 use openbourse_matching::Kernel;
 use openbourse_matching::names::SymbolName;
@@ -9,7 +9,10 @@ use super::{parse, print};
 pub fn answer(kernel: &Kernel, question: &str) -> Vec<String> {
     let words: Vec<_> = question.split(' ').collect();
     match words[..] {
-        ["balances"] => kernel.accounts().flat_map(|of| balances(kernel, of)).collect(),
+        ["balances"] => kernel
+            .accounts()
+            .flat_map(|of| balances(kernel, of))
+            .collect(),
         ["balances", account] => balances(kernel, account.parse().unwrap()),
         ["depth", name] => depth(kernel, parse::symbol(name)),
         ["open", account] => {
@@ -28,8 +31,15 @@ pub fn answer(kernel: &Kernel, question: &str) -> Vec<String> {
         ["halts"] => (kernel.halts())
             .map(|(name, halt)| {
                 let symbols: Vec<_> = halt.terms.symbols.iter().map(ToString::to_string).collect();
-                let symbols = if symbols.is_empty() { "*".into() } else { symbols.join(",") };
-                format!("{name} {:?} {symbols}: {}", halt.terms.state, halt.terms.reason)
+                let symbols = if symbols.is_empty() {
+                    "*".into()
+                } else {
+                    symbols.join(",")
+                };
+                format!(
+                    "{name} {:?} {symbols}: {}",
+                    halt.terms.state, halt.terms.reason
+                )
             })
             .collect(),
         ["due"] => vec![match kernel.next_due_us() {
@@ -37,6 +47,15 @@ pub fn answer(kernel: &Kernel, question: &str) -> Vec<String> {
             Some(i64::MIN) => "at once".into(),
             Some(due_us) => format!("at {} ms", due_us / 1000),
         }],
+        ["hash"] => {
+            let state_hash = kernel.state_hash();
+            vec![
+                state_hash
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            ]
+        }
         ["forgotten"] => vec![kernel.client_order_ids_forgotten_early().to_string()],
         _ => panic!("no such question: {question}"),
     }

@@ -12,7 +12,7 @@
 //! | anything else | what was answered; an event's movements follow it as `[account asset available hold]` |
 
 mod answers;
-mod parse;
+pub mod parse;
 mod print;
 
 use std::fmt::Write as _;

@@ -67,9 +67,7 @@ fn listing_or_funds(words: &[&str]) -> Body {
 
 fn trading(words: &[&str]) -> Body {
     match *words {
-        ["place", account, name, ref order @ ..] => {
-            Body::PlaceOrder(place(account, name, order))
-        }
+        ["place", account, name, ref order @ ..] => Body::PlaceOrder(place(account, name, order)),
         ["cancel", account, name, id, ref options @ ..] => {
             Body::CancelOrder(cancel(account, name, id, options))
         }
@@ -165,13 +163,33 @@ fn operation(words: &[&str]) -> Body {
 
 fn definition(name: &str, base: &str, quote: &str, options: &[&str]) -> SymbolDefinition {
     const OPTIONS: [&str; 20] = [
-        "tick", "lot", "max-price", "max-quantity", "min-notional", "maker", "taker", "charge",
-        "min-price", "min-quantity", "market-max", "max-notional", "stp", "bids", "asks",
-        "average", "collar", "static", "dynamic", "auction-ms",
+        "tick",
+        "lot",
+        "max-price",
+        "max-quantity",
+        "min-notional",
+        "maker",
+        "taker",
+        "charge",
+        "min-price",
+        "min-quantity",
+        "market-max",
+        "max-notional",
+        "stp",
+        "bids",
+        "asks",
+        "average",
+        "collar",
+        "static",
+        "dynamic",
+        "auction-ms",
     ];
     for word in options {
         let (option, _) = word.split_once('=').unwrap();
-        assert!(OPTIONS.contains(&option) || option == "reference", "no such option: {word}");
+        assert!(
+            OPTIONS.contains(&option) || option == "reference",
+            "no such option: {word}"
+        );
     }
     let of = |name, otherwise: i64| option(options, name).map_or(otherwise, number);
     let ppm = |name| option(options, name).map_or(0, number::<u32>);
@@ -187,7 +205,13 @@ fn definition(name: &str, base: &str, quote: &str, options: &[&str]) -> SymbolDe
     );
     SymbolDefinition {
         fee_charge: option(options, "charge").map(|charge| {
-            one_of(charge, &[("received", FeeCharge::Received), ("quote", FeeCharge::Quote)])
+            one_of(
+                charge,
+                &[
+                    ("received", FeeCharge::Received),
+                    ("quote", FeeCharge::Quote),
+                ],
+            )
         }),
         min_price_ticks: of("min-price", 0),
         min_quantity_lots: of("min-quantity", 0),
@@ -315,8 +339,10 @@ fn transfer(account: &str, name: &str, amount: &str) -> Transfer {
 }
 
 fn safety_limits(limits: Option<&str>) -> SafetyLimits {
-    let limits: Vec<u64> =
-        limits.map_or_else(|| vec![0; 3], |limits| limits.split('/').map(number).collect());
+    let limits: Vec<u64> = limits.map_or_else(
+        || vec![0; 3],
+        |limits| limits.split('/').map(number).collect(),
+    );
     SafetyLimits {
         throttle: limits[0],
         cancel_only: limits[1],

@@ -128,8 +128,11 @@ fn shard_event(body: &EventBody) -> String {
             halt,
             reason,
         } => {
-            let by = halt.as_ref().map_or(String::new(), |halt| format!(" by {halt}"));
-            format!("state {previous_state:?} -> {state:?}{by}: {reason}")
+            let by = (halt.as_ref()).map_or(String::new(), |halt| format!(" by {halt}"));
+            format!(
+                "state {previous_state:?} -> {state:?}{by}{}",
+                because(reason)
+            )
         }
         EventBody::AccountConfigured(of) => {
             let notional = (of.max_open_notional.iter())
@@ -150,7 +153,10 @@ fn shard_event(body: &EventBody) -> String {
             account,
             on,
             reason,
-        } => format!("kill {account} {}: {reason}", if *on { "on" } else { "off" }),
+        } => {
+            let on = if *on { "on" } else { "off" };
+            format!("kill {account} {on}{}", because(reason))
+        }
         EventBody::SafetyLevelChanged {
             level,
             previous_level,
@@ -161,6 +167,15 @@ fn shard_event(body: &EventBody) -> String {
             previous_version,
         } => format!("version {previous_version:?} -> {version:?}"),
         of_a_symbol => panic!("{of_a_symbol:?} has no line"),
+    }
+}
+
+/// A reason may be empty.
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
     }
 }
 
@@ -226,7 +241,10 @@ pub fn indication(of: &Indication) -> String {
 }
 
 pub fn order(order: &Order) -> String {
-    let mut line = format!("#{} {} {:?} ", order.order_id, order.client_order_id, order.side);
+    let mut line = format!(
+        "#{} {} {:?} ",
+        order.order_id, order.client_order_id, order.side
+    );
     match order.order_type {
         OrderType::Market => line += "market",
         OrderType::Limit | OrderType::LimitMaker => {
@@ -238,7 +256,12 @@ pub fn order(order: &Order) -> String {
         write!(line, " prevented {}", order.prevented_lots).unwrap();
     }
     if order.quote_units > 0 {
-        write!(line, " for {} of {}", order.executed_quote_units, order.quote_units).unwrap();
+        write!(
+            line,
+            " for {} of {}",
+            order.executed_quote_units, order.quote_units
+        )
+        .unwrap();
     }
     if order.fee_schedule > 1 {
         write!(line, " schedule {}", order.fee_schedule).unwrap();
