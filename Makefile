@@ -48,6 +48,7 @@ check: install ## Formats, lints, types, import rules, message compatibility
 	git grep -lzE '^#!.*\b(ba)?sh\b' -- ':!*.md' | xargs -0 $(RUN) shellcheck
 	cd $(ENGINE) && cargo fmt --check
 	cd $(ENGINE) && cargo clippy --quiet --all-targets -- -D warnings
+	cd $(ENGINE)/bench && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- -D warnings
 
 # Without ONLY: everything but the long runs. ONLY=fast: no servers, no cluster. ONLY=<folder of tests>: that folder.
 .PHONY: test

@@ -34,7 +34,11 @@ class Mix:
 
     weights: dict[str, int]
     accounts: tuple[int, ...] = ACCOUNTS
-    # How far orders' prices are from the middle.
+    # Of each asset, for each account.
+    funds: int = 400_000
+    lots: tuple[int, ...] = (1, 2, 3, 5, 8, 13)
+    # Where orders' prices are, and how far from there.
+    middle: int = MIDDLE
     width: int = 3
     # How the middle moves with each order.
     drift: tuple[int, ...] = (0,)
@@ -81,6 +85,14 @@ MIXES = {
             **{"market_collar_ppm": 50_000, "static_band_ppm": 150_000, "dynamic_band_ppm": 40_000},
             **{"volatility_auction_ms": 400, "average_minutes": 2, "reference_price_ticks": MIDDLE},
         },
+    ),
+    "huge": Mix(
+        {**TRADING, "debit": 1, "cancel_all": 1, "redefine": 1},
+        accounts=(1000, 1001),
+        funds=2**61,
+        lots=(1, 2**17, 2**18, 2**19 - 1, 2**19),
+        middle=2**40 - 4,
+        terms={"max_price_ticks": 2**40, "max_quantity_lots": 2**19},
     ),
     "one_price": Mix({**TRADING, "cancel_all": 1}, width=0),
     "one_account": Mix({**TRADING, "redefine": 2, "cancel_all": 1}, accounts=(1000,)),
@@ -134,7 +146,7 @@ class Workload:
         self.mix = MIXES[mix]
         self.time_us = FIRST_TIME_US
         self.seq = 0
-        self.middle = MIDDLE
+        self.middle = self.mix.middle
         self.sent: list[v1.Command] = []
         self.placed: list[tuple[int, v1.PlaceOrder]] = []
         self.kinds: dict[str, Callable[[], v1.Command]] = {name: getattr(self, name) for name in self.mix.weights}
@@ -169,7 +181,8 @@ class Workload:
             yield v1.Command(define_symbol=v1.DefineSymbol(definition=definition(symbol)))
         for account in self.mix.accounts:
             for asset in ASSETS:
-                credit = v1.CreditFunds(transfer_id=f"{account}/{asset}", account=account, asset=asset, amount=400_000)
+                credit = v1.CreditFunds(transfer_id=f"{account}/{asset}", account=account, asset=asset)
+                credit.amount = self.mix.funds
                 yield v1.Command(credit_funds=credit)
         while self.seq < self.mix.version_2_from:
             yield self.next()
@@ -202,8 +215,8 @@ class Workload:
 
     def order(self) -> v1.PlaceOrder:
         pick = self.random
-        self.middle = min(max(self.middle + pick.choice(self.mix.drift), 20), 900)
-        if self.mix.drift != (0,) and self.middle <= 25:
+        self.middle += pick.choice(self.mix.drift)
+        if self.middle < MIDDLE // 4:
             self.middle = MIDDLE
         order = v1.PlaceOrder(
             account=pick.choice(self.mix.accounts),
@@ -211,7 +224,7 @@ class Workload:
             side=pick.choice([BUY, SELL]),
             type=LIMIT,
             time_in_force=pick.choices([GTC, IOC, FOK], [8, 2, 1])[0],
-            quantity_lots=pick.choice([1, 2, 3, 5, 8, 13]),
+            quantity_lots=pick.choice(self.mix.lots),
             client_order_id=f"o-{self.seq}" if pick.random() < 0.9 else f"p-{pick.randint(1, 30)}",
             self_trade_prevention=pick.choice(v1.SelfTradePrevention.values()),
         )
@@ -238,9 +251,12 @@ class Workload:
         order.type, order.time_in_force, order.price_ticks = MARKET, IOC, 0
         if pick.random() < 0.6:
             order.quantity_lots = 0
-            notional = self.middle * (7 if order.symbol == "BTCUSDT" else 3) * pick.randint(1, 30)
+            notional = (
+                self.middle * (7 if order.symbol == "BTCUSDT" else 3) * pick.choice(self.mix.lots) * pick.randint(1, 4)
+            )
             with_fee = notional + notional * 99_999 // 1_000_000
-            order.quote_units = pick.choice([1, 99, 100, 500, notional, notional + pick.randint(-2, 2), with_fee])
+            amounts = [1, 99, 100, 500, notional, notional + pick.randint(-2, 2), with_fee]
+            order.quote_units = min(pick.choice(amounts), 2**63 - 1)
 
     def known(self) -> tuple[int, v1.PlaceOrder]:
         """Mostly one that may still be open."""
@@ -410,7 +426,7 @@ class Workload:
 
     def safety(self) -> v1.Command:
         pick = self.random
-        safety = v1.ConfigureSafety(throttled_orders_per_second=pick.choice([1, 2, 5]))
+        safety = v1.ConfigureSafety(throttled_orders_per_second=pick.choice([1, 2]))
         for limits in (safety.settlement_lag_ms, safety.unpublished_commands):
             limits.throttle, limits.cancel_only, limits.halt = (pick.choice([0, most]) for most in (10, 21, 40))
         return v1.Command(configure_safety=safety)

@@ -151,8 +151,8 @@ impl Exchange {
     /// With an id as a sender would draw it.
     fn command(&mut self, body: Body) -> Command {
         let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.random.next().to_le_bytes());
-        id[8..].copy_from_slice(&self.random.next().to_le_bytes());
+        id[..8].copy_from_slice(&self.random.draw().to_le_bytes());
+        id[8..].copy_from_slice(&self.random.draw().to_le_bytes());
         Command { id: Some(id), body }
     }
 

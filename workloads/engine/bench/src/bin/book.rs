@@ -17,12 +17,8 @@ fn main() {
     let took = started.elapsed();
 
     let count = |of: fn(&Message) -> bool| messages.iter().filter(|message| of(message)).count();
-    let rest = |side| {
-        (
-            book.resting().len(side),
-            book.resting().levels(side).count(),
-        )
-    };
+    let resting = book.resting();
+    let rest = |side| [resting.len(side), resting.levels(side).count()];
     println!(
         "{{\"scenario\": \"{}\", \"messages\": {}, \"cancels\": {}, \"modifies\": {}, \"immediate\": {}, \"fills\": {}, \
          \"digest\": {}, \"refused\": {}, \"bids_and_levels\": {:?}, \"asks_and_levels\": {:?}, \"ns_per_message\": {:.1}}}",
