@@ -6,6 +6,7 @@ mod auction;
 mod bounds;
 mod reserved;
 mod told;
+pub mod wild;
 
 use std::collections::{BTreeMap, HashSet};
 

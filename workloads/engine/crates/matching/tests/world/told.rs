@@ -83,6 +83,9 @@ impl Told {
             EventBody::AccountConfigured(of) if of.reuse_client_order_ids => {
                 self.reusing.insert(of.account.account());
             }
+            EventBody::AccountConfigured(of) => {
+                self.reusing.remove(&of.account.account());
+            }
             EventBody::OrderAmended {
                 order,
                 previous_client_order_id,
