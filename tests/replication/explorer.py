@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from replication.worlds import Bounds, Broken, Event, World, Worlds
+from replication.worlds import Bounds, Broken, Event, OutOfBounds, World, Worlds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,9 @@ class Explored:
     broken: Found | None
 
 
-def explore(bounds: Bounds, *, depth_max: int = 1_000, states_max: int = 10_000_000, time_max_s: float = 3_600) -> Explored:
+def explore(worlds: Worlds, *, first: World | None = None, depth_max: int = 1_000, states_max: int = 10_000_000, time_max_s: float = 3_600) -> Explored:
     began = time.process_time()
-    worlds = Worlds(bounds)
-    first = worlds.first()
+    first = first or worlds.first()
     states = [first]
     parents: list[tuple[int, Event]] = [(-1, ())]
     numbers = {first: 0}
@@ -53,6 +52,8 @@ def explore(bounds: Bounds, *, depth_max: int = 1_000, states_max: int = 10_000_
                 except Broken as error:
                     broken = Found(str(error), (*_way(parents, number), event))
                     break
+                except OutOfBounds:
+                    continue
                 if reached not in numbers:
                     numbers[reached] = len(states)
                     states.append(reached)

@@ -76,6 +76,8 @@ class Bounds:
     slow_reads: bool = False
     # Whether followers hear of a commit with the next command only.
     beats: bool = True
+    # Whether what a leader sent arrives after its end.
+    ghosts: bool = True
     # Whether a member is trusted again while a change of the set is on its way.
     hasty: bool = True
 
@@ -136,6 +138,10 @@ class World(NamedTuple):
 
 class Broken(Exception):
     """An invariant does not hold."""
+
+
+class OutOfBounds(Exception):
+    """The event leads to an epoch that these worlds do not have."""
 
 
 Event = tuple[Any, ...]
@@ -242,6 +248,14 @@ class Worlds:
     # -- the first world
 
     def first(self) -> World:
+        world = self._first()
+        # What is planted afterwards begins here.
+        self._stepped.clear()
+        self._boots.clear()
+        self._checked.clear()
+        return world
+
+    def _first(self) -> World:
         """A leads epoch 1 and B is in sync, C too if there is one; reached by the members' own steps."""
         everybody = frozenset(f"{place_name(place)}1" for place in range(self.bounds.places))
         record = Record(0, Session("A1", "0"), everybody)
@@ -290,7 +304,7 @@ class Worlds:
         for writing in world.writings:
             w = self.writings.values[writing]
             if w.version is None:
-                if (record is None) == (w.ask.expected is None) and w.ask.record.epoch <= self.bounds.epochs:
+                if (record is None) == (w.ask.expected is None):
                     yield ("land", writing), lambda writing=writing: self.land(world, writing)  # type: ignore[misc]
             else:
                 yield ("succeed", writing), lambda writing=writing: self.succeed(world, writing)  # type: ignore[misc]
@@ -593,6 +607,8 @@ class Worlds:
                 # Makes its reader look at the record, which it may do at any time.
                 return False
             case Offer(epoch=epoch) | Append(epoch=epoch):
+                if epoch not in led and not self.bounds.ghosts:
+                    return False
                 if world.losses or self.disks.values[world.disks[letter.place]].promised <= epoch:
                     return True
                 return isinstance(message, Offer) and epoch in led
@@ -600,7 +616,8 @@ class Worlds:
     def _is_living(self, world: World, number: int) -> bool:
         writing = self.writings.values[number]
         if writing.version is None:
-            return writing.ask.expected is None or writing.ask.expected == "1"
+            within = writing.ask.record.epoch <= self.bounds.epochs
+            return within and (writing.ask.expected is None or writing.ask.expected == "1")
         process = world.processes[writing.place]
         if process < 0:
             return False
@@ -786,6 +803,8 @@ class _Draft:
         for send in effects.send:
             self._send(place, "ABC".index(send.place), send.message, written)
         if isinstance(effects.ask, CompareAndSet):
+            if effects.ask.record.epoch > self.worlds.bounds.epochs:
+                raise OutOfBounds
             self.writings.add(self.worlds.writings(Writing(place, effects.ask, None)))
         elif isinstance(effects.ask, Read) and not (is_boot or self.worlds.bounds.slow_reads):
             self.step(place, ("r", self.record), Seen(self.worlds.records.values[self.record]))
@@ -849,7 +868,10 @@ class _Draft:
             written = self.worlds.disks.values[self.disks[place]].written
             commands = tuple(command for _, command in written)
             known = self.acknowledged
-            if commands[: len(known)] != known:
+            record = self.worlds.records.values[self.record]
+            # One that hears so late that it won has a later leader already, and can commit nothing.
+            is_latest = record is None or record.record.epoch == role.epoch
+            if is_latest and commands[: len(known)] != known:
                 raise Broken(f"{member.me} leads epoch {role.epoch} with {commands}, acknowledged was {known}")
 
 

@@ -76,9 +76,10 @@ def seen(member: Member, held: Held | None) -> tuple[Member, Effects]:
             return win(member, won)
         case WaitForRecovery(said):
             if isinstance(role, Candidate | Unknown):
-                member = replace(member, role=Sealed(asked=False))
+                member = replace(member, role=Sealed(asked=False), suspected=frozenset())
             return member, Effects(said=(said,))
         case Wait(said):
+            member = replace(member, suspected=frozenset())
             if isinstance(role, Candidate | Sealed) and held is not None:
                 member = replace(member, role=Unknown())
             elif isinstance(role, Standby) and held is not None:
