@@ -70,9 +70,13 @@ def _everything_matches(history: History, offer: Offer) -> int:
 
 
 def _the_shorter_matches(history: History, offer: Offer) -> int:
-    if offer.base.last_epoch == history.last_epoch or history.last_epoch == offer.epoch:
+    if history.last_epoch == offer.epoch:
         return _matching(history, offer)
     return min(history.end, offer.base.end)
+
+
+def _matches_unless_the_leader_is_newer(history: History, offer: Offer) -> int:
+    return _matching(history, offer) if offer.base.last_epoch > history.last_epoch else history.end
 
 
 def _joins_before_the_cut_is_durable(member: Member, joiner: Joining, *said: str) -> tuple[Member, Effects]:
@@ -101,6 +105,10 @@ def _leads_when_the_leader_is_silent(member: Member, held: Held | None) -> take_
     return decision
 
 
+def _leads_whenever_it_hears(member: Member, ask: CompareAndSet, version: str) -> tuple[Member, Effects]:
+    return take_over.win(member, Held(ask.record, version))
+
+
 def _takes_unknown_for_success(
     member: Member, event: Conflicted | Unsettled, ask: CompareAndSet
 ) -> tuple[Member, Effects]:
@@ -114,7 +122,7 @@ def _admits_everybody(highest: int, epoch: int) -> sessions.Admitted:
 
 
 def _names_the_longest(testimonies: Any) -> Testimony:
-    return max(testimonies, key=lambda testimony: (testimony.length, testimony.last_epoch, testimony.member))
+    return max(testimonies, key=lambda testimony: testimony.length)
 
 
 def _names_without_seals(below: int, testimonies: Any, gone: Any, volumes: Any) -> Record | str:
@@ -146,29 +154,92 @@ def _same(name: str) -> str:
 
 
 _TWO = Bounds(epochs=3, commands=2, beats=False, hasty=False)
-_POWER = replace(_TWO, power=True)
+_POWER = Bounds(epochs=2, commands=1, beats=False, hasty=False, ghosts=False, power=True)
+_LOSS = Bounds(epochs=3, commands=1, beats=False, hasty=False, ghosts=False, losses=1)
+_RECOVERY = Bounds(epochs=3, commands=2, beats=False, hasty=False, ghosts=False, recoveries=1)
 
 BUGS = (
-    Bug("a standby acknowledges before its fsync", 1, _POWER, (("joining", "appended", _acknowledges_what_is_written),)),
-    Bug("the leader commits before its own fsync", 1, _POWER, (("leading", "committed", _counts_what_is_written_here),)),
-    Bug("the set changes after the commit", 2, _TWO, (("leading", "committed", _counts_without_the_suspected),)),
+    Bug(
+        "a standby acknowledges before its fsync",
+        1,
+        _POWER,
+        (("joining", "appended", _acknowledges_what_is_written),),
+    ),
+    Bug(
+        "the leader commits before its own fsync",
+        1,
+        _POWER,
+        (("leading", "committed", _counts_what_is_written_here),),
+    ),
     Bug("a late add is not counted", 1, _TWO, (("in_sync", "counted", _only_the_confirmed),)),
     Bug("an unknown outcome is taken for success", 1, _TWO, (("protocol", "_failed", _takes_unknown_for_success),)),
-    Bug("caught up is measured by the commit index alone", 3, _TWO, (("in_sync", "is_caught_up", _caught_up_with_the_commit_index),)),
+    Bug("the set changes after the commit", 2, _TWO, (("leading", "committed", _counts_without_the_suspected),)),
+    Bug(
+        "caught up is measured by the commit index alone",
+        3,
+        _LOSS,
+        (("in_sync", "is_caught_up", _caught_up_with_the_commit_index),),
+    ),
     Bug("a member outside of the set takes over", 4, _TWO, (("take_over", "in_set", _always),)),
-    Bug("a restarted leader goes on in its old epoch", 4, _POWER, (("take_over", "decide", _leads_the_epoch_of_its_volume),)),
-    Bug("a silent leader's lease is taken for expired", 8, _TWO, (("take_over", "decide", _leads_when_the_leader_is_silent),)),
+    Bug(
+        "a restarted leader goes on in its old epoch",
+        4,
+        _TWO,
+        (("take_over", "decide", _leads_the_epoch_of_its_volume),),
+    ),
+    Bug("an emptied volume keeps its name", 4, _LOSS, (("replication.worlds", "renew", _same),)),
     Bug("a standby follows sessions of older epochs", 5, _TWO, (("joining", "admits", _always),)),
     Bug("the promise is forgotten at a restart", 5, _TWO, (("protocol", "boot", _forgets_its_promise),)),
-    Bug("the promise is acted on before it is durable", 5, _POWER, (("joining", "may_act", _always), ("take_over", "may_act", _always))),
-    Bug("a late success overrides a newer promise", 5, _TWO, (("take_over", "may_lead", _always),)),
+    Bug(
+        "the promise is acted on before it is durable",
+        5,
+        replace(_POWER, epochs=3, commands=2),
+        (("joining", "may_act", _always), ("take_over", "may_act", _always)),
+    ),
+    Bug("a late success overrides a newer promise", 5, _TWO, (("take_over", "succeeded", _leads_whenever_it_hears),)),
     Bug("the cut-back is forgotten", 6, _TWO, (("joining", "matching", _everything_matches),)),
-    Bug("the cut-back is to the wrong place", 6, _TWO, (("joining", "matching", _the_shorter_matches),)),
-    Bug("the cut-back is not durable", 6, _POWER, (("joining", "cut_back", _joins_before_the_cut_is_durable),)),
-    Bug("what a boot reads counts as durable", 6, _POWER, (("protocol", "read_as_durable", lambda history: history.end),)),
-    Bug("an emptied volume keeps its name", 4, replace(_TWO, losses=1), (("replication.worlds", "renew", _same),)),
-    Bug("a recovery does not seal", 9, replace(_TWO, recoveries=1), (("recovery", "seal", _testifies_and_goes_on),)),
-    Bug("a recovery names the longest log", 9, replace(_TWO, recoveries=1), (("recovery", "richest", _names_the_longest),)),
-    Bug("a recovery does not wait for every volume", 9, replace(_TWO, recoveries=1), (("replication.worlds", "recovered", _names_without_seals),)),
-    Bug("a downstream takes answers of older sessions", 10, replace(_TWO, downstream=True), (("sessions", "admit", _admits_everybody),)),
+    Bug(
+        "the cut-back is to the shorter length",
+        6,
+        replace(_TWO, beats=True, ghosts=False),
+        (("joining", "matching", _the_shorter_matches),),
+    ),
+    Bug(
+        "the cut-back is for newer logs only",
+        6,
+        replace(_TWO, ghosts=False),
+        (("joining", "matching", _matches_unless_the_leader_is_newer),),
+    ),
+    Bug(
+        "the cut-back is not durable",
+        6,
+        replace(_POWER, commands=3),
+        (("joining", "cut_back", _joins_before_the_cut_is_durable),),
+    ),
+    Bug(
+        "what a boot reads counts as durable",
+        6,
+        _POWER,
+        (("protocol", "read_as_durable", lambda history: history.end),),
+    ),
+    Bug(
+        "a silent leader's lease is taken for expired",
+        8,
+        _TWO,
+        (("take_over", "decide", _leads_when_the_leader_is_silent),),
+    ),
+    Bug("a recovery does not seal", 9, _RECOVERY, (("recovery", "seal", _testifies_and_goes_on),)),
+    Bug("a recovery names the longest log", 9, replace(_RECOVERY, epochs=4), (("recovery", "richest", _names_the_longest),)),
+    Bug(
+        "a recovery does not wait for every volume",
+        9,
+        _RECOVERY,
+        (("replication.worlds", "recovered", _names_without_seals),),
+    ),
+    Bug(
+        "a downstream takes answers of older sessions",
+        10,
+        replace(_TWO, downstream=True),
+        (("sessions", "admit", _admits_everybody),),
+    ),
 )

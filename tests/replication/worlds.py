@@ -84,13 +84,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """(epoch, command) by index, as written and as durable; None: that the volume was lost and is not made anew."""
+    """(epoch, command) by index, as written and as durable. `tail` was cut off and comes back until that is durable."""
 
     volume: str
     written: Entries
     durable: Entries
     promise: int
     promised: int
+    tail: Entries = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Numbers(Generic[T]):
 
 _EPOCHS = {"epoch", "promise", "promised", "below", "last_epoch"}
 _VERSIONS = {"version", "expected"}
-_ENTRIES = {"written", "durable", "entries"}
+_ENTRIES = {"written", "durable", "entries", "tail"}
 
 
 def renamed(
@@ -314,12 +315,12 @@ class Worlds:
     def _next_at(self, world: World, place: int, member: Member) -> Iterator[tuple[Event, Callable[[], World]]]:
         role = member.role
         disk = self.disks.values[world.disks[place]]
-        if self._needs_sync(member, disk):
+        if self.needs_sync(member, disk):
             yield ("sync", place), lambda: self.sync(world, place)
         yield ("restart", place), lambda: self.boot(world, place)
         if world.losses:
             yield ("lose", place), lambda: self.lose(world, place)
-        if disk.written != disk.durable or disk.promise != disk.promised:
+        if disk.written != disk.durable or disk.promise != disk.promised or disk.tail:
             for log, promise in _after_power_loss(disk):
                 yield ("power", place, log, promise), lambda log=log, promise=promise: self.power(  # type: ignore[misc]
                     world, place, log, promise
@@ -400,7 +401,8 @@ class Worlds:
         disk = self.disks.values[world.disks[place]]
         member = self._member(world, place)
         draft = _Draft(self, world)
-        draft.disk(place, Disk(disk.volume, disk.written, disk.written, disk.promise, disk.promise))
+        tail = () if member.cutting else disk.tail
+        draft.disk(place, Disk(disk.volume, disk.written, disk.written, disk.promise, disk.promise, tail))
         if member.promised < disk.promise:
             draft.step(place, ("P", disk.promise), PromiseIsDurable(disk.promise))
         if member.cutting:
@@ -443,6 +445,12 @@ class Worlds:
             member, effects = protocol.boot(me, settings, history_of(disk.written), disk.promise, 0)
             known = self._boots[place, disk] = (self.members(member), effects)
         return known
+
+    def ask_again(self, world: World, place: int, ask: CompareAndSet) -> World:
+        """The same request, after one that was lost."""
+        draft = _Draft(self, world)
+        draft.writings.add(self.writings(Writing(place, ask, None)))
+        return draft.done()
 
     def look(self, world: World, place: int) -> World:
         return self.input(world, place, ("l",), Look())
@@ -559,9 +567,10 @@ class Worlds:
         process = world.processes[place]
         return self.members.values[process]
 
-    def _needs_sync(self, member: Member, disk: Disk) -> bool:
+    def needs_sync(self, member: Member, disk: Disk) -> bool:
         return (
             disk.written != disk.durable
+            or (member.cutting and bool(disk.tail))
             or disk.promise != disk.promised
             or member.durable < member.history.end
             or member.promised < disk.promise
@@ -626,7 +635,7 @@ class Worlds:
             return False
         if isinstance(asker.role, Leader) and asker.role.epoch == writing.ask.record.epoch:
             return writing.ask in asker.role.unsettled
-        return writing.ask.record.epoch > asker.promise or asker.waiting == writing.ask
+        return True
 
     def _ranked(self, world: World) -> World:
         """Epochs that nobody knows any more leave no gap."""
@@ -701,6 +710,9 @@ class Worlds:
         if key in self._checked:
             return
         for place, disk in enumerate(world.disks):
+            epochs = [epoch for epoch, _ in self.disks.values[disk].written]
+            if epochs != sorted(epochs):
+                raise Broken(f"the epochs of the log of {self.disks.values[disk].volume} fall: {epochs}")
             for other in world.disks[place + 1 :]:
                 if (conflict := _conflict(self.disks.values[disk], self.disks.values[other])) is not None:
                     raise Broken(conflict)
@@ -799,7 +811,8 @@ class _Draft:
         if written != disk.written or promise != disk.promise:
             at_once = not self.worlds.bounds.power
             durable, promised = (written, promise) if at_once else (disk.durable, disk.promised)
-            self.disk(place, Disk(disk.volume, written, durable, promise, promised))
+            tail = disk.tail if effects.cut is None or at_once else disk.durable
+            self.disk(place, Disk(disk.volume, written, durable, promise, promised, tail))
         for send in effects.send:
             self._send(place, "ABC".index(send.place), send.message, written)
         if isinstance(effects.ask, CompareAndSet):
@@ -870,7 +883,9 @@ class _Draft:
             known = self.acknowledged
             record = self.worlds.records.values[self.record]
             # One that hears so late that it won has a later leader already, and can commit nothing.
-            is_latest = record is None or record.record.epoch == role.epoch
+            is_latest = record is not None and record.record.epoch == role.epoch
+            if self.worlds.disks.values[self.disks[place]].promised > role.epoch:
+                raise Broken(f"{member.me} leads epoch {role.epoch} and promised a newer one")
             if is_latest and commands[: len(known)] != known:
                 raise Broken(f"{member.me} leads epoch {role.epoch} with {commands}, acknowledged was {known}")
 
@@ -895,8 +910,7 @@ def _after_power_loss(disk: Disk) -> list[tuple[Entries, int]]:
             break
         shared += 1
     logs = {disk.durable, *(disk.written[:length] for length in range(shared, len(disk.written) + 1))}
-    if len(disk.durable) == shared:
-        logs = {log for log in logs if len(log) >= shared}
+    logs |= {log + disk.tail[len(log) :] for log in logs}
     return [(log, promise) for log in sorted(logs) for promise in sorted({disk.promise, disk.promised})]
 
 

@@ -7,7 +7,7 @@ def admits(promise: int, epoch: int) -> bool:
 
 
 def may_lead(promise: int, epoch: int) -> bool:
-    """Whether an epoch that this boot won may be led now. A success that is heard too late finds a newer promise."""
+    """Whether an epoch that this boot won may be led now. One that hears of it too late has promised a newer one."""
     return epoch > promise
 
 

@@ -18,7 +18,7 @@ def seal(member: Member, below: int) -> tuple[Member, Effects]:
     """From here on everything below `below` is refused; the testimony follows once that is durable."""
     if below < member.promise or (below == member.promise and not isinstance(member.role, Sealed)):
         return member, Effects(said=(f"is not sealed below {below}: promised epoch {member.promise}, choose above it",))
-    member = replace(member, promise=below, role=Sealed(asked=True), suspected=frozenset())
+    member = replace(member, promise=below, role=Sealed(asked=True), suspected=frozenset(), waiting=None)
     if may_act(member.promised, below):
         return testify(member)
     return member, Effects(promise=below, said=(f"sealed below epoch {below}",))

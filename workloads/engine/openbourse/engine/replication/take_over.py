@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from openbourse.engine.replication.effects import NOTHING, Effects
+from openbourse.engine.replication.in_sync import reread
 from openbourse.engine.replication.leading import lead
 from openbourse.engine.replication.member import Candidate, Joining, Member, Sealed, Standby, Unknown, Winner
 from openbourse.engine.replication.promise import admits, may_act, may_lead
@@ -106,9 +107,11 @@ def begin(member: Member, winner: Winner) -> tuple[Member, Effects]:
 
 
 def succeeded(member: Member, ask: CompareAndSet, version: str) -> tuple[Member, Effects]:
-    """However late: it counts as long as nothing newer was promised."""
-    if may_lead(member.promise, ask.record.epoch):
+    """Heard late, by one that has given up waiting, it is a reason to look: the record says whether it still holds."""
+    if member.role == Candidate(ask):
         return win(member, Held(ask.record, version))
+    if may_lead(member.promise, ask.record.epoch):
+        return reread(member)
     return member, Effects(said=(f"won epoch {ask.record.epoch} too late: promised epoch {member.promise} since",))
 
 
