@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from replication.worlds import Bounds, Broken, Event, OutOfBounds, World, Worlds
+from replication.worlds import Broken, Event, OutOfBounds, World, Worlds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,21 @@ class Explored:
     elapsed_s: float
     broken: Found | None
 
+    def told(self) -> str:
+        """What is broken and how, for a person."""
+        if self.broken is None:
+            return ""
+        return "\n".join([self.broken.what, *map(self.worlds.told, self.broken.trace)])
 
-def explore(worlds: Worlds, *, first: World | None = None, depth_max: int = 1_000, states_max: int = 10_000_000, time_max_s: float = 3_600) -> Explored:
+
+def explore(
+    worlds: Worlds,
+    *,
+    first: World | None = None,
+    depth_max: int = 1_000,
+    states_max: int = 10_000_000,
+    time_max_s: float = 3_600,
+) -> Explored:
     began = time.process_time()
     first = first or worlds.first()
     states = [first]

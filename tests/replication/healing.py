@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from replication.worlds import AFTER_ALL, Broken, Disk, World, Worlds, place_name
 
-from openbourse.engine.replication.inputs import Conflicted, Linked, Look, Suspect, Trust, Unsettled
+from openbourse.engine.replication.inputs import Conflicted, Linked, Suspect, Trust, Unsettled
 from openbourse.engine.replication.member import Leader, Member, Stopped
 from openbourse.engine.replication.record import CompareAndSet, Read
 
@@ -33,7 +33,7 @@ class Healing:
             self.worlds.bounds = self.bounds
 
     def _heal(self, world: World) -> None:
-        way = []
+        way: list[World] = []
         while world not in self.healed:
             if len(way) == STEPS_MAX:
                 raise Broken(f"nothing is committed after {STEPS_MAX} steps without a fault")
@@ -66,7 +66,7 @@ class Healing:
                 yield worlds.sync(world, place)
             if member.waiting == Read():
                 yield worlds.read(world, place)
-            elif member.waiting is not None:
+            elif isinstance(member.waiting, CompareAndSet):
                 yield self._answered(world, place, member.waiting)
         for letter in sorted(world.letters):
             yield worlds.deliver(world, letter)

@@ -24,7 +24,7 @@ Reads of the record are answered at once. Nothing here decides anything that the
 from dataclasses import dataclass, field
 
 from openbourse.engine.replication import Effects, Input, Member, Settings, boot, state, step
-from openbourse.engine.replication.effects import Testimony
+from openbourse.engine.replication.effects import Statement
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
     Beat,
@@ -78,7 +78,7 @@ class Stage:
         self.version = 0
         self.under_way: dict[tuple[str, str], list[Message]] = {}
         self.aside: dict[tuple[str, str], list[Message]] = {}
-        self.testimonies: list[Testimony] = []
+        self.statements: list[Statement] = []
         self.out: list[str] = []
 
     def play(self, script: str) -> str:
@@ -124,7 +124,9 @@ class Stage:
             case ["lands", place]:
                 actor = self.actors[place]
                 assert actor.unknown is not None
-                self.out.append("the record: " + ("it lands" if self._lands(actor.unknown) else "it cannot land any more"))
+                self.out.append(
+                    "the record: " + ("it lands" if self._lands(actor.unknown) else "it cannot land any more")
+                )
             case ["hears", place]:
                 actor = self.actors[place]
                 assert actor.unknown is not None
@@ -223,8 +225,10 @@ class Stage:
             self.out.append(f"{place} commit {effects.commit}")
         if effects.sealed is not None:
             sealed = effects.sealed
-            self.out.append(f"{place} sealed below {sealed.below}, last epoch {sealed.last_epoch}, length {sealed.length}")
-            self.testimonies.append(sealed)
+            self.out.append(
+                f"{place} sealed below {sealed.below}, last epoch {sealed.last_epoch}, length {sealed.length}"
+            )
+            self.statements.append(sealed)
         if effects.ask is not None:
             actor.asked = effects.ask
             if isinstance(effects.ask, CompareAndSet):
@@ -282,7 +286,7 @@ class Stage:
         self.record = Held(record, f"v{self.version}")
 
     def _recover(self, below: int, volumes: frozenset[str]) -> None:
-        record = recovered(below, self.testimonies, frozenset(), volumes)
+        record = recovered(below, self.statements, frozenset(), volumes)
         self.out.append(f"the recovery: {record}")
         if isinstance(record, Record):
             self._write(record)

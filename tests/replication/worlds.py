@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from openbourse.engine.replication import protocol, sessions
-from openbourse.engine.replication.effects import NOTHING, Effects, Testimony
+from openbourse.engine.replication.effects import NOTHING, Effects, Statement
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
     Beat,
@@ -117,7 +117,7 @@ class Recovery:
 
     lost: int
     below: int
-    testimonies: tuple[Testimony, ...]
+    statements: tuple[Statement, ...]
 
 
 class World(NamedTuple):
@@ -246,6 +246,16 @@ class Worlds:
             self.recoveries,
         )
 
+    def told(self, event: Event) -> str:
+        """An event of a trace, with values in place of numbers."""
+        match event:
+            case ("deliver", number):
+                return f"deliver {self.letters.values[number]}"
+            case ("land" | "succeed" as how, number):
+                return f"{how} {self.writings.values[number]}"
+            case _:
+                return " ".join(map(str, event))
+
     # -- the first world
 
     def first(self) -> World:
@@ -322,8 +332,11 @@ class Worlds:
             yield ("lose", place), lambda: self.lose(world, place)
         if disk.written != disk.durable or disk.promise != disk.promised or disk.tail:
             for log, promise in _after_power_loss(disk):
-                yield ("power", place, log, promise), lambda log=log, promise=promise: self.power(  # type: ignore[misc]
-                    world, place, log, promise
+                yield (
+                    ("power", place, log, promise),
+                    lambda log=log, promise=promise: self.power(  # type: ignore[misc]
+                        world, place, log, promise
+                    ),
                 )
         if member.waiting == Read():
             yield ("read", place), lambda: self.read(world, place)
@@ -337,8 +350,11 @@ class Worlds:
         elif isinstance(role, Unknown | Sealed | Leader):
             yield ("look", place), lambda: self.look(world, place)
         for suspect in self._suspects(world, place, member):
-            yield ("suspect", place, suspect), lambda suspect=suspect: self.input(  # type: ignore[misc]
-                world, place, ("s", suspect), Suspect(suspect)
+            yield (
+                ("suspect", place, suspect),
+                lambda suspect=suspect: self.input(  # type: ignore[misc]
+                    world, place, ("s", suspect), Suspect(suspect)
+                ),
             )
         if isinstance(role, Leader):
             yield from self._next_leader(world, place, member, role)
@@ -347,8 +363,11 @@ class Worlds:
         self, world: World, place: int, member: Member, role: Leader
     ) -> Iterator[tuple[Event, Callable[[], World]]]:
         for trusted in member.suspected if self.bounds.hasty or member.waiting is None else ():
-            yield ("trust", place, trusted), lambda trusted=trusted: self.input(  # type: ignore[misc]
-                world, place, ("t", trusted), Trust(trusted)
+            yield (
+                ("trust", place, trusted),
+                lambda trusted=trusted: self.input(  # type: ignore[misc]
+                    world, place, ("t", trusted), Trust(trusted)
+                ),
             )
         if self.bounds.beats and role.progress and member.commit:
             yield ("beat", place), lambda: self.input(world, place, ("b",), Beat())
@@ -553,7 +572,7 @@ class Worlds:
     def write_record(self, world: World) -> World:
         recovery = self.recoveries.values[world.recovery]
         volumes = frozenset(self.disks.values[disk].volume for disk in world.disks)
-        record = recovered(recovery.below, recovery.testimonies, frozenset(), volumes)
+        record = recovered(recovery.below, recovery.statements, frozenset(), volumes)
         if isinstance(record, str):
             return world
         draft = _Draft(self, world)
@@ -651,7 +670,7 @@ class Worlds:
         )
         if mask & (mask + 1) == 0:
             return world
-        rank = {}
+        rank: dict[int, int] = {}
         for epoch in range(mask.bit_length()):
             if mask >> epoch & 1:
                 rank[epoch] = len(rank)
@@ -825,9 +844,9 @@ class _Draft:
             self._committed(place, written[: effects.commit], effects.commit)
         if effects.sealed is not None:
             recovery = self.worlds.recoveries.values[self.recovery]
-            testimonies = tuple(sorted({*recovery.testimonies, effects.sealed}, key=repr))
+            statements = tuple(sorted({*recovery.statements, effects.sealed}, key=repr))
             if effects.sealed.below == recovery.below:
-                self.recovery = self.worlds.recoveries(Recovery(recovery.lost, recovery.below, testimonies))
+                self.recovery = self.worlds.recoveries(Recovery(recovery.lost, recovery.below, statements))
         if not self.worlds.bounds.power:
             self._durable_at_once(place, effects)
 

@@ -2,8 +2,8 @@
 
 docs/replication.md has the rules and the test of each. This is how shells drive it.
 
-**Who calls what.** One task of the engine owns one `Member` and hands it one input after the other:
-`member, effects = step(member, event)`. It carries out the effects, in the order of their fields, before the next input.
+**Who calls what.** One task of the engine owns one `Member` and hands it one input after the other,
+`member, effects = step(member, event)`, and carries out the effects, in the order of their fields, before the next.
 
 | what happens | input | who says so |
 |---|---|---|
@@ -13,8 +13,9 @@ docs/replication.md has the rules and the test of each. This is how shells drive
 | the promise file is synced | `PromiseIsDurable` | its writer |
 | bytes of a link | `Received(place, message)` | the link's reader, behind the handshake (cluster, shard, version) |
 | a link is made, a link ends | `Linked`, `Unlinked` | the link's task; a new link to a place ends the older one first |
-| silence, a closed link, health | `Suspect`, `Trust` | `detection`, fed by heartbeats and ticks: the only part that knows the time |
-| the record was read or written | `Seen`, `Succeeded`, `Conflicted`, `Unsettled` | the arbiter: a Lease, a file, PostgreSQL |
+| silence, a closed link, health | `Suspect`, `Trust` | `detection`, fed by heartbeats and ticks; it alone knows the time |
+| the record was read | `Seen` | the arbiter: a Lease, a file, PostgreSQL |
+| the record was written | `Succeeded`, `Conflicted`, `Unsettled` | the same |
 | the record's watch fired, nobody leads | `Look` | the watch, and a slow timer while the state is unknown or sealed |
 | nothing to send, but the commit index moved | `Beat` | a timer of some ms on the leader |
 | a person recovers, or founds, the shard | `Seal`, `Found` | the command's server, audited |

@@ -14,20 +14,19 @@ from openbourse.engine.replication.inputs import Suspect, Trust
 class Limits:
     """`silent_ms`: without a heartbeat. `stuck_ms`: heartbeats come, from a native thread, but the loop stands still.
 
-    `well_ms`: how long all must be well before trust comes back; it doubles with each suspicion up to `well_max_ms`, and
-    a suspicion is forgotten after ten such times. `tick_ms`: how often ticks should come.
+    `well_ms`: how long all must be well before trust comes back; it doubles with each suspicion up to `well_max_ms`,
+    and a suspicion is forgotten after ten such times. Ticks come at least twice in `silent_ms`.
     """
 
     silent_ms: int = 400
     stuck_ms: int = 1_500
     well_ms: int = 1_000
     well_max_ms: int = 60_000
-    tick_ms: int = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One other member. `stamp` is its loop's own count of progress. `well_since_ms`: None while suspected and unwell."""
+    """One other member. `stamp` is its loop's count of progress. `well_since_ms`: None while suspected and unwell."""
 
     member: str
     heard_ms: int
@@ -103,17 +102,13 @@ def _heard(detection: Detection, member: str, stamp: int) -> Detection:
     for known in detection.watched:
         if known.member == member:
             moved_ms = known.moved_ms if known.stamp == stamp else now_ms
-            return replace(
-                detection, watched=(*rest, replace(known, heard_ms=now_ms, stamp=stamp, moved_ms=moved_ms))
-            )
+            return replace(detection, watched=(*rest, replace(known, heard_ms=now_ms, stamp=stamp, moved_ms=moved_ms)))
     return replace(detection, watched=(*rest, Watched(member, now_ms, stamp, now_ms)))
 
 
 def _closed(detection: Detection, member: str) -> tuple[Detection, tuple[Suspect | Trust, ...]]:
     """Acted on at once."""
-    watched = tuple(
-        _suspected(known) if known.member == member else known for known in detection.watched
-    )
+    watched = tuple(_suspected(known) if known.member == member else known for known in detection.watched)
     known = any(other.member == member for other in watched)
     return replace(detection, watched=watched), (Suspect(member),) if known else ()
 

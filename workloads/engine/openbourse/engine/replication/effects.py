@@ -29,9 +29,9 @@ class Effects:
     3. `sync`: what the boot read may be in the page cache only; LogIsDurable follows
     4. `write`: hand the entries to the log's writer; LogIsDurable follows
     5. `send`: in this order, each on the link to its place; without a link it is dropped
-    6. `ask`: of the record, in place of what was asked before: an older Read is dropped, an older write may be abandoned
+    6. `ask`: of the record, in place of what was asked before: an older Read is dropped, an older write abandoned
     7. `commit`: everything through that index may be released (leader) or stepped (standby)
-    8. `sealed`: the promise that a recovery asked for is durable; its testimony
+    8. `sealed`: the promise that a recovery asked for is durable; its statement
     9. `said`: the sentences of the decisions that were taken: log lines, events, conditions
     """
 
@@ -42,12 +42,12 @@ class Effects:
     send: tuple[Send, ...] = ()
     ask: Ask | None = None
     commit: int | None = None
-    sealed: "Testimony | None" = None
+    sealed: "Statement | None" = None
     said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Testimony:
+class Statement:
     """What a sealed volume holds durably. It says nothing else until the record is recovered."""
 
     member: str

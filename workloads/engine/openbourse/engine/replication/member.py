@@ -81,7 +81,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Waits for a record of at least the promised epoch: a recovery was begun. `asked`: it waits for the testimony."""
+    """Waits for a record of at least the promised epoch: a recovery was begun. `asked`: it waits for the statement."""
 
     asked: bool
 

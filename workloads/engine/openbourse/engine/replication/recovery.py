@@ -8,14 +8,14 @@ proof.
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from openbourse.engine.replication.effects import NOTHING, Effects, Testimony
+from openbourse.engine.replication.effects import NOTHING, Effects, Statement
 from openbourse.engine.replication.member import Candidate, Member, Sealed, Unknown
 from openbourse.engine.replication.promise import may_act
 from openbourse.engine.replication.record import CompareAndSet, Record
 
 
 def seal(member: Member, below: int) -> tuple[Member, Effects]:
-    """From here on everything below `below` is refused; the testimony follows once that is durable."""
+    """From here on everything below `below` is refused; the statement follows once that is durable."""
     if below < member.promise or (below == member.promise and not isinstance(member.role, Sealed)):
         return member, Effects(said=(f"is not sealed below {below}: promised epoch {member.promise}, choose above it",))
     member = replace(member, promise=below, role=Sealed(asked=True), suspected=frozenset(), waiting=None)
@@ -30,8 +30,8 @@ def testify(member: Member) -> tuple[Member, Effects]:
     if not ready:
         return member, NOTHING
     history = member.history
-    testimony = Testimony(member.me.member, member.promise, history.last_epoch, history.end)
-    return replace(member, role=Sealed(asked=False)), Effects(sealed=testimony)
+    statement = Statement(member.me.member, member.promise, history.last_epoch, history.end)
+    return replace(member, role=Sealed(asked=False)), Effects(sealed=statement)
 
 
 def seal_epoch(known: Iterable[int]) -> int:
@@ -40,22 +40,22 @@ def seal_epoch(known: Iterable[int]) -> int:
 
 
 def recovered(
-    below: int, testimonies: Collection[Testimony], gone: frozenset[str], volumes: frozenset[str]
+    below: int, statements: Collection[Statement], gone: frozenset[str], volumes: frozenset[str]
 ) -> Record | str:
     """The record to write, or why there is none: every volume must have testified, or be proven to be gone."""
-    sealed = {testimony.member for testimony in testimonies if testimony.below == below}
+    sealed = {statement.member for statement in statements if statement.below == below}
     missing = volumes - gone - sealed
     if missing:
         return f"not sealed below epoch {below} and not proven to be gone: {', '.join(sorted(missing))}"
     if not sealed:
         return "every volume is gone: there is nothing to recover"
-    best = richest(testimony for testimony in testimonies if testimony.below == below)
+    best = richest(statement for statement in statements if statement.below == below)
     return Record(below, None, frozenset({best.member}))
 
 
-def richest(testimonies: Iterable[Testimony]) -> Testimony:
+def richest(statements: Iterable[Statement]) -> Statement:
     """The highest last epoch, then the longest: a longer log of an older epoch has what was never committed."""
-    return max(testimonies, key=lambda testimony: (testimony.last_epoch, testimony.length, testimony.member))
+    return max(statements, key=lambda statement: (statement.last_epoch, statement.length, statement.member))
 
 
 def found(member: Member) -> tuple[Member, Effects]:

@@ -1,0 +1,94 @@
+"""Every world within some bounds: nothing acknowledged is lost, and each of them heals.
+
+`SMALL_WORLDS=all` walks the large ones too, some minutes on one core; they are what docs/replication.md states.
+"""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+from replication.explorer import Explored, explore
+from replication.healing import Healing
+from replication.worlds import Bounds, Worlds
+
+from openbourse.engine.replication.member import State
+from openbourse.engine.replication.transitions import TRANSITIONS
+
+EVERYTHING = os.environ.get("SMALL_WORLDS") == "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """`depth`: how far; None: to the end, and every world there is must heal."""
+
+    name: str
+    bounds: Bounds
+    depth: int | None = None
+    is_long: bool = False
+
+
+# What a leader sent before its end arrives after it as well, followers hear of commits at any time, trust is hasty.
+FREE = Bounds(epochs=2, commands=1)
+TIGHT = {"ghosts": False, "beats": False, "hasty": False}
+
+WALKS = (
+    Walk("two members, 2 epochs, 1 command", Bounds(epochs=2, commands=1, beats=False, hasty=False)),
+    Walk("two members, 2 epochs, 1 command, unsynced disks", Bounds(epochs=2, commands=1, power=True, **TIGHT), 22),
+    Walk("two members, 2 epochs, 1 command, a volume lost", Bounds(epochs=2, commands=1, losses=1, **TIGHT), 10),
+    Walk("two members, 3 epochs, 1 command, the record lost", Bounds(epochs=3, commands=1, recoveries=1, **TIGHT), 11),
+    Walk("two members, 3 epochs, 2 commands, answers", Bounds(downstream=True, **TIGHT), 9),
+    Walk("two members, 2 epochs, reads that are late", Bounds(epochs=2, commands=1, slow_reads=True, **TIGHT), 14),
+    Walk("three members, 2 epochs, 1 command", Bounds(places=3, epochs=2, commands=1, **TIGHT), 7),
+    Walk("two members, 2 epochs, 1 command, all orders", FREE, is_long=True),
+    Walk("two members, 3 epochs, 2 commands", Bounds(epochs=3, commands=2, **TIGHT), is_long=True),
+    Walk(
+        "two members, 2 epochs, 1 command, unsynced disks",
+        Bounds(epochs=2, commands=1, power=True, **TIGHT),
+        is_long=True,
+    ),
+)
+
+
+@pytest.mark.timeout(3_000)
+@pytest.mark.parametrize(
+    "walk",
+    [walk for walk in WALKS if EVERYTHING or not walk.is_long],
+    ids=lambda walk: f"{walk.name}/{walk.depth or 'all'}",
+)
+def test_nothing_acknowledged_is_lost_and_every_world_heals(walk: Walk, capsys: pytest.CaptureFixture[str]) -> None:
+    explored = explore(Worlds(walk.bounds), depth_max=walk.depth or 1_000)
+    assert explored.broken is None, explored.told()
+    assert explored.exhausted or walk.depth is not None
+    healing = Healing(explored.worlds)
+    for world in explored.states:
+        healing.heal(world)
+    with capsys.disabled():
+        print(f"\n{walk.name}: {summary(explored)}; all heal but {healing.hopeless} without a volume", end="")  # noqa: T201
+
+
+def test_every_change_of_state_is_in_the_table_and_all_of_the_table_happens() -> None:
+    """But for what only a person's edit, a wrong disk or the record's watch can cause: `test_members` has those."""
+    happened = set()
+    for bounds, depth in (
+        (Bounds(epochs=2, commands=1, **TIGHT), 12),
+        (Bounds(epochs=2, commands=1, power=True, **TIGHT), 9),
+        (Bounds(epochs=3, commands=1, recoveries=1, **TIGHT), 9),
+        (Bounds(epochs=2, commands=1, slow_reads=True, **TIGHT), 8),
+    ):
+        explored = explore(Worlds(bounds), depth_max=depth)
+        assert explored.broken is None, explored.told()
+        happened |= {(before, after) for before, after, _ in explored.worlds.changes}
+    table = {(row.before, row.after) for row in TRANSITIONS}
+    assert len(table) == len(TRANSITIONS)
+    assert happened <= table
+    elsewhere = {State.STOPPED, State.IN_SYNC}
+    missing = {row for row in table - happened if not elsewhere & set(row)}
+    assert missing <= {(State.UNKNOWN, State.SEALED), (State.JOINING, State.SEALED)} | set()
+
+
+def summary(explored: Explored) -> str:
+    reach = "exhausted at" if explored.exhausted else "to"
+    return (
+        f"{len(explored.states):,} worlds, {explored.transitions:,} transitions, {reach} depth {explored.depth}, "
+        f"{explored.worlds.steps:,} different steps of a member, {explored.elapsed_s:.0f} s of CPU"
+    )
