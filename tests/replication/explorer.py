@@ -3,7 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from replication.worlds import Broken, Event, OutOfBounds, World, Worlds
+from replication.parts import Broken, Event, OutOfBounds, World
+from replication.worlds import Worlds
 
 
 @dataclass(frozen=True, slots=True)

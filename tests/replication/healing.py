@@ -7,7 +7,8 @@ that meet are one from there on, and a world that is known to heal is not healed
 from collections.abc import Iterator
 from dataclasses import replace
 
-from replication.worlds import AFTER_ALL, Broken, Disk, World, Worlds, place_name
+from replication.parts import AFTER_ALL, Broken, Disk, World, place_name
+from replication.worlds import Worlds
 
 from openbourse.engine.replication.inputs import Conflicted, Linked, Suspect, Trust, Unsettled
 from openbourse.engine.replication.member import Leader, Member, Stopped

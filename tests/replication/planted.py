@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from replication.worlds import Bounds
+from replication.parts import Bounds
 
 from openbourse.engine.replication import joining, progress, protocol, recovery, sessions, take_over
 from openbourse.engine.replication.effects import Effects, Send, Statement

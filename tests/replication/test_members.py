@@ -27,6 +27,7 @@ from openbourse.engine.replication.messages import Ack, Append, Joined, Offer, R
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered, seal_epoch
 from openbourse.engine.replication.sessions import Admitted, Refused, admit
+from openbourse.engine.replication.transitions import TRANSITIONS
 
 A, B = Session("A1", "1"), Session("B1", "1")
 SETTINGS = Settings(("B", "C"), window=10)
@@ -117,6 +118,48 @@ def test_two_leaders_of_one_epoch_are_a_reason_to_stop() -> None:
     leader, effects = after(a_leader("A1"), Received("B", Offer(2, B, History())))
     assert state(leader) is State.STOPPED
     assert effects.said == ("stopped: B1/1 and A1/1 both lead epoch 2",)
+
+
+def in_sync(member: Member) -> Member:
+    return after(member, Look(), Seen(Held(Record(2, A, frozenset({"A1", "B1"})), "8")))[0]
+
+
+def a_joiner() -> Member:
+    return after(a_standby(), Received("C", Offer(3, Session("C1", "1"), History(((1, 5),)))))[0]
+
+
+def a_winner() -> Member:
+    member, effects = after(in_sync(a_standby()), Suspect("A1"), Seen(Held(Record(2, A, frozenset({"B1"})), "8")))
+    assert isinstance(effects.ask, CompareAndSet)
+    return after(member, Succeeded(effects.ask, "9"))[0]
+
+
+NEWER = Received("C", Offer(4, Session("C1", "1"), History()))
+SET = Held(Record(2, A, frozenset({"A1", "B1"})), "8")
+
+
+@pytest.mark.parametrize(
+    ("member", "events", "becomes"),
+    [
+        (in_sync(a_standby()), [NEWER], State.JOINING),
+        (in_sync(a_standby()), [Suspect("A1"), Seen(SET)], State.CANDIDATE),
+        (in_sync(a_standby()), [Seal(3)], State.SEALED),
+        (a_joiner(), [Seal(4)], State.SEALED),
+        (a_standby(), [Received("C", Offer(2, Session("C1", "1"), History()))], State.STOPPED),
+        (in_sync(a_standby()), [Received("C", Offer(2, Session("C1", "1"), History()))], State.STOPPED),
+        (a_joiner(), [Received("A", Offer(3, A, History()))], State.STOPPED),
+        (a_winner(), [Received("A", Offer(3, A, History()))], State.STOPPED),
+        (
+            boot(B, SETTINGS, History(((1, 5),)), 2, 5)[0],
+            [Received("A", Offer(2, A, History(((1, 4),))))],
+            State.STOPPED,
+        ),
+    ],
+)
+def test_a_change_of_state_that_no_small_world_has(member: Member, events: list[Input], becomes: State) -> None:
+    assert (state(member), becomes) in {(row.before, row.after) for row in TRANSITIONS}
+    member, _ = after(member, *events)
+    assert state(member) is becomes
 
 
 def test_a_copy_of_a_volume_is_refused_while_the_other_is_linked() -> None:

@@ -11,13 +11,28 @@ Worlds that differ in names only are one: versions are `1` (the record's) or `0`
 process that runs) or `0`, epochs are renamed by their rank.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from replication.draft import Draft
+from replication.laws import Laws
+from replication.parts import (
+    Broken,
+    Disk,
+    Entries,
+    Event,
+    Letter,
+    Recovery,
+    World,
+    Writing,
+    after_power_loss,
+    history_of,
+    place_name,
+    renew,
+)
 
 from openbourse.engine.replication import protocol, sessions
-from openbourse.engine.replication.effects import NOTHING, Effects, Statement
-from openbourse.engine.replication.history import History
+from openbourse.engine.replication.effects import NOTHING, Effects
 from openbourse.engine.replication.inputs import (
     Beat,
     Conflicted,
@@ -43,208 +58,14 @@ from openbourse.engine.replication.member import (
     Sealed,
     Settings,
     Standby,
-    State,
-    Stopped,
     Unknown,
-    state,
 )
-from openbourse.engine.replication.messages import Ack, Append, Joined, Message, Offer, Refuse
-from openbourse.engine.replication.progress import matched as durable_through
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered, seal_epoch
 
-Entries = tuple[tuple[int, int], ...]
-# Proposed in a healed world only.
-AFTER_ALL = 99
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What may happen in a world. `power`: a crash may lose what is not synced; else each write is synced at once."""
-
-    places: int = 2
-    epochs: int = 3
-    commands: int = 2
-    # How often a volume may be lost, with or without a new name for the new one.
-    losses: int = 0
-    power: bool = False
-    downstream: bool = False
-    # How often the record may be lost; a recovery follows.
-    recoveries: int = 0
-    min_in_sync: int = 1
-    # Whether anything happens between asking for the record and reading it; else a late read is a late question.
-    slow_reads: bool = False
-    # Whether followers hear of a commit with the next command only.
-    beats: bool = True
-    # Whether what a leader sent arrives after its end.
-    ghosts: bool = True
-    # Whether a member is trusted again while a change of the set is on its way.
-    hasty: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """(epoch, command) by index, as written and as durable. `tail` was cut off and comes back until that is durable."""
-
-    volume: str
-    written: Entries
-    durable: Entries
-    promise: int
-    promised: int
-    tail: Entries = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    place: int
-    sender: int
-    message: Message
-    entries: Entries
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """A write of the record on its way; `version`: it landed, and the answer says so."""
-
-    place: int
-    ask: CompareAndSet
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """A person at work. `below` is 0 before it begins; `expected` the version that the new record replaces."""
-
-    lost: int
-    below: int
-    statements: tuple[Statement, ...]
-
-
-class World(NamedTuple):
-    """Numbers of values, except for `acknowledged` (commands by index) and the counters."""
-
-    record: int
-    writings: frozenset[int]
-    letters: frozenset[int]
-    acknowledged: tuple[int, ...]
-    commands: int
-    losses: int
-    # What a downstream has accepted: the highest epoch, and the seq of the last answer.
-    accepted: tuple[int, int]
-    recovery: int
-    # By place. One that is down is one that has booted and not read anything yet: nothing tells them apart.
-    processes: tuple[int, ...]
-    disks: tuple[int, ...]
-
-
-class Broken(Exception):
-    """An invariant does not hold."""
-
-
-class OutOfBounds(Exception):
-    """The event leads to an epoch that these worlds do not have."""
-
-
-Event = tuple[Any, ...]
-T = TypeVar("T", bound=Hashable)
-
-
-class Numbers(Generic[T]):
-    """Values by number, numbers by value."""
-
-    def __init__(self) -> None:
-        self.values: list[T] = []
-        self.of: dict[T, int] = {}
-
-    def __call__(self, value: T) -> int:
-        number = self.of.get(value)
-        if number is None:
-            number = self.of[value] = len(self.values)
-            self.values.append(value)
-        return number
-
-
-_EPOCHS = {"epoch", "promise", "promised", "below", "last_epoch"}
-_VERSIONS = {"version", "expected"}
-_ENTRIES = {"written", "durable", "entries", "tail"}
-
-
-def renamed(
-    value: Any,
-    *,
-    session: Callable[[Session], Session] = lambda session: session,
-    epoch: Callable[[int], int] = lambda epoch: epoch,
-    version: Callable[[str], str] = lambda version: version,
-) -> Any:
-    """The value with other names in it."""
-
-    def walk(value: Any) -> Any:
-        kind = type(value)
-        if kind is Session:
-            return session(value)
-        if kind is History:
-            return History(tuple((epoch(at), last) for at, last in value.runs))
-        if kind in {tuple, frozenset}:
-            return kind(walk(item) for item in value)
-        if not is_dataclass(value):
-            return value
-        return kind(**{field.name: part(field.name, getattr(value, field.name)) for field in fields(value)})
-
-    def part(name: str, value: Any) -> Any:
-        if name in _EPOCHS:
-            return epoch(value)
-        if name in _VERSIONS:
-            return value if value is None else version(value)
-        if name in _ENTRIES and type(value) is tuple:
-            return tuple((epoch(at), command) for at, command in value)
-        return walk(value)
-
-    return walk(value)
-
-
-def epochs_in(value: Any) -> frozenset[int]:
-    found: set[int] = set()
-
-    def see(epoch: int) -> int:
-        found.add(epoch)
-        return epoch
-
-    renamed(value, epoch=see)
-    return frozenset(found)
-
-
-def place_name(place: int) -> str:
-    return "ABC"[place]
-
-
-class Worlds:
-    """The worlds within some bounds. `seen` counts the changes of state of the members, by what caused them."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-        self.records: Numbers[Held | None] = Numbers()
-        self.writings: Numbers[Writing] = Numbers()
-        self.letters: Numbers[Letter] = Numbers()
-        self.members: Numbers[Member] = Numbers()
-        self.disks: Numbers[Disk] = Numbers()
-        self.recoveries: Numbers[Recovery] = Numbers()
-        self.changes: dict[tuple[State, State, str], int] = {}
-        self.steps = 0
-        self._stepped: dict[Any, tuple[int, Effects]] = {}
-        self._renamed: dict[Any, int] = {}
-        self._epochs: dict[tuple[int, int], int] = {}
-        self._boots: dict[Any, tuple[int, Effects]] = {}
-        self._masks: dict[tuple[int, Any], int] = {}
-        self._checked: set[Any] = set()
-        self._live: dict[Any, frozenset[int]] = {}
-        self._tables: tuple[Numbers[Any], ...] = (
-            self.records,
-            self.writings,
-            self.letters,
-            self.members,
-            self.disks,
-            self.recoveries,
-        )
+class Worlds(Laws):
+    """The worlds within some bounds: the first one, and from each what can happen next."""
 
     def told(self, event: Event) -> str:
         """An event of a trace, with values in place of numbers."""
@@ -294,7 +115,7 @@ class Worlds:
         world = self.succeed(world, *world.writings)
         for _ in range(9):
             for place in range(self.bounds.places):
-                if self._member(world, place).waiting == Read() and place != 0:
+                if self.member(world, place).waiting == Read() and place != 0:
                     world = self.read(world, place)
                 world = self.sync(world, place)
             for letter in sorted(world.letters):
@@ -331,7 +152,7 @@ class Worlds:
         if world.losses:
             yield ("lose", place), lambda: self.lose(world, place)
         if disk.written != disk.durable or disk.promise != disk.promised or disk.tail:
-            for log, promise in _after_power_loss(disk):
+            for log, promise in after_power_loss(disk):
                 yield (
                     ("power", place, log, promise),
                     lambda log=log, promise=promise: self.power(  # type: ignore[misc]
@@ -409,7 +230,7 @@ class Worlds:
 
     def propose(self, world: World, place: int, command: int | None = None) -> World:
         """One command, in a batch of its own."""
-        last = self._member(world, place).history.end + 1
+        last = self.member(world, place).history.end + 1
         if command is None:
             command = world.commands + 1
             world = world._replace(commands=command)
@@ -418,8 +239,8 @@ class Worlds:
     def sync(self, world: World, place: int) -> World:
         """Promise and log are files of their own, but one after the other changes nothing that two at once do not."""
         disk = self.disks.values[world.disks[place]]
-        member = self._member(world, place)
-        draft = _Draft(self, world)
+        member = self.member(world, place)
+        draft = Draft(self, world)
         tail = () if member.cutting else disk.tail
         draft.disk(place, Disk(disk.volume, disk.written, disk.written, disk.promise, disk.promise, tail))
         if member.promised < disk.promise:
@@ -443,7 +264,7 @@ class Worlds:
 
     def boot(self, world: World, place: int, disk: Disk | None = None) -> World:
         """The process ends and another one begins, on what the disk has."""
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         if disk is None:
             disk = self.disks.values[world.disks[place]]
         else:
@@ -467,7 +288,7 @@ class Worlds:
 
     def ask_again(self, world: World, place: int, ask: CompareAndSet) -> World:
         """The same request, after one that was lost."""
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         draft.writings.add(self.writings(Writing(place, ask, None)))
         return draft.done()
 
@@ -483,7 +304,7 @@ class Worlds:
         before = self.records.values[world.record]
         if before is not None and writing.ask.record.epoch < before.record.epoch:
             raise Broken(f"the record's epoch falls from {before.record.epoch} to {writing.ask.record.epoch}")
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         draft.writings.discard(number)
         ask = writing.ask
         if before is not None:
@@ -496,14 +317,14 @@ class Worlds:
     def succeed(self, world: World, number: int) -> World:
         writing = self.writings.values[number]
         assert writing.version is not None
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         draft.writings.discard(number)
         draft.step(writing.place, ("w", number), Succeeded(writing.ask, writing.version))
         return draft.done()
 
     def answer(self, world: World, place: int) -> World:
         """A query, answered at the end of the log, all of it committed, to somebody who has heard other answers."""
-        member = self._member(world, place)
+        member = self.member(world, place)
         assert isinstance(member.role, Leader)
         epoch, seq = world.accepted
         match sessions.admit(epoch, member.role.epoch):
@@ -513,7 +334,7 @@ class Worlds:
                         f"a downstream that has an answer at seq {seq} of epoch {epoch} "
                         f"takes one at seq {member.history.end} of epoch {member.role.epoch}"
                     )
-                return self._canonical(world._replace(accepted=(highest, member.history.end)))
+                return self.canonical(world._replace(accepted=(highest, member.history.end)))
             case _:
                 return world
 
@@ -531,7 +352,7 @@ class Worlds:
         after, effects = self.stepped(process, key, event)
         if after == process and effects is NOTHING:
             return world
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         draft.step(place, key, event, entries=entries, command=command)
         return draft.done()
 
@@ -551,7 +372,7 @@ class Worlds:
 
     def lose_record(self, world: World) -> World:
         recovery = self.recoveries.values[world.recovery]
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         draft.rename(("land",), version=lambda _: "0")
         draft.record = self.records(None)
         draft.recovery = self.recoveries(Recovery(recovery.lost - 1, 0, ()))
@@ -560,7 +381,7 @@ class Worlds:
     def begin_recovery(self, world: World) -> World:
         recovery = self.recoveries.values[world.recovery]
         promises = [self.disks.values[disk].promise for disk in world.disks]
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         below = seal_epoch(promises)
         draft.recovery = self.recoveries(Recovery(recovery.lost, below, ()))
         return draft.done() if below <= self.bounds.epochs else world
@@ -575,371 +396,7 @@ class Worlds:
         record = recovered(recovery.below, recovery.statements, frozenset(), volumes)
         if isinstance(record, str):
             return world
-        draft = _Draft(self, world)
+        draft = Draft(self, world)
         draft.record = self.records(Held(record, "1"))
         draft.recovery = self.recoveries(Recovery(recovery.lost, 0, ()))
         return draft.done()
-
-    # -- what holds everywhere, and names that do not matter
-
-    def _member(self, world: World, place: int) -> Member:
-        process = world.processes[place]
-        return self.members.values[process]
-
-    def needs_sync(self, member: Member, disk: Disk) -> bool:
-        return (
-            disk.written != disk.durable
-            or (member.cutting and bool(disk.tail))
-            or disk.promise != disk.promised
-            or member.durable < member.history.end
-            or member.promised < disk.promise
-            or member.cutting
-        )
-
-    def _canonical(self, world: World) -> World:
-        world = world._replace(
-            letters=self._living_letters(world),
-            writings=frozenset(number for number in world.writings if self._is_living(world, number)),
-        )
-        return self._ranked(world)
-
-    def _living_letters(self, world: World) -> frozenset[int]:
-        """Without the letters that nobody can make anything of any more."""
-        key = (world.letters, world.processes, world.disks, world.losses > 0)
-        if (living := self._live.get(key)) is not None:
-            return living
-        leading: dict[int, Leader] = {}
-        for place, process in enumerate(world.processes):
-            if process >= 0 and isinstance(role := self.members.values[process].role, Leader):
-                leading[place] = role
-        led = {role.epoch for role in leading.values()}
-        living = frozenset(number for number in world.letters if self._is_read(world, number, leading, led))
-        self._live[key] = living
-        return living
-
-    def _is_read(self, world: World, number: int, leading: dict[int, Leader], led: set[int]) -> bool:
-        letter = self.letters.values[number]
-        message = letter.message
-        match message:
-            case Ack(epoch=epoch, member=member, matched=matched):
-                leader = leading.get(letter.place)
-                if leader is None or leader.epoch != epoch:
-                    return False
-                return matched > durable_through(leader.progress, member)
-            case Joined(epoch=epoch, member=member, matched=matched):
-                leader = leading.get(letter.place)
-                if leader is None or leader.epoch != epoch:
-                    return False
-                return not any(p.member == member and p.matched >= matched for p in leader.progress)
-            case Refuse():
-                # Makes its reader look at the record, which it may do at any time.
-                return False
-            case Offer(epoch=epoch) | Append(epoch=epoch):
-                if epoch not in led and not self.bounds.ghosts:
-                    return False
-                if world.losses or self.disks.values[world.disks[letter.place]].promised <= epoch:
-                    return True
-                return isinstance(message, Offer) and epoch in led
-
-    def _is_living(self, world: World, number: int) -> bool:
-        writing = self.writings.values[number]
-        if writing.version is None:
-            within = writing.ask.record.epoch <= self.bounds.epochs
-            return within and (writing.ask.expected is None or writing.ask.expected == "1")
-        process = world.processes[writing.place]
-        if process < 0:
-            return False
-        asker = self.members.values[process]
-        if asker.me != writing.ask.record.leader:
-            return False
-        if isinstance(asker.role, Leader) and asker.role.epoch == writing.ask.record.epoch:
-            return writing.ask in asker.role.unsettled
-        return True
-
-    def _ranked(self, world: World) -> World:
-        """Epochs that nobody knows any more leave no gap."""
-        mask = (
-            1
-            | self._mask(0, (world.record,))
-            | self._mask(1, world.writings)
-            | self._mask(2, world.letters)
-            | self._mask(3, world.processes)
-            | self._mask(4, world.disks)
-            | self._mask(5, (world.recovery,))
-            | (1 << world.accepted[0])
-        )
-        if mask & (mask + 1) == 0:
-            return world
-        rank: dict[int, int] = {}
-        for epoch in range(mask.bit_length()):
-            if mask >> epoch & 1:
-                rank[epoch] = len(rank)
-        draft = _Draft(self, world)
-        draft.rename(("rank", mask), epoch=lambda epoch: rank[epoch])
-        draft.accepted = (rank[draft.accepted[0]], draft.accepted[1])
-        return draft.world()
-
-    def _mask(self, table: int, numbers: Iterable[int]) -> int:
-        """The epochs in some values, as bits."""
-        mask = self._masks.get((table, numbers))
-        if mask is None:
-            values = self._tables[table].values
-            mask = 0
-            for number in numbers:
-                if number >= 0:
-                    mask |= self._mask_of(table, number, values)
-            self._masks[table, numbers] = mask
-        return mask
-
-    def _mask_of(self, table: int, number: int, values: list[Any]) -> int:
-        mask = self._epochs.get((table, number))
-        if mask is None:
-            mask = 0
-            for epoch in epochs_in(values[number]):
-                mask |= 1 << epoch
-            self._epochs[table, number] = mask
-        return mask
-
-    def rename_number(self, table: int, number: int, key: tuple[Any, ...], **names: Any) -> int:
-        known = self._renamed.get((table, number, key))
-        if known is None:
-            numbers = self._tables[table]
-            known = self._renamed[table, number, key] = numbers(renamed(numbers.values[number], **names))
-        return known
-
-    def stepped(self, process: int, key: Any, event: Input) -> tuple[int, Effects]:
-        """The member's step, computed once."""
-        known = self._stepped.get((process, key))
-        if known is None:
-            before = self.members.values[process]
-            try:
-                after, effects = protocol.step(before, event)
-            except AssertionError as error:
-                raise Broken(f"{before.me}: {error}") from error
-            self.steps += 1
-            known = self._stepped[process, key] = (self.members(after), NOTHING if effects == NOTHING else effects)
-            change = (state(before), state(after), type(event).__name__)
-            if change[0] != change[1]:
-                self.changes[change] = self.changes.get(change, 0) + 1
-        return known
-
-    def check(self, world: World) -> None:
-        """One index of one epoch has one content, wherever it is; an epoch has one leader."""
-        key = (world.disks, world.processes)
-        if key in self._checked:
-            return
-        for place, disk in enumerate(world.disks):
-            epochs = [epoch for epoch, _ in self.disks.values[disk].written]
-            if epochs != sorted(epochs):
-                raise Broken(f"the epochs of the log of {self.disks.values[disk].volume} fall: {epochs}")
-            for other in world.disks[place + 1 :]:
-                if (conflict := _conflict(self.disks.values[disk], self.disks.values[other])) is not None:
-                    raise Broken(conflict)
-        led = [
-            role.epoch
-            for process in world.processes
-            if process >= 0 and isinstance(role := self.members.values[process].role, Leader)
-        ]
-        if len(led) != len(set(led)):
-            raise Broken(f"an epoch has two leaders: {led}")
-        self._checked.add(key)
-
-
-class _Draft:
-    """A world in the making."""
-
-    def __init__(self, worlds: Worlds, world: World) -> None:
-        self.worlds = worlds
-        self.record = world.record
-        self.writings = set(world.writings)
-        self.letters = set(world.letters)
-        self.acknowledged = world.acknowledged
-        self.commands = world.commands
-        self.losses = world.losses
-        self.accepted = world.accepted
-        self.recovery = world.recovery
-        self.processes = list(world.processes)
-        self.disks = list(world.disks)
-
-    def world(self) -> World:
-        return World(
-            self.record,
-            frozenset(self.writings),
-            frozenset(self.letters),
-            self.acknowledged,
-            self.commands,
-            self.losses,
-            self.accepted,
-            self.recovery,
-            tuple(self.processes),
-            tuple(self.disks),
-        )
-
-    def done(self) -> World:
-        world = self.worlds._canonical(self.world())
-        self.worlds.check(world)
-        return world
-
-    def disk(self, place: int, disk: Disk) -> None:
-        self.disks[place] = self.worlds.disks(disk)
-
-    def rename(self, key: tuple[Any, ...], **names: Any) -> None:
-        number = self.worlds.rename_number
-        self.record = number(0, self.record, key, **names)
-        self.writings = {number(1, writing, key, **names) for writing in self.writings}
-        self.letters = {number(2, letter, key, **names) for letter in self.letters}
-        self.processes = [p if p < 0 else number(3, p, key, **names) for p in self.processes]
-        self.disks = [number(4, disk, key, **names) for disk in self.disks]
-        self.recovery = number(5, self.recovery, key, **names)
-
-    def step(
-        self,
-        place: int,
-        key: Any,
-        event: Input,
-        *,
-        entries: Letter | None = None,
-        command: int | None = None,
-    ) -> None:
-        before = self.processes[place]
-        after, effects = self.worlds.stepped(before, key, event)
-        self.processes[place] = after
-        if after != before:
-            self._check_role(place, before, after)
-        self.effects(place, effects, entries=entries, command=command)
-
-    def effects(
-        self,
-        place: int,
-        effects: Effects,
-        *,
-        entries: Letter | None = None,
-        command: int | None = None,
-        is_boot: bool = False,
-    ) -> None:
-        disk = self.worlds.disks.values[self.disks[place]]
-        written, promise = disk.written, disk.promise
-        if effects.promise is not None:
-            promise = effects.promise
-            if promise < disk.promise:
-                raise Broken(f"the promise of {disk.volume} falls from {disk.promise} to {promise}")
-        if effects.cut is not None:
-            written = written[: effects.cut]
-        if effects.write is not None:
-            written += self._written(place, effects, entries, command)
-        if written != disk.written or promise != disk.promise:
-            at_once = not self.worlds.bounds.power
-            durable, promised = (written, promise) if at_once else (disk.durable, disk.promised)
-            tail = disk.tail if effects.cut is None or at_once else disk.durable
-            self.disk(place, Disk(disk.volume, written, durable, promise, promised, tail))
-        for send in effects.send:
-            self._send(place, "ABC".index(send.place), send.message, written)
-        if isinstance(effects.ask, CompareAndSet):
-            if effects.ask.record.epoch > self.worlds.bounds.epochs:
-                raise OutOfBounds
-            self.writings.add(self.worlds.writings(Writing(place, effects.ask, None)))
-        elif isinstance(effects.ask, Read) and not (is_boot or self.worlds.bounds.slow_reads):
-            self.step(place, ("r", self.record), Seen(self.worlds.records.values[self.record]))
-        if effects.commit is not None:
-            self._committed(place, written[: effects.commit], effects.commit)
-        if effects.sealed is not None:
-            recovery = self.worlds.recoveries.values[self.recovery]
-            statements = tuple(sorted({*recovery.statements, effects.sealed}, key=repr))
-            if effects.sealed.below == recovery.below:
-                self.recovery = self.worlds.recoveries(Recovery(recovery.lost, recovery.below, statements))
-        if not self.worlds.bounds.power:
-            self._durable_at_once(place, effects)
-
-    def _written(self, place: int, effects: Effects, letter: Letter | None, command: int | None) -> Entries:
-        write = effects.write
-        assert write is not None
-        if letter is None:
-            process = self.processes[place]
-            assert command is not None
-            role = self.worlds.members.values[process].role
-            assert isinstance(role, Leader)
-            return ((role.epoch, command),)
-        message = letter.message
-        assert isinstance(message, Append)
-        return letter.entries[write.first - message.after - 1 : write.last - message.after]
-
-    def _send(self, place: int, to: int, message: Message, written: Entries) -> None:
-        entries = written[message.after : message.last] if isinstance(message, Append) else ()
-        self.letters.add(self.worlds.letters(Letter(to, place, message, entries)))
-
-    def _durable_at_once(self, place: int, effects: Effects) -> None:
-        end = len(self.worlds.disks.values[self.disks[place]].written)
-        if effects.promise is not None:
-            self.step(place, ("P", effects.promise), PromiseIsDurable(effects.promise))
-        if effects.cut is not None:
-            self.step(place, ("C", effects.cut), CutIsDurable(effects.cut))
-        if effects.write is not None or effects.sync:
-            self.step(place, ("D", end), LogIsDurable(end))
-
-    def _committed(self, place: int, entries: Entries, commit: int) -> None:
-        commands = tuple(command for _, command in entries)
-        process = self.processes[place]
-        member = self.worlds.members.values[process]
-        if len(commands) < commit:
-            raise Broken(f"{member.me} commits through {commit} and has {len(commands)} entries")
-        known = self.acknowledged
-        shared = min(len(known), len(commands))
-        if commands[:shared] != known[:shared]:
-            raise Broken(f"{member.me} commits {commands}, acknowledged was {known}")
-        if len(commands) > len(known):
-            if not isinstance(member.role, Leader):
-                raise Broken(f"{member.me} steps {commands} and does not lead, acknowledged was {known}")
-            self.acknowledged = commands
-
-    def _check_role(self, place: int, before: int, after: int) -> None:
-        member = self.worlds.members.values[after]
-        role = member.role
-        if isinstance(role, Stopped):
-            raise Broken(f"{member.me} {role.why}")
-        if isinstance(role, Leader) and not isinstance(self.worlds.members.values[before].role, Leader):
-            written = self.worlds.disks.values[self.disks[place]].written
-            commands = tuple(command for _, command in written)
-            known = self.acknowledged
-            record = self.worlds.records.values[self.record]
-            # One that hears so late that it won has a later leader already, and can commit nothing.
-            is_latest = record is not None and record.record.epoch == role.epoch
-            if self.worlds.disks.values[self.disks[place]].promised > role.epoch:
-                raise Broken(f"{member.me} leads epoch {role.epoch} and promised a newer one")
-            if is_latest and commands[: len(known)] != known:
-                raise Broken(f"{member.me} leads epoch {role.epoch} with {commands}, acknowledged was {known}")
-
-
-def renew(volume: str) -> str:
-    """A new volume has a new name."""
-    return f"{volume[0]}{int(volume[1:]) + 1}"
-
-
-def history_of(entries: Entries) -> History:
-    history = History()
-    for index, (epoch, _) in enumerate(entries, start=1):
-        history = history.extended(epoch, index)
-    return history
-
-
-def _after_power_loss(disk: Disk) -> list[tuple[Entries, int]]:
-    """Whatever of the unsynced writes a disk may have: any part of what was appended, a cut or not."""
-    shared = 0
-    for written, durable in zip(disk.written, disk.durable, strict=False):
-        if written != durable:
-            break
-        shared += 1
-    logs = {disk.durable, *(disk.written[:length] for length in range(shared, len(disk.written) + 1))}
-    logs |= {log + disk.tail[len(log) :] for log in logs}
-    return [(log, promise) for log in sorted(logs) for promise in sorted({disk.promise, disk.promised})]
-
-
-def _conflict(disk: Disk, other: Disk) -> str | None:
-    for log in (disk.written, disk.durable):
-        for other_log in (other.written, other.durable):
-            for index, (entry, other_entry) in enumerate(zip(log, other_log, strict=False), start=1):
-                if entry[0] == other_entry[0] and entry[1] != other_entry[1]:
-                    return (
-                        f"entry {index} of epoch {entry[0]} is {entry[1]} on {disk.volume} "
-                        f"and {other_entry[1]} on {other.volume}"
-                    )
-    return None

@@ -13,7 +13,7 @@ docs/replication.md has the rules and the test of each. This is how shells drive
 | the promise file is synced | `PromiseIsDurable` | its writer |
 | bytes of a link | `Received(place, message)` | the link's reader, behind the handshake (cluster, shard, version) |
 | a link is made, a link ends | `Linked`, `Unlinked` | the link's task; a new link to a place ends the older one first |
-| silence, a closed link, health | `Suspect`, `Trust` | `detection`, fed by heartbeats and ticks; it alone knows the time |
+| silence, a closed link, health | `Suspect`, `Trust` | `detection`, fed by heartbeats and ticks |
 | the record was read | `Seen` | the arbiter: a Lease, a file, PostgreSQL |
 | the record was written | `Succeeded`, `Conflicted`, `Unsettled` | the same |
 | the record's watch fired, nobody leads | `Look` | the watch, and a slow timer while the state is unknown or sealed |

@@ -20,8 +20,9 @@ def offered(member: Member, place: str, offer: Offer) -> tuple[Member, Effects]:
             member = replace(member, role=Standby(place, offer, in_sync))
             return member, Effects(send=(_joined(member, place, offer),))
         case Leader(held=held) | Winner(held=held) if held.record.epoch == offer.epoch:
-            why = f"stopped: {offer.leader} and {member.me} both lead epoch {offer.epoch}"
-            return replace(member, role=Stopped(why)), Effects(said=(why,))
+            return _stopped(member, f"stopped: {offer.leader} and {member.me} both lead epoch {offer.epoch}")
+        case Joining(offer=current) | Standby(offer=current) if current.epoch == offer.epoch:
+            return _stopped(member, f"stopped: {offer.leader} and {current.leader} both lead epoch {offer.epoch}")
         case _:
             pass
     said = f"joins {offer.leader}, leader of epoch {offer.epoch}"
@@ -40,7 +41,7 @@ def cut_back(member: Member, joining: Joining, *said: str) -> tuple[Member, Effe
             f"stopped: the log is committed through {member.commit}, but {joining.offer.leader}, leader of epoch "
             f"{joining.offer.epoch}, has another entry at {common + 1}"
         )
-        return replace(member, role=Stopped(why)), Effects(said=(*said, why))
+        return _stopped(member, *said, why)
     if common < member.history.end:
         cut = f"cuts its log from {member.history.end} to {common}, where it is the leader's"
         member = replace(
@@ -91,6 +92,10 @@ def appended(member: Member, standby: Standby, append: Append) -> tuple[Member, 
 def acknowledge(member: Member, standby: Standby) -> Effects:
     ack = Ack(standby.offer.epoch, member.me.member, member.durable)
     return Effects(send=(Send(standby.place, ack),))
+
+
+def _stopped(member: Member, *said: str) -> tuple[Member, Effects]:
+    return replace(member, role=Stopped(said[-1])), Effects(said=said)
 
 
 def _joined(member: Member, place: str, offer: Offer) -> Send:
