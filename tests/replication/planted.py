@@ -48,12 +48,13 @@ def _acknowledges_what_is_written(member: Member, standby: Standby, append: Appe
     return after, replace(effects, send=(Send(standby.place, ack),))
 
 
-def _counts_what_is_written_here(member: Member, leader: Leader) -> int:
-    return _committed(replace(member, durable=member.history.end), leader)
+def _counts_what_is_written_here(member: Member, leader: Leader, durable: int) -> int:
+    del durable
+    return _committed(member, leader, member.history.end)
 
 
-def _counts_without_the_suspected(member: Member, leader: Leader) -> int:
-    return _committed(member, replace(leader, counted=leader.counted - member.suspected))
+def _counts_without_the_suspected(member: Member, leader: Leader, durable: int) -> int:
+    return _committed(member, replace(leader, counted=leader.counted - member.suspected), durable)
 
 
 def _only_the_confirmed(confirmed: frozenset[str], unsettled: frozenset[CompareAndSet]) -> frozenset[str]:

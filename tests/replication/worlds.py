@@ -363,7 +363,7 @@ class Worlds(Laws):
         record = self.records.values[world.record]
         if recovery.lost and record is not None:
             yield ("lose record",), lambda: self.lose_record(world)
-        if record is None and not recovery.below:
+        if record is None:
             yield ("recover",), lambda: self.begin_recovery(world)
         if record is None and recovery.below:
             for place in range(self.bounds.places):
@@ -379,12 +379,18 @@ class Worlds(Laws):
         return draft.done()
 
     def begin_recovery(self, world: World) -> World:
+        """Or begins again, with a higher epoch, where a volume has promised too much to be sealed."""
         recovery = self.recoveries.values[world.recovery]
-        promises = [self.disks.values[disk].promise for disk in world.disks]
+        sealed = {statement.member for statement in recovery.statements}
+        disks = [self.disks.values[disk] for disk in world.disks]
+        if recovery.below and all(disk.promise < recovery.below or disk.volume in sealed for disk in disks):
+            return world
+        below = seal_epoch(disk.promise for disk in disks)
+        if below > self.bounds.epochs or below == recovery.below:
+            return world
         draft = Draft(self, world)
-        below = seal_epoch(promises)
         draft.recovery = self.recoveries(Recovery(recovery.lost, below, ()))
-        return draft.done() if below <= self.bounds.epochs else world
+        return draft.done()
 
     def seal(self, world: World, place: int) -> World:
         recovery = self.recoveries.values[world.recovery]

@@ -92,9 +92,12 @@ def acknowledged(member: Member, leader: Leader, ack: Ack) -> tuple[Member, Effe
             progress.append(known)
     if not news:
         return member, NOTHING
-    member = _with(member, member.history, member.durable, member.commit, leader, tuple(progress))
-    member, effects = settled(member)
-    return member, effects if not send else replace(effects, send=send)
+    leader = Leader(leader.held, leader.base, leader.unsettled, leader.counted, tuple(progress))
+    commit = committed(member, leader, member.durable)
+    moved_to = commit if commit != member.commit else None
+    member = _with(member, member.history, member.durable, commit, leader, leader.progress)
+    member, ask, said = adjusted(member, leader)
+    return member, Effects(send=send, ask=ask, commit=moved_to, said=said)
 
 
 def beat(member: Member, leader: Leader) -> tuple[Member, Effects]:
@@ -120,16 +123,17 @@ def settled(member: Member) -> tuple[Member, Effects]:
 
 def moved(member: Member, leader: Leader) -> tuple[Member, int | None]:
     """The commit index, if it moved."""
-    commit = committed(member, leader)
+    commit = committed(member, leader, member.durable)
     if commit == member.commit:
         return member, None
     return _with(member, member.history, member.durable, commit, leader, leader.progress), commit
 
 
-def durable(member: Member, leader: Leader) -> tuple[Member, Effects]:
+def durable(member: Member, leader: Leader, last: int) -> tuple[Member, Effects]:
     """The leader's own disk is one of those that a commit waits for."""
-    member, commit = moved(member, leader)
-    return member, NOTHING if commit is None else Effects(commit=commit)
+    commit = committed(member, leader, last)
+    effects = NOTHING if commit == member.commit else Effects(commit=commit)
+    return _with(member, member.history, last, commit, leader, leader.progress), effects
 
 
 def _offer(member: Member, leader: Leader) -> Offer:

@@ -3,11 +3,11 @@
 from openbourse.engine.replication.member import Leader, Member, Progress
 
 
-def committed(member: Member, leader: Leader) -> int:
-    """The commit index: durable on every counted member, as long as the record has the members that it must have."""
+def committed(member: Member, leader: Leader, durable: int) -> int:
+    """The commit index: durable on every counted member, here through `durable`; if the record has members enough."""
     if len(leader.held.record.in_sync) < member.settings.min_in_sync:
         return member.commit
-    lowest = member.durable
+    lowest = durable
     me = member.me.member
     for counted in leader.counted:
         if counted != me:
