@@ -81,6 +81,14 @@ def test_a_follower_is_sent_a_window_at_a_time() -> None:
     assert effects.send == (Send("B", Append(2, 10, 20, 100)),)
 
 
+def test_a_batch_that_is_larger_than_the_window_is_sent_in_parts() -> None:
+    leader, _ = after(a_leader("A1"), Received("B", Joined(2, "B1", 5)))
+    leader, effects = step(leader, Propose(30))
+    assert effects.send == (Send("B", Append(2, 5, 15, 5)),)
+    leader, effects = step(leader, Received("B", Ack(2, "B1", 15)))
+    assert effects.send == (Send("B", Append(2, 15, 25, 5)),)
+
+
 def test_without_enough_members_in_sync_nothing_is_accepted_or_committed() -> None:
     settings = replace(SETTINGS, min_in_sync=2)
     leader, _ = after(a_leader("A1", "B1", settings=settings), Received("B", Joined(2, "B1", 5)))

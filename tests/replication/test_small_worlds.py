@@ -4,7 +4,7 @@
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from replication.explorer import Explored, explore
@@ -30,25 +30,25 @@ class Walk:
 
 # Nothing that a leader sent arrives after its end, followers hear of a commit with the next command, and a member is
 # trusted again only once the record is settled. Without, there are four times as many worlds.
-TIGHT = {"ghosts": False, "beats": False, "hasty": False}
-SMALL = {"epochs": 2, "commands": 1}
+TIGHT = Bounds(ghosts=False, beats=False, hasty=False)
+SMALL = replace(TIGHT, epochs=2, commands=1)
 
 WALKS = (
-    Walk("two members, 2 epochs, 1 command", Bounds(**SMALL, beats=False, hasty=False)),
-    Walk("unsynced disks", Bounds(**SMALL, **TIGHT, power=True), depth=12),
-    Walk("a volume lost", Bounds(**SMALL, **TIGHT, losses=1), depth=9),
-    Walk("the record lost", Bounds(epochs=3, commands=1, recoveries=1, **TIGHT), depth=10),
-    Walk("3 epochs, 2 commands, and answers", Bounds(downstream=True, **TIGHT), depth=8),
-    Walk("late reads of the record", Bounds(**SMALL, **TIGHT, slow_reads=True), depth=12),
-    Walk("three members", Bounds(**SMALL, **TIGHT, places=3), depth=6),
-    Walk("two members, 2 epochs, 1 command, in any order", Bounds(**SMALL), is_long=True),
-    Walk("two members, 3 epochs, 2 commands", Bounds(epochs=3, commands=2, **TIGHT), is_long=True),
-    Walk("unsynced disks", Bounds(**SMALL, **TIGHT, power=True), is_long=True),
-    Walk("a volume lost", Bounds(**SMALL, **TIGHT, losses=1), depth=18, is_long=True),
-    Walk("the record lost", Bounds(epochs=3, commands=1, recoveries=1, **TIGHT), depth=15, is_long=True),
-    Walk("late reads of the record", Bounds(**SMALL, **TIGHT, slow_reads=True), is_long=True),
-    Walk("three members", Bounds(**SMALL, **TIGHT, places=3), depth=11, is_long=True),
-    Walk("three members, unsynced disks", Bounds(**SMALL, **TIGHT, places=3, power=True), depth=9, is_long=True),
+    Walk("two members, 2 epochs, 1 command", replace(SMALL, ghosts=True)),
+    Walk("unsynced disks", replace(SMALL, power=True), depth=12),
+    Walk("a volume lost", replace(SMALL, losses=1), depth=9),
+    Walk("the record lost", replace(TIGHT, commands=1, recoveries=1), depth=10),
+    Walk("3 epochs, 2 commands, and answers", replace(TIGHT, downstream=True), depth=8),
+    Walk("late reads of the record", replace(SMALL, slow_reads=True), depth=12),
+    Walk("three members", replace(SMALL, places=3), depth=6),
+    Walk("two members, 2 epochs, 1 command, in any order", Bounds(epochs=2, commands=1), is_long=True),
+    Walk("two members, 3 epochs, 2 commands", TIGHT, is_long=True),
+    Walk("unsynced disks", replace(SMALL, power=True), is_long=True),
+    Walk("a volume lost", replace(SMALL, losses=1), depth=18, is_long=True),
+    Walk("the record lost", replace(TIGHT, commands=1, recoveries=1), depth=15, is_long=True),
+    Walk("late reads of the record", replace(SMALL, slow_reads=True), is_long=True),
+    Walk("three members", replace(SMALL, places=3), depth=11, is_long=True),
+    Walk("three members, unsynced disks", replace(SMALL, places=3, power=True), depth=9, is_long=True),
 )
 
 
@@ -73,10 +73,10 @@ def test_every_change_of_state_is_in_the_table_and_all_of_the_table_happens() ->
     """But for what only a person's edit, a wrong disk or the record's watch can cause: `test_members` has those."""
     happened = set()
     for bounds, depth in (
-        (Bounds(epochs=2, commands=1, **TIGHT), 12),
-        (Bounds(epochs=2, commands=1, power=True, **TIGHT), 9),
-        (Bounds(epochs=3, commands=1, recoveries=1, **TIGHT), 9),
-        (Bounds(epochs=2, commands=1, slow_reads=True, **TIGHT), 8),
+        (SMALL, 12),
+        (replace(SMALL, power=True), 9),
+        (replace(TIGHT, commands=1, recoveries=1), 9),
+        (replace(SMALL, slow_reads=True), 8),
     ):
         explored = explore(Worlds(bounds), depth_max=depth)
         assert explored.broken is None, explored.told()

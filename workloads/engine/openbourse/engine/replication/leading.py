@@ -41,18 +41,15 @@ def propose(member: Member, leader: Leader, last: int) -> tuple[Member, Effects]
     """One batch: to the log and to every follower that is not behind, at the same time."""
     end = member.history.end
     assert last > end, f"a batch must end behind {end}, the end of the log; this one ends at {last}"
-    epoch = leader.epoch
-    append = Append(epoch, end, last, member.commit)
-    send = []
+    send: tuple[Send, ...] = ()
     progress = []
-    for follower in leader.progress:
-        if follower.place is not None and follower.sent == end and last - follower.matched <= member.settings.window:
-            send.append(Send(follower.place, append))
-            progress.append(Progress(follower.member, follower.place, follower.matched, last))
-        else:
-            progress.append(follower)
-    member = _with(member, member.history.extended(epoch, last), member.durable, member.commit, leader, tuple(progress))
-    return member, Effects(write=Write(end + 1, last), send=tuple(send))
+    for known in leader.progress:
+        follower, append = _fed(member, leader, known, last)
+        progress.append(follower)
+        send += append
+    history = member.history.extended(leader.epoch, last)
+    member = _with(member, history, member.durable, member.commit, leader, tuple(progress))
+    return member, Effects(write=Write(end + 1, last), send=send)
 
 
 def joined(member: Member, leader: Leader, place: str, message: Joined) -> tuple[Member, Effects]:
@@ -69,7 +66,7 @@ def joined(member: Member, leader: Leader, place: str, message: Joined) -> tuple
             matched = max(matched, known.matched)
         elif known.place != place:
             others.append(known)
-    follower, send = _fed(member, leader, Progress(message.member, place, matched, message.matched))
+    follower, send = _fed(member, leader, Progress(message.member, place, matched, message.matched), member.history.end)
     member = replace(member, role=replace(leader, progress=(*others, follower)))
     member, effects = settled(member)
     return member, replace(effects, send=send)
@@ -84,9 +81,8 @@ def acknowledged(member: Member, leader: Leader, ack: Ack) -> tuple[Member, Effe
     for known in leader.progress:
         if known.member == ack.member and known.matched < ack.matched:
             news = True
-            follower, send = _fed(
-                member, leader, Progress(known.member, known.place, ack.matched, max(known.sent, ack.matched))
-            )
+            follower = Progress(known.member, known.place, ack.matched, max(known.sent, ack.matched))
+            follower, send = _fed(member, leader, follower, member.history.end)
             progress.append(follower)
         else:
             progress.append(known)
@@ -140,9 +136,9 @@ def _offer(member: Member, leader: Leader) -> Offer:
     return Offer(leader.epoch, member.me, leader.base)
 
 
-def _fed(member: Member, leader: Leader, follower: Progress) -> tuple[Progress, tuple[Send, ...]]:
-    """Sends one that is behind the next stretch, once it has acknowledged the one before."""
-    last = min(member.history.end, follower.matched + member.settings.window)
+def _fed(member: Member, leader: Leader, follower: Progress, end: int) -> tuple[Progress, tuple[Send, ...]]:
+    """Sends what there is through `end`, but no more than a window ahead of what the follower acknowledged."""
+    last = min(end, follower.matched + member.settings.window)
     if follower.place is None or follower.sent >= last:
         return follower, ()
     append = Append(leader.epoch, follower.sent, last, member.commit)
