@@ -27,6 +27,8 @@ class Laws(Tables):
         super().__init__(bounds)
         self.changes: dict[tuple[State, State, str], int] = {}
         self.steps = 0
+        # Whether worlds are one that differ in who is where only; not while the first one is made.
+        self.is_symmetric = False
         self._stepped: dict[Any, tuple[int, Effects]] = {}
         self._boots: dict[Any, tuple[int, Effects]] = {}
         self._checked: set[Any] = set()
@@ -51,7 +53,8 @@ class Laws(Tables):
             letters=self._living_letters(world),
             writings=frozenset(number for number in world.writings if self._is_living(world, number)),
         )
-        return self.ranked(world)
+        world = self.ranked(world)
+        return self.turned(world) if self.is_symmetric else world
 
     def _living_letters(self, world: World) -> frozenset[int]:
         """Without the letters that nobody can make anything of any more."""

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
+from itertools import permutations
 from typing import Any
 
 from replication.parts import Bounds, Disk, Letter, Numbers, Recovery, World, Writing
 
 from openbourse.engine.replication.history import History
-from openbourse.engine.replication.member import (
-    Member,
-)
+from openbourse.engine.replication.member import Member, Settings
 from openbourse.engine.replication.record import Held, Session
 
 _EPOCHS = {"epoch", "promise", "promised", "below", "last_epoch"}
 _VERSIONS = {"version", "expected"}
 _ENTRIES = {"written", "durable", "entries", "tail"}
+_PLACES = {"place", "sender"}
+_SORTED = {"progress", "statements"}
 
 
 def renamed(
@@ -23,13 +24,18 @@ def renamed(
     session: Callable[[Session], Session] = lambda session: session,
     epoch: Callable[[int], int] = lambda epoch: epoch,
     version: Callable[[str], str] = lambda version: version,
+    place: Callable[[int], int] | None = None,
 ) -> Any:
     """The value with other names in it."""
 
     def walk(value: Any) -> Any:
         kind = type(value)
         if kind is Session:
-            return session(value)
+            return Session(walk(value.member), value.boot) if place else session(value)
+        if kind is str and place:
+            return "ABC"[place("ABC".index(value[0]))] + value[1:]
+        if kind is Settings and place:
+            return Settings(tuple(sorted(map(walk, value.places))), value.min_in_sync, value.window)
         if kind is History:
             return History(tuple((epoch(at), last) for at, last in value.runs))
         if kind in {tuple, frozenset}:
@@ -45,6 +51,10 @@ def renamed(
             return value if value is None else version(value)
         if name in _ENTRIES and type(value) is tuple:
             return tuple((epoch(at), command) for at, command in value)
+        if name in _PLACES and type(value) is int:
+            return place(value) if place else value
+        if name in _SORTED and place:
+            return tuple(sorted(walk(value), key=lambda item: str(item.member)))
         return walk(value)
 
     return walk(value)
@@ -72,7 +82,12 @@ class Tables:
         self.members: Numbers[Member] = Numbers()
         self.disks: Numbers[Disk] = Numbers()
         self.recoveries: Numbers[Recovery] = Numbers()
+        # Each with the old places in their new order.
+        self._turns = [
+            (turn, sorted(range(bounds.places), key=turn.__getitem__)) for turn in permutations(range(bounds.places))
+        ]
         self._renamed: dict[Any, int] = {}
+        self._renamed_sets: dict[Any, frozenset[int]] = {}
         self._epochs: dict[tuple[int, int], int] = {}
         self._masks: dict[tuple[int, Any], int] = {}
         self._tables: tuple[Numbers[Any], ...] = (
@@ -126,20 +141,49 @@ class Tables:
             self._epochs[table, number] = mask
         return mask
 
+    def turned(self, world: World) -> World:
+        """The one of all worlds that differ in who is where only: that with the smallest numbers."""
+        turns = []
+        for turn, places in self._turns:
+            key = ("turn", turn)
+            new = turn.__getitem__
+            disks = tuple([self._number(4, world.disks[place], key, place=new) for place in places])
+            processes = tuple([self._number(3, world.processes[place], key, place=new) for place in places])
+            turns.append((disks, processes, turn))
+        disks, processes, _ = min(turns)
+        worlds = []
+        for other_disks, other_processes, turn in turns:
+            if other_disks == disks and other_processes == processes:
+                other = self.renamed(world, ("turn", turn), place=turn.__getitem__)
+                other = other._replace(disks=disks, processes=processes)
+                order = (sorted(other.letters), sorted(other.writings), other.record, other.recovery)
+                worlds.append((order, other))
+        return worlds[0][1] if len(worlds) == 1 else min(worlds)[1]
+
+    def _number(self, table: int, number: int, key: tuple[Any, ...], **names: Any) -> int:
+        known = self._renamed.get((table, number, key))
+        if known is None:
+            numbers = self._tables[table]
+            known = self._renamed[table, number, key] = numbers(renamed(numbers.values[number], **names))
+        return known
+
     def renamed(self, world: World, key: tuple[Any, ...], **names: Any) -> World:
         """The world with other names; the same key always means the same ones."""
 
         def number(table: int, number: int) -> int:
-            known = self._renamed.get((table, number, key))
+            return self._number(table, number, key, **names)
+
+        def numbers(table: int, several: frozenset[int]) -> frozenset[int]:
+            known = self._renamed_sets.get((table, several, key))
             if known is None:
-                numbers = self._tables[table]
-                known = self._renamed[table, number, key] = numbers(renamed(numbers.values[number], **names))
+                known = frozenset(number(table, one) for one in several)
+                self._renamed_sets[table, several, key] = known
             return known
 
         return world._replace(
             record=number(0, world.record),
-            writings=frozenset(number(1, writing) for writing in world.writings),
-            letters=frozenset(number(2, letter) for letter in world.letters),
+            writings=numbers(1, world.writings),
+            letters=numbers(2, world.letters),
             processes=tuple(p if p < 0 else number(3, p) for p in world.processes),
             disks=tuple(number(4, disk) for disk in world.disks),
             recovery=number(5, world.recovery),

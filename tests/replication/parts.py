@@ -30,6 +30,8 @@ class Bounds:
     min_in_sync: int = 1
     # Whether anything happens between asking for the record and reading it; else a late read is a late question.
     slow_reads: bool = False
+    # Whether worlds are one that differ in who is where only.
+    symmetric: bool = False
     # Whether followers hear of a commit with the next command only.
     beats: bool = True
     # Whether what a leader sent arrives after its end.

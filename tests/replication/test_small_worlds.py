@@ -41,14 +41,14 @@ WALKS = (
     Walk("3 epochs, 2 commands, and answers", replace(TIGHT, downstream=True), depth=8),
     Walk("late reads of the record", replace(SMALL, slow_reads=True), depth=12),
     Walk("three members", replace(SMALL, places=3), depth=6),
-    Walk("two members, 2 epochs, 1 command, in any order", Bounds(epochs=2, commands=1), is_long=True),
-    Walk("two members, 3 epochs, 2 commands", TIGHT, is_long=True),
+    Walk("two members, 2 epochs, 1 command, in any order", Bounds(epochs=2, commands=1, symmetric=True), is_long=True),
+    Walk("two members, 3 epochs, 2 commands", replace(TIGHT, symmetric=True), is_long=True),
     Walk("unsynced disks", replace(SMALL, power=True), is_long=True),
-    Walk("a volume lost", replace(SMALL, losses=1), depth=18, is_long=True),
+    Walk("a volume lost", replace(SMALL, losses=1, symmetric=True), depth=18, is_long=True),
     Walk("the record lost", replace(TIGHT, commands=1, recoveries=1), depth=15, is_long=True),
     Walk("late reads of the record", replace(SMALL, slow_reads=True), is_long=True),
-    Walk("three members", replace(SMALL, places=3), depth=11, is_long=True),
-    Walk("three members, unsynced disks", replace(SMALL, places=3, power=True), depth=9, is_long=True),
+    Walk("three members", replace(SMALL, places=3, symmetric=True), depth=11, is_long=True),
+    Walk("three members, unsynced disks", replace(SMALL, places=3, power=True, symmetric=True), depth=9, is_long=True),
 )
 
 

@@ -81,6 +81,7 @@ class Worlds(Laws):
 
     def first(self) -> World:
         world = self._first()
+        self.is_symmetric = self.bounds.symmetric
         # What is planted afterwards begins here.
         self._stepped.clear()
         self._boots.clear()

@@ -67,7 +67,8 @@ def joined(member: Member, leader: Leader, place: str, message: Joined) -> tuple
         elif known.place != place:
             others.append(known)
     follower, send = _fed(member, leader, Progress(message.member, place, matched, message.matched), member.history.end)
-    member = replace(member, role=replace(leader, progress=(*others, follower)))
+    progress = tuple(sorted((*others, follower), key=lambda known: known.member))
+    member = replace(member, role=replace(leader, progress=progress))
     member, effects = settled(member)
     return member, replace(effects, send=send)
 
