@@ -86,6 +86,7 @@ class Tables:
         self._turns = [
             (turn, sorted(range(bounds.places), key=turn.__getitem__)) for turn in permutations(range(bounds.places))
         ]
+        self._kinds: dict[tuple[int, int], int] = {}
         self._renamed: dict[Any, int] = {}
         self._renamed_sets: dict[Any, frozenset[int]] = {}
         self._epochs: dict[tuple[int, int], int] = {}
@@ -142,23 +143,35 @@ class Tables:
         return mask
 
     def turned(self, world: World) -> World:
-        """The one of all worlds that differ in who is where only: that with the smallest numbers."""
-        turns = []
-        for turn, places in self._turns:
-            key = ("turn", turn)
-            new = turn.__getitem__
-            disks = tuple([self._number(4, world.disks[place], key, place=new) for place in places])
-            processes = tuple([self._number(3, world.processes[place], key, place=new) for place in places])
-            turns.append((disks, processes, turn))
-        disks, processes, _ = min(turns)
-        worlds = []
-        for other_disks, other_processes, turn in turns:
-            if other_disks == disks and other_processes == processes:
-                other = self.renamed(world, ("turn", turn), place=turn.__getitem__)
-                other = other._replace(disks=disks, processes=processes)
-                order = (sorted(other.letters), sorted(other.writings), other.record, other.recovery)
-                worlds.append((order, other))
-        return worlds[0][1] if len(worlds) == 1 else min(worlds)[1]
+        """One of all worlds that differ in who is where only: the same one for all of them."""
+        kinds = [(self._kind(4, world.disks[at]), self._kind(3, world.processes[at])) for at in self._turns[0][1]]
+        ordered = sorted(kinds)
+        others = [
+            self._turned(world, turn, places)
+            for turn, places in self._turns
+            if [kinds[place] for place in places] == ordered
+        ]
+        if len(others) == 1:
+            return others[0]
+        return min(others, key=lambda world: (world[-2:], sorted(world.letters), sorted(world.writings), world.record))
+
+    def _turned(self, world: World, turn: tuple[int, ...], places: list[int]) -> World:
+        if turn == tuple(places) == self._turns[0][0]:
+            return world
+        other = self.renamed(world, ("turn", turn), place=turn.__getitem__)
+        disks, processes = other.disks, other.processes
+        return other._replace(
+            disks=tuple([disks[place] for place in places]), processes=tuple([processes[place] for place in places])
+        )
+
+    def _kind(self, table: int, number: int) -> int:
+        """The same for all that differ in who is where only."""
+        kind = self._kinds.get((table, number))
+        if kind is None:
+            same = [self._number(table, number, ("turn", turn), place=turn.__getitem__) for turn, _ in self._turns]
+            kind = min(same)
+            self._kinds.update({(table, one): kind for one in same})
+        return kind
 
     def _number(self, table: int, number: int, key: tuple[Any, ...], **names: Any) -> int:
         known = self._renamed.get((table, number, key))
