@@ -6,17 +6,8 @@ from replication.laws import Laws
 from replication.parts import Broken, Disk, Entries, Letter, OutOfBounds, Recovery, World, Writing
 
 from openbourse.engine.replication.effects import Effects
-from openbourse.engine.replication.inputs import (
-    CutIsDurable,
-    Input,
-    LogIsDurable,
-    PromiseIsDurable,
-    Seen,
-)
-from openbourse.engine.replication.member import (
-    Leader,
-    Stopped,
-)
+from openbourse.engine.replication.inputs import CutIsDurable, Input, LogIsDurable, PromiseIsDurable, Seen
+from openbourse.engine.replication.member import Leader, Stopped
 from openbourse.engine.replication.messages import Append, Message
 from openbourse.engine.replication.record import CompareAndSet, Read
 

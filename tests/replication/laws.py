@@ -3,19 +3,12 @@
 from typing import Any
 
 from replication.names import Tables
-from replication.parts import Bounds, Broken, Disk, World, conflict
+from replication.parts import Bounds, Broken, Disk, World, conflict, history_of
 
 from openbourse.engine.replication import protocol
 from openbourse.engine.replication.effects import NOTHING, Effects
-from openbourse.engine.replication.inputs import (
-    Input,
-)
-from openbourse.engine.replication.member import (
-    Leader,
-    Member,
-    State,
-    state,
-)
+from openbourse.engine.replication.inputs import Input
+from openbourse.engine.replication.member import Leader, Member, State, state
 from openbourse.engine.replication.messages import Ack, Append, Joined, Offer, Refuse
 from openbourse.engine.replication.progress import matched as durable_through
 
@@ -126,12 +119,16 @@ class Laws(Tables):
         return known
 
     def check(self, world: World) -> None:
-        """One index of one epoch has one content, wherever it is; an epoch has one leader."""
+        """One index of one epoch has one content, wherever it is; an epoch has one leader; a member knows its log."""
         key = (world.disks, world.processes)
         if key in self._checked:
             return
         for place, disk in enumerate(world.disks):
-            epochs = [epoch for epoch, _ in self.disks.values[disk].written]
+            written = self.disks.values[disk].written
+            process = world.processes[place]
+            if process >= 0 and self.members.values[process].history != history_of(written):
+                raise Broken(f"{self.members.values[process].me} takes {written} for something else")
+            epochs = [epoch for epoch, _ in written]
             if epochs != sorted(epochs):
                 raise Broken(f"the epochs of the log of {self.disks.values[disk].volume} fall: {epochs}")
             for other in world.disks[place + 1 :]:

@@ -217,6 +217,7 @@ BUGS = (
         6,
         replace(_TWO, beats=True, ghosts=False),
         (("joining", "matching", _the_shorter_matches),),
+        is_deep=True,
     ),
     Bug(
         "the cut-back is for newer logs only",

@@ -51,15 +51,7 @@ from openbourse.engine.replication.inputs import (
     Unsettled,
 )
 from openbourse.engine.replication.leading import accepts
-from openbourse.engine.replication.member import (
-    Joining,
-    Leader,
-    Member,
-    Sealed,
-    Settings,
-    Standby,
-    Unknown,
-)
+from openbourse.engine.replication.member import Joining, Leader, Member, Sealed, Settings, Standby, Unknown
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered, seal_epoch
 
