@@ -1,9 +1,19 @@
 """Who is suspected when: silence, a stuck loop, a closed link, and clocks that lie. Times in milliseconds."""
 
-from openbourse.engine.replication.detection import Closed, Detection, Forget, Heartbeat, Limits, Sign, Tick, detect
+from openbourse.engine.replication.detection import (
+    Closed,
+    Detection,
+    Forget,
+    Heartbeat,
+    Limits,
+    Owes,
+    Sign,
+    Tick,
+    detect,
+)
 from openbourse.engine.replication.inputs import Suspect, Trust
 
-LIMITS = Limits(silent_ms=400, stuck_ms=1_500, well_ms=1_000, well_max_ms=8_000)
+LIMITS = Limits(silent_ms=400, stuck_ms=1_500, slow_ms=1_000, well_ms=1_000, well_max_ms=8_000)
 
 
 class Watch:
@@ -50,6 +60,17 @@ def test_a_loop_that_stands_still_is_seen_through_its_heartbeats() -> None:
     watch.run(0, 1_000)
     watch.run(1_000, 4_000, moves=False)
     assert watch.first(Suspect) == 950 + 1_550
+
+
+def test_a_member_that_a_commit_waits_for_is_suspected_and_trusted_again_once_it_owes_nothing() -> None:
+    watch = Watch()
+    watch.run(0, 1_000)
+    watch.feed(Owes("B1", 900))
+    watch.run(1_000, 3_000)
+    assert watch.first(Suspect) == 900 + 1_050
+    watch.feed(Owes("B1", None))
+    watch.run(3_000, 5_000)
+    assert watch.first(Trust) == 4_000
 
 
 def test_trust_comes_back_after_a_time_of_health_that_doubles() -> None:

@@ -36,7 +36,8 @@ not are a damaged log, and a reason to stop. What a standby steps and what a lea
 abandoned, and its success may still be handed in, however late. Time-outs are Unsettled, never Conflicted. Reads are
 linearizable. After a failure the shell waits before the next ask. A session that is left (state unknown, candidate,
 stopped) has its link closed, so that the other side offers anew. A leader that stands down closes its clients' sessions
-and drops what it has not released.
+and drops what it has not released. A planned switchover needs nothing more: the leader stops giving seqs, waits until
+its followers have all of them, and has one of them suspect it.
 
 **Refused downstream** (`sessions.admit`): a session of an older epoch; never an old record.
 """

@@ -13,6 +13,7 @@ from openbourse.engine.replication.inputs import Suspect, Trust
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`silent_ms`: without a heartbeat. `stuck_ms`: heartbeats come, from a native thread, but the loop stands still.
+    `slow_ms`: a commit waits for it, a follower with a slow disk for example.
 
     `well_ms`: how long all must be well before trust comes back; it doubles with each suspicion up to `well_max_ms`,
     and a suspicion is forgotten after ten such times. Ticks come at least twice in `silent_ms`.
@@ -20,18 +21,22 @@ class Limits:
 
     silent_ms: int = 400
     stuck_ms: int = 1_500
+    slow_ms: int = 1_000
     well_ms: int = 1_000
     well_max_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One other member. `stamp` is its loop's count of progress. `well_since_ms`: None while suspected and unwell."""
+    """One other member. `stamp` is its loop's count of progress, `owes_since_ms` the time of the oldest batch that it
+    has not acknowledged. `well_since_ms`: None while suspected and unwell.
+    """
 
     member: str
     heard_ms: int
     stamp: int
     moved_ms: int
+    owes_since_ms: int | None = None
     suspected: bool = False
     suspicions: int = 0
     well_since_ms: int | None = None
@@ -56,6 +61,14 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Owes:
+    """A leader's view: the oldest batch that the member has not acknowledged was sent then; None: there is none."""
+
+    member: str
+    since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The link to the member ended."""
 
@@ -75,7 +88,7 @@ class Forget:
     member: str
 
 
-Sign = Heartbeat | Closed | Tick | Forget
+Sign = Heartbeat | Owes | Closed | Tick | Forget
 
 
 def detect(detection: Detection, sign: Sign) -> tuple[Detection, tuple[Suspect | Trust, ...]]:
@@ -83,6 +96,12 @@ def detect(detection: Detection, sign: Sign) -> tuple[Detection, tuple[Suspect |
     match sign:
         case Heartbeat(member, stamp, now_ms):
             return _heard(_at(detection, now_ms), member, stamp), ()
+        case Owes(member, since_ms):
+            watched = tuple(
+                replace(known, owes_since_ms=since_ms) if known.member == member else known
+                for known in detection.watched
+            )
+            return replace(detection, watched=watched), ()
         case Closed(member, now_ms):
             return _closed(_at(detection, now_ms), member)
         case Tick(now_ms):
@@ -122,7 +141,12 @@ def _ticked(detection: Detection, now_ms: int) -> tuple[Detection, tuple[Suspect
         detection = replace(
             detection,
             watched=tuple(
-                replace(known, heard_ms=known.heard_ms + slept_ms, moved_ms=known.moved_ms + slept_ms)
+                replace(
+                    known,
+                    heard_ms=known.heard_ms + slept_ms,
+                    moved_ms=known.moved_ms + slept_ms,
+                    owes_since_ms=None if known.owes_since_ms is None else known.owes_since_ms + slept_ms,
+                )
                 for known in detection.watched
             ),
         )
@@ -138,7 +162,12 @@ def _ticked(detection: Detection, now_ms: int) -> tuple[Detection, tuple[Suspect
 
 def _judged(detection: Detection, known: Watched) -> tuple[Watched, Suspect | Trust | None]:
     limits, now_ms = detection.limits, detection.now_ms
-    is_well = now_ms - known.heard_ms <= limits.silent_ms and now_ms - known.moved_ms <= limits.stuck_ms
+    owed_ms = 0 if known.owes_since_ms is None else now_ms - known.owes_since_ms
+    is_well = (
+        now_ms - known.heard_ms <= limits.silent_ms
+        and now_ms - known.moved_ms <= limits.stuck_ms
+        and owed_ms <= limits.slow_ms
+    )
     if not is_well:
         return _suspected(known), Suspect(known.member)
     if not known.suspected:
