@@ -263,6 +263,7 @@ BUGS = (
         9,
         _RECOVERY,
         (("replication.worlds", "recovered", _names_without_seals),),
+        is_deep=True,
     ),
     Bug(
         "a downstream takes answers of older sessions",
