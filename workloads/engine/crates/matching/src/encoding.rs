@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::fees::FeeCharge;
 use crate::order::{OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce};
 use crate::safety::SafetyLevel;
+use crate::stored::{Damage, Input, Stored};
 use crate::symbol_state::SymbolState;
 
 /// Pending bytes at which a chain's head moves on.
@@ -20,7 +21,8 @@ pub(crate) struct Chain {
     head: [u8; 32],
     /// Of the head and what it does not cover yet: hashed as it comes, so that no entry pays for those before it.
     hasher: Sha256,
-    pending_bytes: usize,
+    /// What the hasher has had behind the head, so that it can be written down.
+    pending: Vec<u8>,
     /// Kept for its allocation.
     entry: Encoding,
 }
@@ -38,22 +40,45 @@ impl Chain {
     pub fn append(&mut self, entry: impl FnOnce(&mut Encoding)) {
         entry(&mut self.entry);
         self.hasher.update(&self.entry.bytes);
-        self.pending_bytes += self.entry.bytes.len();
+        self.pending.extend_from_slice(&self.entry.bytes);
         self.entry.bytes.clear();
         self.count += 1;
-        if self.pending_bytes >= FOLD_BYTES {
+        if self.pending.len() >= FOLD_BYTES {
             self.head = self.digest();
             self.begin();
         }
     }
 
     fn begin(&mut self) {
-        self.pending_bytes = 0;
+        self.pending.clear();
         self.hasher = Sha256::new_with_prefix(self.head);
     }
 
     fn digest(&self) -> [u8; 32] {
         self.hasher.clone().finalize().into()
+    }
+}
+
+impl Stored for Chain {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.count.write(out);
+        self.head.write(out);
+        self.pending.write(out);
+    }
+
+    fn read(from: &mut Input) -> Result<Self, Damage> {
+        let mut chain = Self {
+            count: Stored::read(from)?,
+            head: Stored::read(from)?,
+            ..Self::default()
+        };
+        chain.begin();
+        chain.pending = Stored::read(from)?;
+        if chain.pending.len() >= FOLD_BYTES {
+            return Err("a chain has more pending than it ever has");
+        }
+        chain.hasher.update(&chain.pending);
+        Ok(chain)
     }
 }
 
@@ -64,7 +89,7 @@ impl Default for Chain {
             count: 0,
             head,
             hasher: Sha256::new_with_prefix(head),
-            pending_bytes: 0,
+            pending: Vec::new(),
             entry: Encoding::default(),
         }
     }
