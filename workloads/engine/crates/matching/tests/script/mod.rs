@@ -172,7 +172,7 @@ impl Stage {
     }
 
     fn question(&mut self, text: &str) {
-        for line in answers::answer(&self.kernel, text) {
+        for line in answers::answer(&mut self.kernel, text) {
             self.say(&format!("  {line}"));
         }
     }
