@@ -19,6 +19,7 @@ BENCH = Path(__file__).parents[2] / "workloads/engine/bench"
 SCENARIOS = ("quiet", "normal", "swinging", "crash", "sparse")
 INSTRUCTIONS_MOST = 350
 P99_NS_MOST = 1000
+SNAPSHOT_ORDERS = 1_000_000
 PEER = "orderbook-rs 0.15.3"
 PYTHON_PEER = "matching-engine==0.1.1"
 PYTHON_OF_PEER = "3.12"
@@ -69,9 +70,16 @@ def _say(text: str) -> None:
 
 def measure() -> list[Result]:
     programs = _build()
-    book, peer, kernel, stream = (str(programs / name) for name in ("book", "peer", "kernel", "stream"))
+    names = ("book", "peer", "kernel", "stream", "snapshot")
+    book, peer, kernel, stream, snapshot = (str(programs / name) for name in names)
     _check_that_the_peer_trades_alike(book, peer)
-    return [*_book_instructions(book, peer), *_book_times(book, peer), *_python_times(book, stream), *_kernel(kernel)]
+    return [
+        *_book_instructions(book, peer),
+        *_book_times(book, peer),
+        *_python_times(book, stream),
+        *_kernel(kernel),
+        *_snapshot(snapshot),
+    ]
 
 
 def _check_that_the_peer_trades_alike(book: str, peer: str) -> None:
@@ -157,3 +165,19 @@ def _kernel(kernel: str) -> list[Result]:
         of("bytes_per_resting_order", "bytes_per_resting_order", "B"),
         of("bytes_per_account", "bytes_per_account", "B"),
     ]
+
+
+def _snapshot(snapshot: str) -> list[Result]:
+    """A million accounts and as many resting orders: the state as bytes, and back with its hash checked."""
+    reports = []
+    for run in range(RUNS):
+        reports.append(_run(snapshot, "1000000", str(SNAPSHOT_ORDERS)))
+        _say(f"snapshot {run + 1}/{RUNS}: {reports[-1]}")
+
+    def of(name: str, field: str, unit: str) -> Result:
+        name = f"engine.snapshot.{name}.orders_{SNAPSHOT_ORDERS}"
+        return result(name, [report[field] for report in reports], unit, "lower")
+
+    # No measurement: a process of its own makes snapshots, which has nothing that the engine could wait for.
+    pause = result(f"engine.snapshot.pause_ms.orders_{SNAPSHOT_ORDERS}", [0.0] * RUNS, "ms", "lower")
+    return [pause, of("seconds", "write_s", "s"), of("load_seconds", "load_s", "s"), of("bytes", "bytes", "B")]

@@ -1,4 +1,4 @@
-"""`python -m openbourse.engine`: the command line of one engine process."""
+"""`python -m openbourse.engine`: the command line of one engine process, and of the one that makes its snapshots."""
 
 import argparse
 import logging
@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 from openbourse.contracts.session import Address
+from openbourse.engine import snapshots
 from openbourse.engine.run import Settings, run
 
-EXAMPLE = """example:
+EXAMPLES = """examples:
   python -m openbourse.engine --shard main --wal /var/lib/engine --listen 0.0.0.0:7000 --status 0.0.0.0:7001 \\
       --tls /etc/openbourse/tls --listings /etc/openbourse/listings.json
+  python -m openbourse.engine snapshot --shard main --wal /var/lib/engine --seq 1000000
 """
 
 
@@ -25,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m openbourse.engine",
         description="Runs the engine of one shard: matching, risk and the write-ahead log.",
-        epilog=EXAMPLE,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--shard", required=True, help="name of the shard")
@@ -52,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exchange", metavar="NAME", help="the exchange that the Halts are of (with --halts-namespace)"
     )
+    parser.add_argument(
+        "--snapshot-commands",
+        type=int,
+        default=snapshots.EVERY_COMMANDS,
+        metavar="N",
+        help=f"make a snapshot every N commands (default {snapshots.EVERY_COMMANDS})",
+    )
     # Benchmarks compare group commit with one sync per command; tests want a ring that is soon too short,
     # and segments that are soon full.
     for limit in ("--batch-requests", "--ring-commands", "--segment-bytes"):
@@ -60,11 +69,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["snapshot"]:
+        return snapshots.main(sys.argv[2:])
     parser = _parser()
     given = parser.parse_args()
     if (given.halts_namespace is None) != (given.exchange is None):
         parser.error("--halts-namespace and --exchange go together")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if given.snapshot_commands < 1:
+        parser.error("--snapshot-commands must be at least 1")
     return run(Settings(**vars(given)))
 
 

@@ -91,6 +91,14 @@ class Engine:
     @property
     def segment(self) -> str: ...
     @property
+    def snapshot_seq(self) -> int:
+        """Of the snapshot that this engine began with; 0 without one."""
+
+    @property
+    def bad_snapshots(self) -> list[tuple[str, str]]:
+        """Newer ones, which were passed over: the file, and why."""
+
+    @property
     def cut(self) -> str | None:
         """The torn end that recovery cut from the log."""
 
@@ -102,7 +110,10 @@ class Engine:
         """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
 
 class Replay:
-    """Committed events out of the log, through a kernel of its own. One thread at a time uses it."""
+    """Committed events out of the log, through a kernel of its own. One thread at a time uses it.
+
+    The first step reads the newest snapshot before `from_seq`, which takes as long as that is large.
+    """
 
     def __new__(cls, folder: str | PathLike[str], shard: str, epoch: int, from_seq: int) -> Replay: ...
     @property
@@ -183,6 +194,14 @@ def segment_root(
 ) -> tuple[str, int, int, int, int, int, bytes, bytes, int, bytes]:
     """Of a finished segment: shard, first and last seq, first and last epoch, records, chain before it and at its end,
     bytes in use and their SHA-256. Raises Fatal when a record of it is not good."""
+
+def make_snapshot(
+    folder: str | PathLike[str], shard: str, seq: int, keep: int
+) -> tuple[str, int, int, int, list[tuple[str, str]], int]:
+    """Makes the snapshot of a committed seq from an older one and the log, beside an engine or without one, and keeps
+    the newest `keep`: file, seq, bytes, the seq the replay began behind, bad ones and why, oldest seq kept. Raises
+    Fatal. One process at a time.
+    """
 
 class Records:
     """seq, epoch, time_us, batch_first_seq, chain, command: of each record from `from_seq` up to `last_seq`.

@@ -1,8 +1,8 @@
 """The engine process, wired in one place.
 
-1. lock the log, recover it, replay it into the kernel
+1. lock the log, recover it, replay what is behind the newest good snapshot into the kernel
 2. lead: a new epoch, durable before anything is served under it
-3. start the loop and the engine's own requests; sign the segments that are finished
+3. start the loop and the engine's own requests; sign the segments that are finished; make snapshots
 4. bring the shard to the kernel's version of this binary, and do what became due while nobody was there
 5. list what the listings file says, carry out the halts that were asked for meanwhile
 6. serve status, then the port
@@ -31,6 +31,7 @@ from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
 from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
+from openbourse.engine.snapshots import EVERY_COMMANDS, Snapshots
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
 from openbourse.engine.ticks import Ticks
@@ -56,6 +57,7 @@ class Settings:
     signing_key: Path | None = None
     halts_namespace: str | None = None
     exchange: str | None = None
+    snapshot_commands: int = EVERY_COMMANDS
     batch_requests: int | None = None
     ring_commands: int | None = None
     segment_bytes: int | None = None
@@ -74,7 +76,12 @@ def run(settings: Settings) -> int:
         )
         if core.cut is not None:
             log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
-        log.info("replayed %d commands in %.2f s", core.committed_seq, time.monotonic() - started)
+        for name, why in core.bad_snapshots:
+            log.error("the snapshot %s is bad, an older one or the whole log was used: %s", name, why)
+        replayed = core.committed_seq - core.snapshot_seq
+        log.info(
+            "replayed %d commands behind seq %d in %.2f s", replayed, core.snapshot_seq, time.monotonic() - started
+        )
         leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
         core.lead(leadership.epoch)
         signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
@@ -101,6 +108,10 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     listings = ListingsFile(settings.listings, own)
     try:
         async with asyncio.TaskGroup() as tasks:
+            snapshots = Snapshots(core, settings.wal, settings.snapshot_commands, tasks)
+            loop.on_committed.append(snapshots.committed)
+            snapshots.committed(core.committed_seq)
+            status.snapshots = snapshots
             watching = [tasks.create_task(_fail(loop)), tasks.create_task(keep_signed(settings.wal, signer, stop))]
             await _change_version(core, own, stop)
             ticks.look()
@@ -124,6 +135,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
             await stop.wait()
             status.ready = False
             ticks.stop()
+            snapshots.stop()
             await _finish(server, loop, checkpoints)
             status.close()
             for task in watching:

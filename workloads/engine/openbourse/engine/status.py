@@ -8,6 +8,7 @@ from collections.abc import Callable
 from openbourse.contracts.session import Address
 from openbourse.engine.arbiter import Leadership
 from openbourse.engine.loop import Loop
+from openbourse.engine.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 class Status:
     def __init__(self, loop: Loop, leadership: Leadership) -> None:
         self.ready = False
+        self.snapshots: Snapshots | None = None
         self._loop = loop
         self._leadership = leadership
         self._listener: asyncio.Server | None = None
@@ -52,6 +54,7 @@ class Status:
             "state_hash_seq": seq,
             "state_hash": state_hash,
             "wal_segment": core.segment,
+            "snapshot": None if self.snapshots is None else self.snapshots.document(),
             "disk": disk(core.trouble, core.warning, self._loop.syncing_for_s),
             "lag": {"pending_commands": core.pending_commands, "settled_seq": None},
             "halts": [{"name": name, "epoch": epoch, "seq": at} for name, epoch, at in core.halts()],
