@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use openbourse_journal::retention::Passed;
+use openbourse_journal::snapshot::Bad;
 use openbourse_journal::{Folder, Options, Trouble};
 use openbourse_pipeline as pipeline;
 use openbourse_pipeline::{Begun, Limits, Pipeline, Received, Sender, Stream};
@@ -197,11 +198,21 @@ impl Engine {
     }
 
     #[getter]
+    fn snapshot_seq(&self) -> u64 {
+        self.0.snapshot_seq()
+    }
+
+    #[getter]
+    fn bad_snapshots(&self) -> Vec<(String, String)> {
+        named(self.0.bad_snapshots())
+    }
+
+    #[getter]
     fn cut(&self) -> Option<String> {
         self.0.cut().map(ToString::to_string)
     }
 
-    fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {
+    fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {
         py.detach(|| (self.0.seq(), self.0.state_hash()))
     }
 
@@ -226,6 +237,36 @@ impl Engine {
             .map(|halt| (halt.name, halt.epoch, halt.seq))
             .collect()
     }
+}
+
+/// file, seq, bytes, the seq that the replay began behind, bad ones, the oldest seq that is kept
+type MadeFields = (String, u64, u64, u64, Vec<(String, String)>, u64);
+
+#[pyfunction]
+pub fn make_snapshot(
+    py: Python<'_>,
+    folder: PathBuf,
+    shard: &str,
+    seq: u64,
+    keep: usize,
+) -> PyResult<MadeFields> {
+    let made = py
+        .detach(|| pipeline::make_snapshot(Arc::new(Folder::shared(folder)), shard, seq, keep))
+        .map_err(fatal)?;
+    Ok((
+        made.file,
+        made.seq,
+        made.bytes,
+        made.from_seq,
+        named(&made.bad),
+        made.oldest_seq,
+    ))
+}
+
+fn named(bad: &[Bad]) -> Vec<(String, String)> {
+    (bad.iter())
+        .map(|bad| (bad.file.clone(), bad.why.clone()))
+        .collect()
 }
 
 #[pyclass(module = "openbourse.engine._core")]
@@ -271,7 +312,7 @@ impl Replay {
             .map_err(fatal)
     }
 
-    fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {
+    fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {
         py.detach(|| self.0.state_hash())
     }
 }

@@ -100,8 +100,18 @@ pub fn write(storage: &dyn Storage, position: &Position, body: &[u8]) -> Result<
 
 /// The newest good snapshot, and the newer ones that are not good. An error of the disk makes one bad as well.
 pub fn newest(storage: &dyn Storage, shard: &str) -> Result<(Option<Snapshot>, Vec<Bad>), Error> {
+    newest_up_to(storage, shard, u64::MAX)
+}
+
+/// As `newest`, of those of a seq up to `seq_most`.
+pub fn newest_up_to(
+    storage: &dyn Storage,
+    shard: &str,
+    seq_most: u64,
+) -> Result<(Option<Snapshot>, Vec<Bad>), Error> {
     let mut bad = Vec::new();
-    for seq in seqs(storage)?.into_iter().rev() {
+    let seqs = seqs(storage)?.into_iter().rev();
+    for seq in seqs.filter(|seq| *seq <= seq_most) {
         let file = name(seq);
         let read = storage.read(&file).map_err(|error| error.to_string());
         match read.and_then(|bytes| decode(bytes, seq)) {

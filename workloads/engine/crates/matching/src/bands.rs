@@ -45,6 +45,10 @@ pub(crate) struct Minute {
 pub(crate) struct Minutes(VecDeque<Minute>);
 
 impl Minutes {
+    pub fn of(minutes: Vec<Minute>) -> Self {
+        Self(minutes.into())
+    }
+
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Minute> {
         self.0.iter()
     }

@@ -4,6 +4,7 @@ use crate::encoding::{Chain, status_number};
 use crate::index::{Index, Secret};
 use crate::names::{ClientOrderId, SymbolId};
 use crate::order::Order;
+use crate::stored::{Damage, Input, Stored, write_length};
 use crate::table::Table;
 use crate::version::Version;
 use crate::window::Window;
@@ -65,6 +66,13 @@ impl ClosedOrders {
                 entry.i64(order.updated_at_us);
             });
         }
+        self.keep(order);
+        if self.orders.is_over() {
+            self.forget_first();
+        }
+    }
+
+    fn keep(&mut self, order: Order) {
         let (account, of, id) = (order.account, order.symbol, order.client_order_id);
         let before = self.find(account, of, id);
         let number = self.orders.push(order);
@@ -74,8 +82,26 @@ impl ClosedOrders {
             Some(before) => self.by_client_order_id.replace(hash, before, number),
             None => self.by_client_order_id.insert(hash, number),
         }
-        if self.orders.is_over() {
-            self.forget_first();
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.chain.write(out);
+        write_length(self.orders.len(), out);
+        self.orders.iter().for_each(|order| order.write(out));
+    }
+
+    pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
+        self.chain = Stored::read(from)?;
+        for _ in 0..from.length()? {
+            let order = Order::read(from)?;
+            if order.order_id == 0 || self.by_order_id(order.order_id).is_some() {
+                return Err("an order closed twice, or is none");
+            }
+            self.keep(order);
+        }
+        match self.orders.is_over() {
+            true => Err("more closed orders are remembered than may be"),
+            false => Ok(()),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::kernel::Kernel;
 use crate::listings::Symbol;
 use crate::names::SymbolName;
 use crate::refusal::Refusal;
+use crate::stored::{Damage, Input, Stored, write_length};
 use crate::symbol_state::SymbolState;
 
 const COUNTDOWN_MS_MOST: i64 = 86_400_000;
@@ -32,6 +33,26 @@ impl Countdowns {
     pub fn iter(&self) -> impl Iterator<Item = (u64, Option<SymbolName>, i64)> {
         let ends = self.ends_us.iter();
         ends.map(|((account, symbol), end_us)| (*account, *symbol, *end_us))
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        write_length(self.len(), out);
+        for (key, end_us) in &self.ends_us {
+            key.write(out);
+            end_us.write(out);
+        }
+    }
+
+    pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
+        for _ in 0..from.length()? {
+            let (key, end_us) = <(Key, i64)>::read(from)?;
+            let last = self.ends_us.last_key_value();
+            if last.is_some_and(|(last, _)| *last >= key) {
+                return Err("countdowns are not in order");
+            }
+            self.set(key, Some(end_us));
+        }
+        Ok(())
     }
 
     fn next_us(&self) -> Option<i64> {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::fees::FeeCharge;
 use crate::order::{OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce};
 use crate::safety::SafetyLevel;
+use crate::stored::{Damage, Input, Stored};
 use crate::symbol_state::SymbolState;
 
 /// Pending bytes at which a chain's head moves on.
@@ -20,7 +21,8 @@ pub(crate) struct Chain {
     head: [u8; 32],
     /// Of the head and what it does not cover yet: hashed as it comes, so that no entry pays for those before it.
     hasher: Sha256,
-    pending_bytes: usize,
+    /// What the hasher has had behind the head, so that it can be written down.
+    pending: Vec<u8>,
     /// Kept for its allocation.
     entry: Encoding,
 }
@@ -38,22 +40,45 @@ impl Chain {
     pub fn append(&mut self, entry: impl FnOnce(&mut Encoding)) {
         entry(&mut self.entry);
         self.hasher.update(&self.entry.bytes);
-        self.pending_bytes += self.entry.bytes.len();
+        self.pending.extend_from_slice(&self.entry.bytes);
         self.entry.bytes.clear();
         self.count += 1;
-        if self.pending_bytes >= FOLD_BYTES {
+        if self.pending.len() >= FOLD_BYTES {
             self.head = self.digest();
             self.begin();
         }
     }
 
     fn begin(&mut self) {
-        self.pending_bytes = 0;
+        self.pending.clear();
         self.hasher = Sha256::new_with_prefix(self.head);
     }
 
     fn digest(&self) -> [u8; 32] {
         self.hasher.clone().finalize().into()
+    }
+}
+
+impl Stored for Chain {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.count.write(out);
+        self.head.write(out);
+        self.pending.write(out);
+    }
+
+    fn read(from: &mut Input) -> Result<Self, Damage> {
+        let mut chain = Self {
+            count: Stored::read(from)?,
+            head: Stored::read(from)?,
+            ..Self::default()
+        };
+        chain.begin();
+        chain.pending = Stored::read(from)?;
+        if chain.pending.len() >= FOLD_BYTES {
+            return Err("a chain has more pending than it ever has");
+        }
+        chain.hasher.update(&chain.pending);
+        Ok(chain)
     }
 }
 
@@ -64,7 +89,7 @@ impl Default for Chain {
             count: 0,
             head,
             hasher: Sha256::new_with_prefix(head),
-            pending_bytes: 0,
+            pending: Vec::new(),
             entry: Encoding::default(),
         }
     }
@@ -126,9 +151,10 @@ impl Encoding {
         self.bytes(&chain.digest());
     }
 
-    pub fn sum(&mut self, sum: Sum) {
-        self.u64(sum.count);
-        self.u128(sum.total);
+    /// Of the digests of so many items.
+    pub fn sum(&mut self, count: usize, sum: u128) {
+        self.count(count);
+        self.u128(sum);
     }
 
     /// Of all that was written, and begins anew.
@@ -137,22 +163,12 @@ impl Encoding {
         self.bytes.clear();
         digest.into()
     }
-}
 
-/// A sum of digests: of many things, in no order.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Sum {
-    count: u64,
-    total: u128,
-}
-
-impl Sum {
-    /// Adds what was written, and begins it anew.
-    pub fn add(&mut self, item: &mut Encoding) {
-        let digest = item.digest();
+    /// The first half of it, as it is summed.
+    pub fn half_digest(&mut self) -> u128 {
+        let digest = self.digest();
         let (first, _) = digest.split_first_chunk().expect("32 bytes");
-        self.count += 1;
-        self.total = self.total.wrapping_add(u128::from_be_bytes(*first));
+        u128::from_be_bytes(*first)
     }
 }
 

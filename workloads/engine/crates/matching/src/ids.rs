@@ -7,6 +7,7 @@ use crate::index::{Index, Secret};
 use crate::listings::Listings;
 use crate::names::ClientOrderId;
 use crate::state_hash_v1;
+use crate::stored::{Damage, Input, Stored, fields, write_length};
 use crate::version::Version;
 use crate::window::Window;
 
@@ -69,10 +70,36 @@ impl RecentCommands {
             });
         }
         let copy = self.copy_of(reply);
-        let number = self.replies.push(copy);
-        self.numbers.insert(self.hash(&id), number);
+        self.keep(id, copy);
         if self.replies.is_over() {
             self.forget_oldest();
+        }
+    }
+
+    fn keep(&mut self, id: CommandId, reply: Reply) {
+        let number = self.replies.push(reply);
+        self.numbers.insert(self.hash(&id), number);
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.chain.write(out);
+        write_length(self.replies.len(), out);
+        self.replies.iter().for_each(|reply| reply.write(out));
+    }
+
+    pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
+        self.chain = Stored::read(from)?;
+        for _ in 0..from.length()? {
+            let reply = Reply::read(from)?;
+            let id = reply.command_id.ok_or("a reply is to no command")?;
+            if self.reply(&id).is_some() {
+                return Err("two replies are to one command");
+            }
+            self.keep(id, reply);
+        }
+        match self.replies.is_over() {
+            true => Err("more commands are remembered than may be"),
+            false => Ok(()),
         }
     }
 
@@ -133,6 +160,10 @@ pub(crate) struct ClosedClientIds {
     forgotten_early: u64,
 }
 
+fields! {
+    ClosedClientId { account, id, closed_at_us }
+}
+
 #[derive(Clone, Copy)]
 struct ClosedClientId {
     account: u64,
@@ -170,20 +201,41 @@ impl ClosedClientIds {
         while (self.closed.oldest()).is_some_and(|(_, oldest)| is_over(oldest, now_us)) {
             self.forget_oldest();
         }
-        let before = self.find(account, id);
-        let number = self.closed.push(ClosedClientId {
+        self.keep(ClosedClientId {
             account,
             id,
             closed_at_us: now_us,
         });
-        let hash = self.hash(account, &id);
+        if self.closed.is_over() {
+            self.forget_oldest();
+            self.forgotten_early += 1;
+        }
+    }
+
+    fn keep(&mut self, closed: ClosedClientId) {
+        let before = self.find(closed.account, closed.id);
+        let number = self.closed.push(closed);
+        let hash = self.hash(closed.account, &closed.id);
         match before {
             Some(before) => self.last.replace(hash, before, number),
             None => self.last.insert(hash, number),
         }
-        if self.closed.is_over() {
-            self.forget_oldest();
-            self.forgotten_early += 1;
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.forgotten_early.write(out);
+        write_length(self.closed.len(), out);
+        self.closed.iter().for_each(|closed| closed.write(out));
+    }
+
+    pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
+        self.forgotten_early = Stored::read(from)?;
+        for _ in 0..from.length()? {
+            self.keep(Stored::read(from)?);
+        }
+        match self.closed.is_over() {
+            true => Err("more client order ids are remembered than may be"),
+            false => Ok(()),
         }
     }
 

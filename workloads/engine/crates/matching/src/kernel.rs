@@ -18,9 +18,9 @@ use crate::version::Version;
 
 #[derive(Clone)]
 pub struct Kernel {
-    shard: String,
-    version: Version,
-    seq: u64,
+    pub(crate) shard: String,
+    pub(crate) version: Version,
+    pub(crate) seq: u64,
     pub(crate) listings: Listings,
     pub(crate) accounts: Accounts,
     pub(crate) halts: Halts,
@@ -29,7 +29,7 @@ pub struct Kernel {
     pub(crate) recent: RecentCommands,
     pub(crate) closed: ClosedOrders,
     pub(crate) closed_ids: ClosedClientIds,
-    last_checkpoint: Option<(u64, [u8; 32])>,
+    pub(crate) last_checkpoint: Option<(u64, [u8; 32])>,
 }
 
 /// How far back a shard remembers. Part of its state: the same log gives the same state only with the same windows.

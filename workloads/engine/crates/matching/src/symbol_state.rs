@@ -10,6 +10,7 @@ use crate::listings::Symbol;
 use crate::names::{HaltName, SymbolName};
 use crate::refusal::{Refusal, Transition};
 use crate::safety::SafetyLevel;
+use crate::stored::{Damage, Input, Stored, write_length};
 
 /// In order of how much is forbidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,6 +161,26 @@ impl Halts {
 
     pub fn impose(&mut self, name: HaltName, halt: Halt) {
         self.in_force.insert(name, halt);
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        write_length(self.in_force.len(), out);
+        for (name, halt) in &self.in_force {
+            name.write(out);
+            halt.write(out);
+        }
+    }
+
+    pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
+        for _ in 0..from.length()? {
+            let (name, halt) = Stored::read(from)?;
+            let last = self.in_force.last_key_value();
+            if last.is_some_and(|(last, _)| *last >= name) {
+                return Err("halts are not in order");
+            }
+            self.impose(name, halt);
+        }
+        Ok(())
     }
 
     pub fn lift(&mut self, name: &HaltName) -> Result<Halt, Refusal> {

@@ -28,6 +28,15 @@ impl<T> Window<T> {
         self.most
     }
 
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter()
+    }
+
     pub fn get(&self, number: u32) -> Option<&T> {
         let place = number.wrapping_sub(self.first) % NUMBERS;
         self.items.get(place as usize)

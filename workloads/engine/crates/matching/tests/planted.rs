@@ -57,7 +57,8 @@ fn every_planted_bug_is_found() {
 /// The names of those that differ.
 fn by_transcripts(transcripts: &[Transcript]) -> Vec<&str> {
     let differs = |transcript: &&Transcript| {
-        let played = catch_unwind(|| script::play(&transcript.recorded, transcript.version));
+        let played =
+            catch_unwind(|| script::play(&transcript.recorded, transcript.version, |it| it));
         played.map_or(true, |played| played != transcript.recorded)
     };
     let differing = transcripts.iter().filter(differs);

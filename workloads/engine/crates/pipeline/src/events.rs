@@ -29,10 +29,11 @@ pub struct Ring {
 }
 
 impl Ring {
-    pub fn new(limits: Limits) -> Ring {
+    /// The first command that is pushed has `first_seq`.
+    pub fn starting_at(first_seq: u64, limits: Limits) -> Ring {
         Ring {
             limits,
-            first_seq: 1,
+            first_seq,
             bytes: 0,
             commands: VecDeque::new(),
         }

@@ -3,11 +3,19 @@
 use std::fmt;
 
 use openbourse_journal::Error;
+use openbourse_journal::snapshot::Bad;
 use openbourse_protocol::Diverged;
 
 #[derive(Debug)]
 pub enum Fatal {
     Log(Error),
+    /// The log goes on behind a snapshot, and none that is left can be used.
+    NoSnapshot {
+        error: Error,
+        bad: Vec<Bad>,
+    },
+    /// A snapshot that was just written is not good.
+    Snapshots(Vec<Bad>),
     /// The writer thread met an error of the disk.
     Writer(String),
     /// This kernel comes to another state than the one that wrote the log.
@@ -35,6 +43,14 @@ impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fatal::Log(error) => error.fmt(f),
+            Fatal::NoSnapshot { error, bad } => write!(f, "{error}. Not usable: {}", list(bad)),
+            Fatal::Snapshots(bad) => {
+                write!(
+                    f,
+                    "the snapshot that was written cannot be used: {}",
+                    list(bad)
+                )
+            }
             Fatal::Writer(error) => error.fmt(f),
             Fatal::Diverged(diverged) => {
                 let computed = diverged
@@ -60,6 +76,16 @@ impl fmt::Display for Fatal {
 }
 
 impl std::error::Error for Fatal {}
+
+fn list(bad: &[Bad]) -> String {
+    match bad {
+        [] => "there is none".into(),
+        _ => (bad.iter())
+            .map(|bad| format!("{} ({})", bad.file, bad.why))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

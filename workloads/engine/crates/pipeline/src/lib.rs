@@ -13,6 +13,7 @@ mod limits;
 mod pipeline;
 mod replay;
 mod sender;
+mod snapshots;
 
 pub use connection::Received;
 pub use events::Stream;
@@ -21,3 +22,4 @@ pub use limits::Limits;
 pub use pipeline::{Begun, Frames, ITSELF, Pipeline};
 pub use replay::Replay;
 pub use sender::Sender;
+pub use snapshots::{Made, make as make_snapshot};

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use openbourse_journal::retention::{Passed, retain};
+use openbourse_journal::snapshot::Bad;
 use openbourse_journal::{
-    Batch, Bell, Error, Known, Log, OVERHEAD_MOST, Options, Place, Progress, Record,
-    SEGMENT_HEADER_BYTES, Storage, Trouble, Writer, record_bytes, recover,
+    Batch, Bell, Error, Log, OVERHEAD_MOST, Options, Place, Progress, Record, SEGMENT_HEADER_BYTES,
+    Storage, Trouble, Writer, record_bytes, recover,
 };
 use openbourse_protocol::v1::{self, ProblemCode};
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
@@ -15,6 +16,7 @@ use prost::Message;
 use crate::connection::{Connection, Received, Refusal, Request, Said, understand};
 use crate::events::{Ring, Stream};
 use crate::frames::{ANSWER, REPLY, SERVER_FRAME_BYTES, TooLarge, append, welcome};
+use crate::snapshots::Start;
 use crate::{Fatal, Limits, Sender};
 
 /// The connection of the engine's own commands. Its frames need no Hello.
@@ -42,6 +44,8 @@ pub struct Pipeline {
     log: Option<Log>,
     writer: Option<Writer>,
     cut: Option<Place>,
+    snapshot_seq: u64,
+    bad_snapshots: Vec<Bad>,
     epoch: u64,
     last_epoch: u64,
     last_time_us: i64,
@@ -68,7 +72,8 @@ struct OnItsWay {
 }
 
 impl Pipeline {
-    /// Recovers the log and replays it into a new kernel. The log is this process's own from here on.
+    /// Recovers the log and replays what is behind the newest good snapshot into it, or all of it into a new kernel.
+    /// The log is this process's own from here on.
     pub fn open(
         storage: Arc<dyn Storage>,
         shard: &str,
@@ -79,8 +84,9 @@ impl Pipeline {
         let segment_takes = options.segment_bytes - SEGMENT_HEADER_BYTES;
         limits.batch_bytes = limits.batch_bytes.min(segment_takes);
         limits.frame_bytes = limits.frame_bytes.min(segment_takes - OVERHEAD_MOST);
-        let mut kernel = Shard::new(shard);
-        let mut ring = Ring::new(limits);
+        let start = Start::newest(&*storage, shard, u64::MAX)?;
+        let (mut kernel, known, bad) = (start.kernel, start.known, start.bad);
+        let mut ring = Ring::starting_at(known.seq + 1, limits);
         let mut reply = Vec::new();
         let step = |record: &Record| -> Result<(), Fatal> {
             let stamp = Stamp {
@@ -94,7 +100,12 @@ impl Pipeline {
             ring.push(events);
             Ok(())
         };
-        let recovered = recover(storage.clone(), shard, options, Known::default(), step)?;
+        let recovered = match recover(storage.clone(), shard, options, known, step) {
+            Err(Fatal::Log(error @ Error::Begins { .. })) => {
+                return Err(Fatal::NoSnapshot { error, bad });
+            }
+            recovered => recovered?,
+        };
         Ok(Pipeline {
             shard: shard.into(),
             limits,
@@ -104,8 +115,10 @@ impl Pipeline {
             writer: None,
             cut: recovered.cut,
             epoch: 0,
-            last_epoch: recovered.last_epoch,
-            last_time_us: recovered.last_time_us,
+            snapshot_seq: known.seq,
+            bad_snapshots: bad,
+            last_epoch: recovered.last_epoch.max(start.epoch),
+            last_time_us: recovered.last_time_us.max(start.time_us),
             committed_seq: recovered.last_seq,
             connections: BTreeMap::from([(ITSELF, Connection::new(Sender::Itself))]),
             waiting: VecDeque::new(),
@@ -477,7 +490,7 @@ impl Pipeline {
     }
 
     /// Of the state at `seq()`.
-    pub fn state_hash(&self) -> [u8; 32] {
+    pub fn state_hash(&mut self) -> [u8; 32] {
         self.kernel.state_hash()
     }
 
@@ -532,6 +545,16 @@ impl Pipeline {
     /// The segment that is written.
     pub fn segment(&self) -> String {
         self.writer().progress().segment
+    }
+
+    /// Of the snapshot that this began with; 0 without one.
+    pub fn snapshot_seq(&self) -> u64 {
+        self.snapshot_seq
+    }
+
+    /// Newer ones, which were passed over.
+    pub fn bad_snapshots(&self) -> &[Bad] {
+        &self.bad_snapshots
     }
 
     /// The torn end that recovery cut from the log.

@@ -1,4 +1,5 @@
-//! The committed stream from any seq: the log read from its start into a kernel of its own, a bounded piece at a time.
+//! The committed stream from any seq: the log read from its start, or from the newest snapshot before that seq, into a
+//! kernel of its own, a bounded piece at a time.
 
 use std::sync::Arc;
 
@@ -7,23 +8,40 @@ use openbourse_protocol::{Shard, Stamp};
 
 use crate::Fatal;
 use crate::events::frame;
+use crate::snapshots::Start;
 
 pub struct Replay {
+    storage: Arc<dyn Storage>,
     reader: Reader,
     kernel: Shard,
+    begun: bool,
     epoch: u64,
     from_seq: u64,
 }
 
 impl Replay {
-    /// `epoch` is the session's, as frames carry it.
+    /// `epoch` is the session's, as frames carry it. Reads nothing yet.
     pub fn new(storage: Arc<dyn Storage>, shard: &str, epoch: u64, from_seq: u64) -> Replay {
         Replay {
-            reader: Reader::new(storage),
+            reader: Reader::new(storage.clone()),
+            storage,
             kernel: Shard::new(shard),
+            begun: false,
             epoch,
             from_seq,
         }
+    }
+
+    /// The first step takes as long as the snapshot is large.
+    fn begin(&mut self) -> Result<(), Fatal> {
+        if !self.begun {
+            let before = self.from_seq.saturating_sub(1);
+            let start = Start::newest(&*self.storage, self.kernel.shard(), before)?;
+            self.reader = Reader::starting_at(self.storage.clone(), start.known.seq + 1);
+            self.kernel = start.kernel;
+            self.begun = true;
+        }
+        Ok(())
     }
 
     /// The seq that the next frame begins at.
@@ -39,6 +57,7 @@ impl Replay {
         commands_most: usize,
         bytes_most: usize,
     ) -> Result<Option<Vec<u8>>, Fatal> {
+        self.begin()?;
         let first_seq = self.next_seq();
         let (mut reply, mut events) = (Vec::new(), Vec::new());
         for _ in 0..commands_most {
@@ -72,6 +91,7 @@ impl Replay {
         last_seq: u64,
         commands_most: usize,
     ) -> Result<Option<(u64, [u8; 32])>, Fatal> {
+        self.begin()?;
         let before = self.kernel.last_checkpoint();
         let (mut reply, mut events) = (Vec::new(), Vec::new());
         for _ in 0..commands_most {
@@ -95,7 +115,7 @@ impl Replay {
         Ok(None)
     }
 
-    pub fn state_hash(&self) -> (u64, [u8; 32]) {
+    pub fn state_hash(&mut self) -> (u64, [u8; 32]) {
         (self.kernel.seq(), self.kernel.state_hash())
     }
 }

@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod shard;
 
+pub use openbourse_matching::snapshot::Unusable;
 pub use openbourse_matching::symbol_state::SymbolState;
 pub use openbourse_matching::{Diverged, Stamp, Version, Windows};
 pub use shard::{HaltInForce, Shard};

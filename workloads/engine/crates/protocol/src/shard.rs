@@ -1,5 +1,6 @@
 //! A kernel with bytes around it.
 
+use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::symbol_state::SymbolState;
 use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Version, Windows};
 use prost::Message;
@@ -41,6 +42,19 @@ impl Shard {
             kernel: Kernel::at_version(version, shard, windows),
             effects: Effects::new(),
         }
+    }
+
+    /// That which `write_snapshot` wrote. No bytes make it panic.
+    pub fn of_snapshot(bytes: &[u8]) -> Result<Self, Unusable> {
+        Ok(Self {
+            kernel: Kernel::read_snapshot(bytes, 0)?,
+            effects: Effects::new(),
+        })
+    }
+
+    /// Appends the whole state, which costs time and bytes in proportion to it.
+    pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+        self.kernel.write_snapshot(out);
     }
 
     /// Takes an encoded `v1::Command`. Appends the encoded `v1::Reply` to `reply`, and to `events` each `v1::Event` as
@@ -90,14 +104,19 @@ impl Shard {
         made.encode(answer).expect("a vector has room");
     }
 
-    /// Costs time proportional to the balances and the resting orders.
-    pub fn state_hash(&self) -> [u8; 32] {
+    /// Costs what changed since it was asked last, the first time everything; with version 1 always everything.
+    pub fn state_hash(&mut self) -> [u8; 32] {
         self.kernel.state_hash()
     }
 
     /// The same as if no command had had an id: a refused command leaves it as it was.
-    pub fn state_hash_but_command_ids(&self) -> [u8; 32] {
+    pub fn state_hash_but_command_ids(&mut self) -> [u8; 32] {
         self.kernel.state_hash_but_command_ids()
+    }
+
+    /// Its name.
+    pub fn shard(&self) -> &str {
+        self.kernel.shard()
     }
 
     /// Of the last command; 0 before the first.

@@ -78,8 +78,8 @@ pub fn first_difference(recorded: &str, played: &str) -> Option<String> {
     }
 }
 
-/// The same commands and questions, with what they do now.
-pub fn play(transcript: &str, version: Version) -> String {
+/// The same commands and questions, with what they do now. The kernel goes through `between` before each.
+pub fn play(transcript: &str, version: Version, between: fn(Kernel) -> Kernel) -> String {
     let mut stage = Stage {
         kernel: Kernel::at_version(version, "main", Windows::default()),
         effects: Effects::new(),
@@ -88,6 +88,7 @@ pub fn play(transcript: &str, version: Version) -> String {
         out: String::new(),
     };
     for line in transcript.lines() {
+        stage.kernel = between(stage.kernel);
         if let Some(command) = line.strip_prefix("> ") {
             stage.say(line);
             stage.command(command);
@@ -172,7 +173,7 @@ impl Stage {
     }
 
     fn question(&mut self, text: &str) {
-        for line in answers::answer(&self.kernel, text) {
+        for line in answers::answer(&mut self.kernel, text) {
             self.say(&format!("  {line}"));
         }
     }

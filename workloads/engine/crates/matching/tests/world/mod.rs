@@ -84,7 +84,7 @@ type State = ([u8; 32], Vec<(u64, String)>);
 
 impl World {
     fn new() -> Self {
-        let kernel = Kernel::new("main");
+        let mut kernel = Kernel::new("main");
         Self {
             state_hash: kernel.state_hash_but_command_ids(),
             kernel,
@@ -148,7 +148,7 @@ impl World {
         })
     }
 
-    fn check(&self, check: impl FnOnce(&Self) -> Result<(), String>) -> Result<(), Broken> {
+    fn check(&mut self, check: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), Broken> {
         check(self).map_err(|what| Broken {
             what,
             commands: self.commands.clone(),
@@ -240,7 +240,7 @@ impl World {
         self.told.check_open(open.collect())
     }
 
-    fn check_resend(&self) -> Result<(), String> {
+    fn check_resend(&mut self) -> Result<(), String> {
         let number = self.commands.len() as u64;
         let last = self.commands.last().expect("a command came");
         let mut again = self.kernel.clone();
@@ -259,7 +259,7 @@ impl World {
         Ok(())
     }
 
-    fn check_replay(&self) -> Result<(), String> {
+    fn check_replay(&mut self) -> Result<(), String> {
         let mut replayed = Kernel::new("main");
         let mut effects = Effects::new();
         for (number, text) in (1..).zip(&self.commands) {
