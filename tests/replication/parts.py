@@ -21,7 +21,7 @@ class Bounds:
     places: int = 2
     epochs: int = 3
     commands: int = 2
-    # How often a volume may be lost, with or without a new name for the new one.
+    # How often a volume may be lost.
     losses: int = 0
     power: bool = False
     downstream: bool = False
