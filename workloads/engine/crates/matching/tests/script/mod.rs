@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `# words` | kept as it is |
 //! | `= version 1` | first in a file: the version that the kernel begins with |
-//! | `= market fee=quote` | assets BTC and USDT of scale 0, symbol BTCUSDT with what is said behind it, and 1,000,000 of both for the accounts 1000, 1001 and 1002: nine commands, of which nothing is shown |
+//! | `= market charge=quote` | assets BTC and USDT of scale 0, symbol BTCUSDT with what is said behind it, and 1,000,000 of both for the accounts 1000, 1001 and 1002: nine commands, of which nothing is shown |
 //! | `@ 12000` | the time of the commands from here on, in ms; before the first such line a command's is its number |
 //! | `> asset BTC 4` | a command, as `parse` reads it; its id is its number in the file, its seq too |
 //! | `> again 7` | a resend of command 7 |
@@ -12,6 +12,7 @@
 //! | anything else | what was answered; an event's movements follow it as `[account asset available hold]` |
 
 mod answers;
+mod definitions;
 pub mod parse;
 mod print;
 

@@ -94,7 +94,7 @@ impl World {
     }
 
     fn explore(
-        &self,
+        &mut self,
         letters: &[&str],
         seen: &mut [HashSet<State>],
         explored: &mut Explored,
