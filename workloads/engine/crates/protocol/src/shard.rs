@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// Appends the whole state, which costs time and bytes in proportion to it.
-    pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+    pub fn write_snapshot(&mut self, out: &mut Vec<u8>) {
         self.kernel.write_snapshot(out);
     }
 
