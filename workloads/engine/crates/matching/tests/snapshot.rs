@@ -1,6 +1,10 @@
 //! A kernel made of a snapshot goes on as the one that wrote it would have; other bytes make none, or one that is told
 //! from it.
 
+#[allow(
+    dead_code,
+    reason = "commands are written in the language of the transcripts"
+)]
 mod script;
 
 use openbourse_matching::command::Command;

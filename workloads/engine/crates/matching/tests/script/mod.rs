@@ -10,9 +10,6 @@
 //! | `> again 7` | a resend of command 7 |
 //! | `? balances` | a question, as `answers` reads it |
 //! | anything else | what was answered; an event's movements follow it as `[account asset available hold]` |
-//!
-//! Each file of tests takes what it needs of it.
-#![allow(dead_code)]
 
 mod answers;
 mod definitions;
