@@ -91,7 +91,7 @@ impl World {
     }
 
     fn explore(
-        &self,
+        &mut self,
         letters: &[&str],
         seen: &mut [HashSet<State>],
         explored: &mut Explored,
