@@ -164,6 +164,9 @@ def _kernel(kernel: str) -> list[Result]:
         of("allocations_per_command", "allocations_per_command", "1", 0),
         of("bytes_per_resting_order", "bytes_per_resting_order", "B"),
         of("bytes_per_account", "bytes_per_account", "B"),
+        of("checkpoint_ms.first", "first_checkpoint_ms", "ms"),
+        of("checkpoint_ms.commands_1000", "checkpoint_1000_ms", "ms"),
+        of("checkpoint_ms.commands_10000", "checkpoint_10000_ms", "ms"),
     ]
 
 

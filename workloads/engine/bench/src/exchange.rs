@@ -2,7 +2,8 @@
 
 use openbourse_matching::bands::PriceBand;
 use openbourse_matching::command::{
-    Body, CancelOrder, CancelRestriction, Command, DefineAsset, PlaceOrder, Target, Terms, Transfer,
+    Body, CancelOrder, CancelRestriction, Checkpoint, Command, DefineAsset, PlaceOrder, Target,
+    Terms, Transfer,
 };
 use openbourse_matching::event::Outcome;
 use openbourse_matching::listings::SymbolDefinition;
@@ -118,6 +119,11 @@ impl Exchange {
             }
         };
         self.command(body)
+    }
+
+    /// It compares nothing with the one before.
+    pub fn checkpoint(&mut self) -> Command {
+        self.command(Body::Checkpoint(Checkpoint { previous: None }))
     }
 
     pub fn step(&mut self, command: &Command) {

@@ -1,5 +1,6 @@
 //! `kernel [ACCOUNTS] [ORDERS] [COMMANDS]`: the whole kernel, risk, fees and events included, with so many accounts and
-//! resting orders. Prints one line of JSON: nanoseconds of a command, allocations of a command, bytes.
+//! resting orders. Prints one line of JSON: nanoseconds of a command, allocations of a command, bytes, and the median of
+//! a checkpoint's milliseconds after so many commands.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -36,6 +37,7 @@ static COUNTING: Counting = Counting;
 const COMMANDS_BEFORE: u64 = 300_000;
 /// A command that makes more matches is a sweep.
 const MATCHES_MOST: usize = 3;
+const CHECKPOINTS: usize = 11;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -59,6 +61,8 @@ fn main() {
         let command = exchange.next_command();
         exchange.step(&command);
     }
+    // From here on the kernel remembers what changes.
+    let first_checkpoint_ms = checkpoint_ms(&mut exchange);
     let (mut few, mut sweeps) = (Vec::new(), Vec::new());
     let mut allocations = 0;
     for _ in 0..commands {
@@ -77,10 +81,13 @@ fn main() {
             sweeps.push(took_ns);
         }
     }
+    let checkpoint_1000_ms = checkpoint_ms_after(&mut exchange, 1_000);
+    let checkpoint_10000_ms = checkpoint_ms_after(&mut exchange, 10_000);
     println!(
         "{{\"messages\": {commands}, \"few\": {}, \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {}, \"sweeps\": {}, \"sweep_p50_ns\": {}, \
          \"sweep_p99_ns\": {}, \"allocations_per_command\": {:.4}, \"bytes_per_resting_order\": {order_bytes}, \
-         \"bytes_per_account\": {account_bytes}}}",
+         \"bytes_per_account\": {account_bytes}, \"first_checkpoint_ms\": {first_checkpoint_ms:.3}, \
+         \"checkpoint_1000_ms\": {checkpoint_1000_ms:.3}, \"checkpoint_10000_ms\": {checkpoint_10000_ms:.3}}}",
         few.len(),
         quantile(&mut few, 500),
         quantile(&mut few, 990),
@@ -90,6 +97,30 @@ fn main() {
         quantile(&mut sweeps, 990),
         allocations as f64 / commands as f64,
     );
+}
+
+/// The median of several, with so many commands before each.
+fn checkpoint_ms_after(exchange: &mut Exchange, commands: u64) -> f64 {
+    // What changed before is not this one's.
+    checkpoint_ms(exchange);
+    let mut times_ms: Vec<_> = (0..CHECKPOINTS)
+        .map(|_| {
+            for _ in 0..commands {
+                let command = exchange.next_command();
+                exchange.step(&command);
+            }
+            checkpoint_ms(exchange)
+        })
+        .collect();
+    times_ms.sort_by(f64::total_cmp);
+    times_ms[CHECKPOINTS / 2]
+}
+
+fn checkpoint_ms(exchange: &mut Exchange) -> f64 {
+    let checkpoint = exchange.checkpoint();
+    let started = Instant::now();
+    exchange.step(&checkpoint);
+    started.elapsed().as_secs_f64() * 1000.0
 }
 
 fn quantile(times_ns: &mut [u64], per_mille: usize) -> u64 {

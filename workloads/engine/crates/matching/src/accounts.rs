@@ -393,6 +393,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::account_limits::AccountConfiguration;
+    use crate::names::Trader;
 
     /// Against lists by account: what is open, in which order, under which names.
     #[test]
@@ -449,5 +451,42 @@ mod tests {
                 }
             }
         }
+    }
+    #[test]
+    fn an_account_is_digested_anew_after_each_change_of_it_and_not_before() {
+        let mut accounts = Accounts::keyed(7);
+        let digested = |accounts: &mut Accounts| {
+            let mut numbers = Vec::new();
+            accounts.bring_digests_up_to_date(|account| {
+                numbers.push(account.number);
+                1
+            });
+            numbers
+        };
+        let id = ClientOrderId::client_order_id("id").unwrap();
+        for account in [1000, 1001] {
+            let (symbol, order_id) = (SymbolId(0), account);
+            accounts.opened(account, id, OpenOrder { symbol, order_id });
+            assert_eq!(digested(&mut accounts), [account]);
+        }
+        let limits = Limits {
+            configuration: AccountConfiguration {
+                max_orders_per_interval: 9,
+                interval_ms: 1000,
+                ..AccountConfiguration::of_nobody(Trader::new(1000).unwrap())
+            },
+            interval: 0,
+            accepted: 0,
+        };
+        accounts.configure(1000, limits);
+        assert_eq!(digested(&mut accounts), [1000]);
+        accounts.count_accepted(1000, 5);
+        assert_eq!(digested(&mut accounts), [1000]);
+        accounts.set_killed(1001, true);
+        assert_eq!(digested(&mut accounts), [1001]);
+        accounts.set_killed(1001, true);
+        accounts.closed(1001, id);
+        assert_eq!(digested(&mut accounts), [0; 0]);
+        assert_eq!(accounts.sum_of_digests(), 2);
     }
 }
