@@ -56,8 +56,9 @@ test: install ## All tests (make test ONLY=fast: the inner loop; ONLY=ledger: on
 	@.ci/run-tests "$(ONLY)"
 
 .PHONY: simulate
-simulate: install ## Seeded simulations with more seeds than the tests take
+simulate: install ## Seeded simulations with more seeds, and small worlds to their end
 	SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} $(PYTEST) -q tests/simulation
+	SMALL_WORLDS=all $(PYTEST) -q tests/replication
 	cd $(ENGINE) && SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} cargo test --release --quiet simulation
 
 .PHONY: soak
@@ -69,9 +70,10 @@ bench: install ## Benchmarks, one line of JSON last (make bench ONLY=engine: one
 	@ONLY=$(ONLY) $(RUN) python tests/bench
 
 .PHONY: regen
-regen: install ## Everything that is generated: messages, custom resources
+regen: install ## Everything that is generated: messages, custom resources, the diagram of replication
 	PATH="$(CURDIR)/.venv/bin:$$PATH" buf generate $(CONTRACTS) --template $(CONTRACTS)/buf.gen.yaml --output $(CONTRACTS)
 	$(RUN) python -m openbourse.contracts.resources crds charts/openbourse/crds
+	$(RUN) python -m openbourse.engine.replication.transitions docs/replication.md
 
 .PHONY: cluster
 cluster: install ## A Kubernetes cluster of four nodes (kind), with our images in it

@@ -26,7 +26,7 @@ fn main() {
     exchange.kernel.write_snapshot(&mut bytes);
     let write_s = started.elapsed().as_secs_f64();
     let started = Instant::now();
-    let restored = Kernel::read_snapshot(&bytes, 0).expect("it was just written");
+    let mut restored = Kernel::read_snapshot(&bytes, 0).expect("it was just written");
     let load_s = started.elapsed().as_secs_f64();
     assert!(restored.state_hash() == state_hash, "it is another state");
     println!(

@@ -212,7 +212,7 @@ impl Engine {
         self.0.cut().map(ToString::to_string)
     }
 
-    fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {
+    fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {
         py.detach(|| (self.0.seq(), self.0.state_hash()))
     }
 
@@ -312,7 +312,7 @@ impl Replay {
             .map_err(fatal)
     }
 
-    fn state_hash(&self, py: Python<'_>) -> (u64, [u8; 32]) {
+    fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {
         py.detach(|| self.0.state_hash())
     }
 }

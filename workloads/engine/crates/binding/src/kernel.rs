@@ -96,7 +96,7 @@ impl Kernel {
         Ok(PyBytes::new(py, &answer))
     }
 
-    fn state_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+    fn state_hash<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.shard.state_hash())
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::account_limits::Limits;
+use crate::digests::Digests;
 use crate::event::{Effects, Movement};
 use crate::index::{Index, Secret};
 use crate::names::{AssetId, ClientOrderId, SymbolId};
@@ -30,7 +31,7 @@ pub(crate) struct OpenOrder {
 
 #[derive(Clone)]
 pub(crate) struct Account {
-    number: u64,
+    pub number: u64,
     balances: Balances,
     /// The first and the last of its open orders, by order id.
     first_open: u32,
@@ -120,6 +121,8 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Accounts {
     secret: Secret,
     accounts: Vec<Account>,
+    /// Of the accounts, by their place.
+    digests: Digests,
     by_number: Table<u32>,
     open: Vec<Open>,
     /// The free places are linked by `after`.
@@ -134,6 +137,7 @@ impl Accounts {
         Self {
             secret: Secret::of(key),
             accounts: Vec::new(),
+            digests: Digests::default(),
             by_number: Table::keyed(key),
             open: Vec::new(),
             free: NONE,
@@ -147,19 +151,45 @@ impl Accounts {
         Some(&self.accounts[at as usize])
     }
 
-    fn get_mut(&mut self, account: u64) -> Option<&mut Account> {
-        let at = self.by_number.get(account)?;
-        Some(&mut self.accounts[at as usize])
+    fn get_or_add(&mut self, account: u64) -> &mut Account {
+        let at = self.place_or_add(account);
+        &mut self.accounts[at as usize]
     }
 
-    fn get_or_add(&mut self, account: u64) -> &mut Account {
-        let at = self.by_number.get(account).unwrap_or_else(|| {
+    /// To change what the state hash says of the account.
+    fn change(&mut self, account: u64) -> &mut Account {
+        let at = self.place_or_add(account);
+        self.digests.change(at);
+        &mut self.accounts[at as usize]
+    }
+
+    fn place_or_add(&mut self, account: u64) -> u32 {
+        self.by_number.get(account).unwrap_or_else(|| {
             let at = u32::try_from(self.accounts.len()).expect("fewer than 2^32 accounts");
             self.accounts.push(Account::new(account));
             self.by_number.insert(account, at);
+            self.digests.change(at);
             at
+        })
+    }
+
+    /// Asks `digest` of the accounts that changed since the digests were brought up to date last. It must be the same
+    /// each time.
+    pub fn bring_digests_up_to_date(&mut self, mut digest: impl FnMut(&Account) -> u128) {
+        let accounts = &self.accounts;
+        self.digests.bring_up_to_date(accounts.len(), |at| {
+            accounts.get(at as usize).map(&mut digest)
         });
-        &mut self.accounts[at as usize]
+    }
+
+    /// Of the digests of all accounts, as of when they were brought up to date.
+    pub fn sum_of_digests(&self) -> u128 {
+        self.digests.sum()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.accounts.len()
     }
 
     /// By number: for questions about all of them, since it sorts them first.
@@ -179,7 +209,7 @@ impl Accounts {
         if movement.available_change == 0 && movement.hold_change == 0 {
             return;
         }
-        let account = self.get_or_add(movement.account);
+        let account = self.change(movement.account);
         let balance = account.balances.get_mut(movement.asset);
         balance.available = (balance.available.checked_add(movement.available_change))
             .expect("deposits are bounded, so every sum is");
@@ -217,11 +247,14 @@ impl Accounts {
     }
 
     pub fn limits_mut(&mut self, account: u64) -> Option<&mut Limits> {
-        self.get_mut(account)?.limits.as_deref_mut()
+        let at = self.by_number.get(account)?;
+        let limits = self.accounts[at as usize].limits.as_deref_mut()?;
+        self.digests.change(at);
+        Some(limits)
     }
 
     pub fn configure(&mut self, account: u64, limits: Limits) {
-        self.get_or_add(account).limits = Some(Box::new(limits));
+        self.change(account).limits = Some(Box::new(limits));
     }
 
     pub fn is_killed(&self, account: u64) -> bool {
@@ -233,7 +266,7 @@ impl Accounts {
         if self.is_killed(account) == killed {
             return false;
         }
-        self.get_or_add(account).killed = killed;
+        self.change(account).killed = killed;
         true
     }
 

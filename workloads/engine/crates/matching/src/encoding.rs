@@ -151,9 +151,10 @@ impl Encoding {
         self.bytes(&chain.digest());
     }
 
-    pub fn sum(&mut self, sum: Sum) {
-        self.u64(sum.count);
-        self.u128(sum.total);
+    /// Of the digests of so many items.
+    pub fn sum(&mut self, count: usize, sum: u128) {
+        self.count(count);
+        self.u128(sum);
     }
 
     /// Of all that was written, and begins anew.
@@ -162,22 +163,12 @@ impl Encoding {
         self.bytes.clear();
         digest.into()
     }
-}
 
-/// A sum of digests: of many things, in no order.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Sum {
-    count: u64,
-    total: u128,
-}
-
-impl Sum {
-    /// Adds what was written, and begins it anew.
-    pub fn add(&mut self, item: &mut Encoding) {
-        let digest = item.digest();
+    /// The first half of it, as it is summed.
+    pub fn half_digest(&mut self) -> u128 {
+        let digest = self.digest();
         let (first, _) = digest.split_first_chunk().expect("32 bytes");
-        self.count += 1;
-        self.total = self.total.wrapping_add(u128::from_be_bytes(*first));
+        u128::from_be_bytes(*first)
     }
 }
 

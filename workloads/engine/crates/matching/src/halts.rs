@@ -21,17 +21,18 @@ impl Kernel {
         impose: &ImposeHalt,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let whole = self.version().knows_the_trading_core();
-        match impose.state {
-            SymbolState::Halt | SymbolState::CancelOnly => {}
-            SymbolState::PostOnly if whole => {}
-            _ => {
-                return Err(Refusal::Invalid(if whole {
-                    "state: must be HALT, CANCEL_ONLY or POST_ONLY"
-                } else {
-                    "state: must be HALT or CANCEL_ONLY"
-                }));
-            }
+        let with_post_only = self.version().knows_the_trading_core();
+        let is_allowed = match impose.state {
+            SymbolState::Halt | SymbolState::CancelOnly => true,
+            SymbolState::PostOnly => with_post_only,
+            SymbolState::Trading | SymbolState::Auction => false,
+        };
+        if !is_allowed {
+            return Err(Refusal::Invalid(if with_post_only {
+                "state: must be HALT, CANCEL_ONLY or POST_ONLY"
+            } else {
+                "state: must be HALT or CANCEL_ONLY"
+            }));
         }
         check_reason(&impose.reason)?;
         if impose.symbols.len() > HALT_SYMBOLS_MOST {

@@ -16,6 +16,7 @@ mod cancel;
 mod closed_orders;
 pub mod command;
 mod countdowns;
+mod digests;
 mod encoding;
 pub mod event;
 pub mod fees;

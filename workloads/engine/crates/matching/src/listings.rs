@@ -278,6 +278,11 @@ impl Listings {
         Ok(Defined::New)
     }
 
+    /// In no order that means something.
+    pub fn symbols_mut(&mut self) -> impl Iterator<Item = &mut Symbol> {
+        self.symbols.iter_mut()
+    }
+
     /// From version 1 to 2: what is charged now is the first schedule, also of the orders that are open.
     pub fn begin_fee_schedules(&mut self) {
         for symbol in &mut self.symbols {

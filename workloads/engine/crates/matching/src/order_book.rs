@@ -4,6 +4,7 @@
 //! without a search. What it costs does not depend on how many orders or levels there are, and memory that was used
 //! once is used again.
 
+use crate::digests::Digests;
 use crate::order::Side;
 use crate::order_index::OrderIndex;
 use crate::price_levels::{Level, PriceLevels};
@@ -39,13 +40,15 @@ struct BookSide {
     /// The slot that trades next.
     front: u32,
     orders: usize,
+    /// Of the side's orders, by slot.
+    digests: Digests,
 }
 
 #[derive(Clone, Copy)]
 struct Link {
     before: u32,
     after: u32,
-    /// Where its level is.
+    /// Where its level is; none while the slot is free.
     leaf: u32,
 }
 
@@ -67,6 +70,7 @@ impl<O> OrderBook<O> {
             best: NO_RANK,
             front: NONE,
             orders: 0,
+            digests: Digests::default(),
         };
         Self {
             sides: [side.clone(), side],
@@ -136,6 +140,7 @@ impl<O: Resting> OrderBook<O> {
 
         let side = &mut self.sides[order.side() as usize];
         side.orders += 1;
+        side.digests.change(at);
         let (leaf, was_there) = side.levels.enter(rank);
         let level = side.levels.at_mut(leaf, rank);
         self.links[at as usize].leaf = leaf;
@@ -181,6 +186,7 @@ impl<O: Resting> OrderBook<O> {
                 let mut at = level.expect("a bit stands for a level").first;
                 while let Some(order) = self.orders.get_mut(at as usize) {
                     change(order);
+                    self.sides[side as usize].digests.change(at);
                     at = self.links[at as usize].after;
                 }
             }
@@ -193,6 +199,33 @@ impl<O: Resting> OrderBook<O> {
         let order = self.orders[at as usize];
         self.take_out(at, order.side(), order.price_ticks(), order.leaves_lots());
         Some(order)
+    }
+
+    /// Asks `digest` of the orders that changed since the digests were brought up to date last, each with the one
+    /// before it in its level's queue, and of those that have another one before them. It must be the same each time.
+    pub fn bring_digests_up_to_date(
+        &mut self,
+        side: Side,
+        mut digest: impl FnMut(Option<&O>, &O) -> u128,
+    ) {
+        let Self {
+            sides,
+            orders,
+            links,
+            ..
+        } = self;
+        let digests = &mut sides[side as usize].digests;
+        digests.bring_up_to_date(orders.len(), |at| {
+            let link = links.get(at as usize)?;
+            let order = &orders[at as usize];
+            let before = orders.get(link.before as usize);
+            (link.leaf != NONE && order.side() == side).then(|| digest(before, order))
+        });
+    }
+
+    /// Of the digests of a side's orders, as of when they were brought up to date.
+    pub fn sum_of_digests(&self, side: Side) -> u128 {
+        self.side(side).digests.sum()
     }
 
     fn reduce_at(&mut self, at: u32, change: impl FnOnce(&mut O)) -> O {
@@ -214,6 +247,7 @@ impl<O: Resting> OrderBook<O> {
             let side = &mut self.sides[order.side() as usize];
             let level = side.levels.at_mut(self.links[at as usize].leaf, rank);
             level.quantity_lots -= change_lots;
+            side.digests.change(at);
         }
         order
     }
@@ -225,12 +259,20 @@ impl<O: Resting> OrderBook<O> {
             after,
             leaf,
         } = self.links[at as usize];
-        self.links[at as usize].after = self.free;
+        self.links[at as usize] = Link {
+            before: NONE,
+            after: self.free,
+            leaf: NONE,
+        };
         self.free = at;
 
         let rank = rank(side, price_ticks);
         let side = &mut self.sides[side as usize];
         side.orders -= 1;
+        side.digests.change(at);
+        if after != NONE {
+            side.digests.change(after);
+        }
         let level = side.levels.at_mut(leaf, rank);
         level.quantity_lots -= quantity_lots;
         match (before, after) {

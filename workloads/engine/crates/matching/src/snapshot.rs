@@ -56,7 +56,7 @@ impl fmt::Display for Unusable {
 
 impl Kernel {
     /// Appends the whole state. Costs time and bytes in proportion to it.
-    pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+    pub fn write_snapshot(&mut self, out: &mut Vec<u8>) {
         ENCODING.write(out);
         self.state_hash().write(out);
         self.shard.write(out);
@@ -89,7 +89,7 @@ impl Kernel {
         if encoding != ENCODING {
             return Err(Unusable::Encoding(encoding));
         }
-        let kernel = Self::read(&mut from, key).map_err(Unusable::Damaged)?;
+        let mut kernel = Self::read(&mut from, key).map_err(Unusable::Damaged)?;
         let computed = kernel.state_hash();
         if computed != recorded {
             return Err(Unusable::StateHash { recorded, computed });

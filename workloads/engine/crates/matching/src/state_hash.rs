@@ -1,29 +1,85 @@
 //! The hash of a shard's state, as the rules say: SHA-256 over a canonical encoding, in which accounts and resting
 //! orders are sums of digests.
 
+use crate::accounts::Account;
 use crate::bands::PriceBand;
 use crate::encoding::{
-    Chain, Encoding, Sum, charge_number, level_number, prevention_number, side_number,
-    state_number, status_number, time_in_force_number, type_number,
+    Chain, Encoding, charge_number, level_number, prevention_number, side_number, state_number,
+    status_number, time_in_force_number, type_number,
 };
 use crate::kernel::Kernel;
-use crate::listings::{Symbol, SymbolDefinition};
+use crate::listings::{Listings, Symbol, SymbolDefinition};
+use crate::names::SymbolName;
 use crate::order::{Order, Side};
 use crate::planted::{Bug, planted};
 use crate::safety::SafetyLimits;
 
 impl Kernel {
-    /// That of the version in force.
-    pub fn state_hash(&self) -> [u8; 32] {
+    /// That of the version in force. Version 2's costs what changed since it was asked last, the first time everything.
+    pub fn state_hash(&mut self) -> [u8; 32] {
         if self.version().hashes_everything() {
             return self.state_hash_of_version_1();
         }
+        self.bring_digests_up_to_date();
         self.hash_with(self.recent.chain())
     }
 
     /// As that of version 2 would be if no command had had an id: a refused command leaves it as it was.
-    pub fn state_hash_but_command_ids(&self) -> [u8; 32] {
+    pub fn state_hash_but_command_ids(&mut self) -> [u8; 32] {
+        self.bring_digests_up_to_date();
         self.hash_with(&Chain::default())
+    }
+
+    fn bring_digests_up_to_date(&mut self) {
+        let mut item = Encoding::default();
+        (self.accounts).bring_digests_up_to_date(|account| {
+            digest_of_account(account, &self.listings, &mut item)
+        });
+        for symbol in self.listings.symbols_mut() {
+            let name = symbol.definition.symbol;
+            for side in [Side::Buy, Side::Sell] {
+                (symbol.book).bring_digests_up_to_date(side, |ahead, order| {
+                    digest_of_order(ahead, order, name, &mut item)
+                });
+            }
+        }
+        debug_assert_eq!(
+            self.sums(),
+            self.walked_sums(),
+            "something changed and its digest did not"
+        );
+    }
+
+    /// Of the accounts, and of each side of each book.
+    fn sums(&self) -> Vec<u128> {
+        let accounts = self.accounts.sum_of_digests();
+        let books = (self.listings.symbols()).flat_map(|symbol| {
+            [Side::Buy, Side::Sell].map(|side| symbol.book.sum_of_digests(side))
+        });
+        std::iter::once(accounts).chain(books).collect()
+    }
+
+    /// The same, from everything that is there.
+    fn walked_sums(&self) -> Vec<u128> {
+        let mut item = Encoding::default();
+        let mut sums = vec![0_u128];
+        for (_, account) in self.accounts.iter() {
+            let digest = digest_of_account(account, &self.listings, &mut item);
+            sums[0] = sums[0].wrapping_add(digest);
+        }
+        for symbol in self.listings.symbols() {
+            let name = symbol.definition.symbol;
+            for side in [Side::Buy, Side::Sell] {
+                let (mut sum, mut last) = (0_u128, None::<&Order>);
+                for order in symbol.book.orders(side) {
+                    let ahead = last.filter(|last| last.price_ticks == order.price_ticks);
+                    sum = sum.wrapping_add(digest_of_order(ahead, order, name, &mut item));
+                    last = Some(order);
+                }
+                sums.push(sum);
+            }
+        }
+        sums
     }
 
     fn hash_with(&self, command_ids: &Chain) -> [u8; 32] {
@@ -32,7 +88,7 @@ impl Kernel {
         encoding.text(self.shard());
         self.encode_assets(&mut encoding);
         self.encode_symbols(&mut encoding);
-        self.encode_accounts(&mut encoding);
+        encoding.sum(self.accounts.len(), self.accounts.sum_of_digests());
         self.encode_halts(&mut encoding);
         self.encode_countdowns(&mut encoding);
         self.encode_safety(&mut encoding);
@@ -58,41 +114,6 @@ impl Kernel {
         for symbol in self.listings.symbols() {
             encode_symbol(symbol, encoding);
         }
-    }
-
-    fn encode_accounts(&self, encoding: &mut Encoding) {
-        let mut accounts = Sum::default();
-        let mut item = Encoding::default();
-        for (number, account) in self.accounts.iter() {
-            item.u64(number);
-            let balances = self.balances_of(number);
-            item.count(balances.len());
-            for (asset, balance) in balances {
-                item.text(asset.as_str());
-                item.i64(balance.available);
-                item.i64(balance.hold);
-            }
-            let limits = account.limits();
-            let configured = limits.map(|limits| &limits.configuration);
-            item.u64(configured.map_or(0, |of| of.trade_group));
-            item.u32(configured.map_or(0, |of| of.max_open_orders));
-            let notionals = configured.map_or(&[][..], |of| &of.max_open_notional);
-            item.count(notionals.len());
-            for (asset, most) in notionals {
-                item.text(asset.as_str());
-                item.i64(*most);
-            }
-            item.u32(configured.map_or(0, |of| of.max_orders_per_interval));
-            item.i64(configured.map_or(0, |of| of.interval_ms));
-            item.u8(configured
-                .is_some_and(|of| of.reuse_client_order_ids)
-                .into());
-            item.i64(limits.map_or(0, |limits| limits.interval));
-            item.u32(limits.map_or(0, |limits| limits.accepted));
-            item.u8(account.killed.into());
-            accounts.add(&mut item);
-        }
-        encoding.sum(accounts);
     }
 
     pub(crate) fn encode_halts(&self, encoding: &mut Encoding) {
@@ -171,7 +192,7 @@ fn encode_symbol(symbol: &Symbol, encoding: &mut Encoding) {
     encoding.i64(symbol.indicated.surplus_lots);
     encoding.i64_or_0(symbol.uncrossing_at);
     for side in [Side::Buy, Side::Sell] {
-        encoding.sum(orders(symbol, side));
+        encoding.sum(symbol.book.len(side), symbol.book.sum_of_digests(side));
     }
 }
 
@@ -208,29 +229,52 @@ fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
     encoding.i64(definition.reference_price_ticks);
 }
 
-/// Each with the order before it in its level's queue, so that the order of a queue is in the sum.
-fn orders(symbol: &Symbol, side: Side) -> Sum {
-    let name = symbol.definition.symbol;
-    let mut sum = Sum::default();
-    let mut item = Encoding::default();
-    let mut before: Option<&Order> = None;
-    for order in symbol.book.orders(side) {
-        let ahead = before
-            .filter(|ahead| ahead.price_ticks == order.price_ticks)
-            .filter(|_| !planted(Bug::StateHashIgnoresTheQueue));
-        item.u64(ahead.map_or(0, |ahead| ahead.order_id));
-        encode_order(order, name.as_str(), &mut item);
-        sum.add(&mut item);
-        before = Some(order);
+fn digest_of_account(account: &Account, listings: &Listings, item: &mut Encoding) -> u128 {
+    item.u64(account.number);
+    let mut balances: Vec<_> = (account.balances())
+        .map(|(asset, balance)| (listings.asset(*asset).asset, balance))
+        .collect();
+    balances.sort_unstable_by_key(|(asset, _)| *asset);
+    item.count(balances.len());
+    for (asset, balance) in balances {
+        item.text(asset.as_str());
+        item.i64(balance.available);
+        item.i64(balance.hold);
     }
-    sum
+    let limits = account.limits();
+    let configured = limits.map(|limits| &limits.configuration);
+    item.u64(configured.map_or(0, |of| of.trade_group));
+    item.u32(configured.map_or(0, |of| of.max_open_orders));
+    let notionals = configured.map_or(&[][..], |of| &of.max_open_notional);
+    item.count(notionals.len());
+    for (asset, most) in notionals {
+        item.text(asset.as_str());
+        item.i64(*most);
+    }
+    item.u32(configured.map_or(0, |of| of.max_orders_per_interval));
+    item.i64(configured.map_or(0, |of| of.interval_ms));
+    item.u8(configured
+        .is_some_and(|of| of.reuse_client_order_ids)
+        .into());
+    item.i64(limits.map_or(0, |limits| limits.interval));
+    item.u32(limits.map_or(0, |limits| limits.accepted));
+    item.u8(account.killed.into());
+    item.half_digest()
 }
 
-fn encode_order(order: &Order, symbol: &str, item: &mut Encoding) {
+/// With the order before it in its level's queue, so that the order of a queue is in the sum.
+fn digest_of_order(
+    ahead: Option<&Order>,
+    order: &Order,
+    symbol: SymbolName,
+    item: &mut Encoding,
+) -> u128 {
+    let ahead = ahead.filter(|_| !planted(Bug::StateHashIgnoresTheQueue));
+    item.u64(ahead.map_or(0, |ahead| ahead.order_id));
     item.u64(order.order_id);
     item.text(order.client_order_id.as_str());
     item.u64(order.account);
-    item.text(symbol);
+    item.text(symbol.as_str());
     item.u8(side_number(order.side));
     item.u8(type_number(order.order_type));
     item.u8(time_in_force_number(order.time_in_force));
@@ -245,4 +289,5 @@ fn encode_order(order: &Order, symbol: &str, item: &mut Encoding) {
     item.i64(order.prevented_lots);
     item.u8(prevention_number(order.self_trade_prevention));
     item.u32(order.fee_schedule);
+    item.half_digest()
 }

@@ -1,5 +1,11 @@
 //! What the transcripts cannot show: checkpoints, windows, and what is in the hash.
 
+#[allow(
+    dead_code,
+    reason = "commands are written in the language of the transcripts"
+)]
+mod script;
+
 use openbourse_matching::command::{Body, Checkpoint, Command, DefineAsset};
 use openbourse_matching::event::{EventBody, Outcome};
 use openbourse_matching::names::AssetName;
@@ -93,6 +99,39 @@ fn an_id_is_forgotten_when_the_window_is_full() {
     let forgotten = step(&mut kernel, 1, asset("X")).unwrap();
     assert_eq!(forgotten.events().count(), 1);
     assert_eq!(forgotten.reply.unwrap().stamp.seq, 5);
+}
+
+#[test]
+fn closed_client_order_ids_make_room_for_newer_ones_and_are_counted() {
+    let windows = Windows {
+        closed_client_order_ids: 2,
+        ..Windows::default()
+    };
+    let mut kernel = Kernel::at_version(Version::LATEST, "main", windows);
+    let mut carry_out = |text: &str| {
+        let id = u8::try_from(kernel.seq() + 1).unwrap();
+        let effects = step(&mut kernel, id, script::parse::command(text)).unwrap();
+        let forgotten = kernel.client_order_ids_forgotten_early();
+        (effects.reply.unwrap().outcome, forgotten)
+    };
+    for text in [
+        "asset BTC 0",
+        "asset USDT 0",
+        "symbol BTCUSDT BTC USDT",
+        "credit 1000 USDT 100",
+    ] {
+        carry_out(text);
+    }
+    for (id, forgotten) in [("a", 0), ("b", 0), ("c", 1)] {
+        carry_out(&format!("place 1000 BTCUSDT buy gtc 1 1 {id}"));
+        let canceled = carry_out(&format!("cancel 1000 BTCUSDT {id}"));
+        assert_eq!(canceled.1, forgotten);
+    }
+    for (id, is_recent) in [("b", true), ("c", true), ("a", false)] {
+        let (outcome, _) = carry_out(&format!("place 1000 BTCUSDT buy gtc 1 1 {id}"));
+        let recent = matches!(outcome, Outcome::Refused(Refusal::RecentClientOrderId(_)));
+        assert_eq!(recent, is_recent, "{id}: {outcome:?}");
+    }
 }
 
 #[test]

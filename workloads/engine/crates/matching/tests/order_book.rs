@@ -119,11 +119,48 @@ fn assert_equal(book: &OrderBook<Order>, naive: &NaiveBook, prices: &[i64]) {
     }
 }
 
+/// Anything in which each of them counts.
+fn digest(ahead: Option<&Order>, order: &Order) -> u128 {
+    let words = [
+        ahead.map_or(0, |ahead| ahead.order_id),
+        order.order_id,
+        order.leaves_lots.unsigned_abs(),
+        order.note,
+    ];
+    words.into_iter().fold(1, |digest: u128, word| {
+        (digest ^ u128::from(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    })
+}
+
+/// `changes`: since they were compared last.
+fn assert_sums_are_equal(book: &mut OrderBook<Order>, naive: &NaiveBook, changes: u64) {
+    let mut digested = 0;
+    for side in SIDES {
+        book.bring_digests_up_to_date(side, |ahead, order| {
+            digested += 1;
+            digest(ahead, order)
+        });
+        let (mut sum, mut last) = (0_u128, None::<Order>);
+        for order in naive.of(side) {
+            let ahead = last.filter(|last| last.price_ticks == order.price_ticks);
+            sum = sum.wrapping_add(digest(ahead.as_ref(), &order));
+            last = Some(order);
+        }
+        assert_eq!(book.sum_of_digests(side), sum, "{side:?}");
+    }
+    // A change is of one order, and of the one behind it when it goes.
+    assert!(
+        digested <= 2 * changes,
+        "{changes} changes, {digested} digests"
+    );
+}
+
 /// `price` is drawn anew for each order. The sides may cross, as in an auction.
 fn compare(seed: u64, key: u64, steps: u64, mut price: impl FnMut(&mut Random) -> i64) {
     let mut random = Random(seed);
     let (mut book, mut naive) = (OrderBook::keyed(key), NaiveBook::default());
     let mut ids = vec![0];
+    let mut changes = 0;
     for step in 1..=steps {
         let id = random.of(&ids);
         // It fills up and empties again.
@@ -171,6 +208,16 @@ fn compare(seed: u64, key: u64, steps: u64, mut price: impl FnMut(&mut Random) -
         assert_eq!(book.get(id), there);
         seen.extend([i64::MIN, -1, 0, 1, i64::MAX]);
         assert_equal(&book, &naive, &seen);
+        changes += 1;
+        if random.below(100) == 0 {
+            book.change_all(|order| order.note += 1);
+            naive.orders.iter_mut().for_each(|order| order.note += 1);
+            changes += naive.orders.len() as u64;
+        }
+        if random.below(8) == 0 {
+            assert_sums_are_equal(&mut book, &naive, changes);
+            changes = 0;
+        }
     }
 }
 

@@ -11,10 +11,12 @@ use std::panic::{self, catch_unwind};
 
 use openbourse_matching::planted::{Bug, plant};
 use script::Transcript;
-use world::{alphabets, explore};
+use world::{Broken, alphabets, explore, wild};
 
 /// Of sequences: enough for each bug that a world can find, and quick.
 const LENGTH: usize = 4;
+/// Of long sequences.
+const SEEDS: u64 = 30;
 
 #[test]
 fn every_planted_bug_is_found() {
@@ -24,17 +26,27 @@ fn every_planted_bug_is_found() {
     // A kernel that panics is one way to find a bug.
     panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();
-    println!("{:36} {:28} of a small world", "bug", "transcripts");
+    println!(
+        "{:36} {:52} {:34} of a small world",
+        "bug", "transcripts", "of long sequences"
+    );
     for bug in Bug::ALL {
         plant(Some(bug));
         let differing = by_transcripts(&transcripts);
-        let promise = by_worlds();
+        let by_seed = (1..=SEEDS).find_map(|seed| broken(|| wild::walk(seed)));
+        let by_world = alphabets::ALL
+            .iter()
+            .find_map(|alphabet| broken(|| explore(alphabet, LENGTH).map(drop)));
         plant(None);
         let first = differing.first().unwrap_or(&"-");
         let transcripts = format!("{:3} {first}", differing.len());
-        let broken = promise.as_deref().unwrap_or("-");
-        println!("{:36} {transcripts:28} {broken}", format!("{bug:?}"));
-        if differing.is_empty() && promise.is_none() {
+        println!(
+            "{:36} {transcripts:52} {:34.32} {:.60}",
+            format!("{bug:?}"),
+            by_seed.as_deref().unwrap_or("-"),
+            by_world.as_deref().unwrap_or("-"),
+        );
+        if differing.is_empty() && by_seed.is_none() && by_world.is_none() {
             missed.push(bug);
         }
     }
@@ -55,14 +67,11 @@ fn by_transcripts(transcripts: &[Transcript]) -> Vec<&str> {
         .collect()
 }
 
-/// The first promise that is broken.
-fn by_worlds() -> Option<String> {
-    alphabets::ALL.iter().find_map(|alphabet| {
-        let what = match catch_unwind(|| explore(alphabet, LENGTH)) {
-            Ok(Ok(_)) => return None,
-            Ok(Err(broken)) => broken.what,
-            Err(_) => "the kernel panics".into(),
-        };
-        Some(format!("{}: {what:.90}", alphabet.name))
-    })
+/// The promise that was broken.
+fn broken(explore: impl FnOnce() -> Result<(), Broken> + std::panic::UnwindSafe) -> Option<String> {
+    match catch_unwind(explore) {
+        Ok(Ok(())) => None,
+        Ok(Err(broken)) => Some(broken.what),
+        Err(_) => Some("the kernel panics".into()),
+    }
 }

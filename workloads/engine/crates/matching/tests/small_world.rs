@@ -1,11 +1,11 @@
-//! Every sequence of up to five commands in the worlds of `world::alphabets`.
+//! Every sequence of up to five commands in the worlds of `world::alphabets`, and long ones drawn by seeds.
 
 #[allow(dead_code, reason = "the worlds speak its language and print nothing")]
 mod script;
 #[allow(dead_code, reason = "each world is a test of its own")]
 mod world;
 
-use world::{Alphabet, alphabets, explore};
+use world::{Alphabet, alphabets, explore, wild};
 
 const LENGTH: usize = 5;
 
@@ -30,4 +30,19 @@ fn every_sequence_under_changing_fees_keeps_every_promise() {
 #[test]
 fn every_sequence_of_auctions_keeps_every_promise() {
     keeps_every_promise(&alphabets::AUCTIONS);
+}
+
+/// `SIMULATION_SEEDS=1000` takes more.
+#[test]
+fn simulation_long_sequences_of_everything_keep_every_promise() {
+    let seeds = std::env::var("SIMULATION_SEEDS").map_or(50, |count| count.parse().unwrap());
+    for seed in 1..=seeds {
+        if let Err(broken) = wild::walk(seed) {
+            panic!(
+                "seed {seed}: {}\n{}",
+                broken.what,
+                broken.commands.join("\n")
+            );
+        }
+    }
 }

@@ -8,17 +8,17 @@ use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::{Effects, Kernel, Stamp, Version, Windows};
 use script::Transcript;
 
-fn bytes_of(kernel: &Kernel) -> Vec<u8> {
+fn bytes_of(kernel: &mut Kernel) -> Vec<u8> {
     let mut bytes = Vec::new();
     kernel.write_snapshot(&mut bytes);
     bytes
 }
 
 /// With another secret than it had.
-fn restored(kernel: Kernel) -> Kernel {
-    let bytes = bytes_of(&kernel);
-    let restored = Kernel::read_snapshot(&bytes, 7).unwrap();
-    assert_eq!(bytes_of(&restored), bytes);
+fn restored(mut kernel: Kernel) -> Kernel {
+    let bytes = bytes_of(&mut kernel);
+    let mut restored = Kernel::read_snapshot(&bytes, 7).unwrap();
+    assert_eq!(bytes_of(&mut restored), bytes);
     restored
 }
 
@@ -191,7 +191,7 @@ fn a_small_snapshot() -> Vec<u8> {
         let body = script::parse::command(text);
         step(&mut kernel, &Command { id, body });
     }
-    bytes_of(&kernel)
+    bytes_of(&mut kernel)
 }
 
 #[test]
@@ -204,7 +204,9 @@ fn a_snapshot_with_a_byte_flipped_is_none_or_the_snapshot_of_another_state() {
             bad[at] ^= bit;
             match Kernel::read_snapshot(&bad, 0) {
                 // Nothing of it was passed over: what the hash leaves out is for the file's own to find.
-                Ok(kernel) => assert!(bytes_of(&kernel) == bad, "byte {at} is not looked at"),
+                Ok(mut kernel) => {
+                    assert!(bytes_of(&mut kernel) == bad, "byte {at} is not looked at")
+                }
                 Err(_) => refused += 1,
             }
         }

@@ -490,7 +490,7 @@ impl Pipeline {
     }
 
     /// Of the state at `seq()`.
-    pub fn state_hash(&self) -> [u8; 32] {
+    pub fn state_hash(&mut self) -> [u8; 32] {
         self.kernel.state_hash()
     }
 

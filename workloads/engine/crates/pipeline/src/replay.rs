@@ -115,7 +115,7 @@ impl Replay {
         Ok(None)
     }
 
-    pub fn state_hash(&self) -> (u64, [u8; 32]) {
+    pub fn state_hash(&mut self) -> (u64, [u8; 32]) {
         (self.kernel.seq(), self.kernel.state_hash())
     }
 }

@@ -63,8 +63,54 @@ fn bodies() -> Vec<(Body, Sender)> {
         ),
         (Body::Checkpoint(v1::Checkpoint::default()), Sender::Itself),
     ];
+    bodies.extend(bodies_of_the_trading_core());
     bodies.extend(listings().into_iter().map(|body| (body, Sender::Itself)));
     bodies
+}
+
+fn bodies_of_the_trading_core() -> Vec<(Body, Sender)> {
+    let cancel_all = |account| {
+        Body::CancelAllOrders(v1::CancelAllOrders {
+            account,
+            ..Default::default()
+        })
+    };
+    vec![
+        (Body::AmendOrder(v1::AmendOrder::default()), Sender::Gateway),
+        (
+            Body::ReplaceOrder(v1::ReplaceOrder::default()),
+            Sender::Gateway,
+        ),
+        (
+            Body::SetCountdown(v1::SetCountdown::default()),
+            Sender::Gateway,
+        ),
+        (cancel_all(1001), Sender::Gateway),
+        (cancel_all(0), Sender::Itself),
+        (Body::DebitFunds(v1::DebitFunds::default()), Sender::Ledger),
+        (
+            Body::ChangeSymbolState(v1::ChangeSymbolState::default()),
+            Sender::Itself,
+        ),
+        (
+            Body::ConfigureAccount(v1::ConfigureAccount::default()),
+            Sender::Itself,
+        ),
+        (
+            Body::SetKillSwitch(v1::SetKillSwitch::default()),
+            Sender::Itself,
+        ),
+        (
+            Body::ConfigureSafety(v1::ConfigureSafety::default()),
+            Sender::Itself,
+        ),
+        (Body::ReportLag(v1::ReportLag::default()), Sender::Itself),
+        (Body::Tick(v1::Tick {}), Sender::Itself),
+        (
+            Body::ChangeVersion(v1::ChangeVersion::default()),
+            Sender::Itself,
+        ),
+    ]
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn simulation_a_disk_that_refuses_for_a_while_at_any_step_changes_nothing_but_wh
                 Survives::Everything,
                 Survives::Some(step),
             ] {
-                let booted = open(&disk.after_power_loss(survives), Limits::default()).unwrap();
+                let mut booted = open(&disk.after_power_loss(survives), Limits::default()).unwrap();
                 assert_eq!(booted.state_hash(), live, "step {step}, {survives:?}");
             }
         }

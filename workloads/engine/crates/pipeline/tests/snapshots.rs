@@ -114,7 +114,7 @@ fn a_snapshot_is_made_of_the_one_before_it_and_the_log() {
     let again = make_snapshot(disk.clone(), "main", SEQS, 1).unwrap();
     assert_eq!((again.from_seq, again.oldest_seq), (SEQS, SEQS));
     assert_eq!(seqs(&*disk).unwrap(), [SEQS]);
-    let pipeline = open(&traded.disk.after_kill(), Limits::default()).unwrap();
+    let mut pipeline = open(&traded.disk.after_kill(), Limits::default()).unwrap();
     assert_eq!(pipeline.snapshot_seq(), SEQS);
     assert_eq!(pipeline.state_hash(), traded.state_hash);
     assert_eq!(
@@ -131,7 +131,7 @@ fn a_bad_snapshot_is_passed_over_for_an_older_one_and_told() {
         let disk = traded.disk.after_kill();
         disk.edit(&name(seq), |bytes| bytes[at] ^= 1);
         disk.edit(&name(41), |bytes| bytes.truncate(1000));
-        let pipeline = open(&disk, Limits::default()).unwrap();
+        let mut pipeline = open(&disk, Limits::default()).unwrap();
         assert_eq!(pipeline.snapshot_seq(), 20);
         let told: Vec<_> = pipeline
             .bad_snapshots()
@@ -152,7 +152,7 @@ fn a_snapshot_whose_state_has_another_hash_is_passed_over() {
     let mut found = newest(&disk, "main").unwrap().0.unwrap();
     found.body[4] ^= 1;
     write(&disk, &found.position, &found.body).unwrap();
-    let pipeline = open(&disk, Limits::default()).unwrap();
+    let mut pipeline = open(&disk, Limits::default()).unwrap();
     assert_eq!(pipeline.snapshot_seq(), 20);
     let [bad] = pipeline.bad_snapshots() else {
         panic!("one is bad")
@@ -170,7 +170,7 @@ fn a_log_whose_beginning_is_gone_needs_a_snapshot() {
     segments.sort();
     assert!(segments.len() > 1, "{segments:?}");
     disk.remove(&segments[0]).unwrap();
-    let whole = open(&disk, Limits::default()).unwrap();
+    let mut whole = open(&disk, Limits::default()).unwrap();
     assert_eq!(
         (whole.snapshot_seq(), whole.state_hash()),
         (62, traded.state_hash)
@@ -236,7 +236,7 @@ fn power_that_goes_while_a_snapshot_is_made_leaves_what_was_there() {
             Survives::Some(step),
         ] {
             let booted = disk.after_power_loss(survives);
-            let pipeline = open(&booted, Limits::default()).unwrap();
+            let mut pipeline = open(&booted, Limits::default()).unwrap();
             assert_eq!(pipeline.state_hash(), traded.state_hash, "step {step}");
             assert!(!made || pipeline.snapshot_seq() == 50, "step {step}");
             assert!([20, 50].contains(&pipeline.snapshot_seq()), "step {step}");

@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// Appends the whole state, which costs time and bytes in proportion to it.
-    pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+    pub fn write_snapshot(&mut self, out: &mut Vec<u8>) {
         self.kernel.write_snapshot(out);
     }
 
@@ -104,13 +104,13 @@ impl Shard {
         made.encode(answer).expect("a vector has room");
     }
 
-    /// Costs time proportional to the balances and the resting orders.
-    pub fn state_hash(&self) -> [u8; 32] {
+    /// Costs what changed since it was asked last, the first time everything; with version 1 always everything.
+    pub fn state_hash(&mut self) -> [u8; 32] {
         self.kernel.state_hash()
     }
 
     /// The same as if no command had had an id: a refused command leaves it as it was.
-    pub fn state_hash_but_command_ids(&self) -> [u8; 32] {
+    pub fn state_hash_but_command_ids(&mut self) -> [u8; 32] {
         self.kernel.state_hash_but_command_ids()
     }
 

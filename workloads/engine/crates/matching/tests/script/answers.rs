@@ -6,7 +6,7 @@ use openbourse_matching::names::SymbolName;
 
 use super::{parse, print};
 
-pub fn answer(kernel: &Kernel, question: &str) -> Vec<String> {
+pub fn answer(kernel: &mut Kernel, question: &str) -> Vec<String> {
     let words: Vec<_> = question.split(' ').collect();
     match words[..] {
         ["balances"] => kernel

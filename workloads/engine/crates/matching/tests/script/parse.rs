@@ -3,7 +3,7 @@
 //! | command | is |
 //! |---|---|
 //! | `asset NAME SCALE` | DefineAsset |
-//! | `symbol NAME BASE QUOTE [OPTION...]` | DefineSymbol; the options are in `definition`, each with its default |
+//! | `symbol NAME BASE QUOTE [OPTION...]` | DefineSymbol; the options are in `definitions`, each with its default |
 //! | `credit ACCOUNT ASSET AMOUNT`, `debit ...` | CreditFunds, DebitFunds |
 //! | `place ACCOUNT SYMBOL SIDE TERMS ID [stp=MODE]` | PlaceOrder; TERMS are `gtc PRICE LOTS`, so `ioc`, `fok` and `maker`, `market LOTS` or `amount UNITS` |
 //! | `cancel ACCOUNT SYMBOL ID [only=new]` | CancelOrder; ID is `#7` or a client order id |
@@ -20,21 +20,19 @@
 //! | `lag MS COMMANDS` | ReportLag |
 //! | `tick`, `checkpoint`, `version N` | Tick, Checkpoint, ChangeVersion |
 
-use openbourse_matching::account_limits::AccountConfiguration;
-use openbourse_matching::bands::PriceBand;
 use openbourse_matching::command::{
     AmendOrder, Body, CancelAllOrders, CancelOrder, CancelReason, CancelRestriction,
     ChangeSymbolState, Checkpoint, DefineAsset, ImposeHalt, LiftHalt, PlaceOrder, Reopen,
     ReplaceOrder, SetCountdown, SetKillSwitch, Target, Terms, Transfer,
 };
-use openbourse_matching::fees::FeeCharge;
-use openbourse_matching::listings::SymbolDefinition;
 use openbourse_matching::names::{
     AssetName, ClientOrderId, HaltName, SymbolName, Trader, TransferId,
 };
 use openbourse_matching::order::{SelfTradePrevention, Side, TimeInForce};
 use openbourse_matching::safety::{Lag, SafetyConfiguration, SafetyLimits};
 use openbourse_matching::symbol_state::SymbolState;
+
+use super::definitions::{configuration, definition};
 
 pub fn command(text: &str) -> Body {
     let words: Vec<_> = text.split(' ').collect();
@@ -161,109 +159,6 @@ fn operation(words: &[&str]) -> Body {
     }
 }
 
-fn definition(name: &str, base: &str, quote: &str, options: &[&str]) -> SymbolDefinition {
-    const OPTIONS: [&str; 20] = [
-        "tick",
-        "lot",
-        "max-price",
-        "max-quantity",
-        "min-notional",
-        "maker",
-        "taker",
-        "charge",
-        "min-price",
-        "min-quantity",
-        "market-max",
-        "max-notional",
-        "stp",
-        "bids",
-        "asks",
-        "average",
-        "collar",
-        "static",
-        "dynamic",
-        "auction-ms",
-    ];
-    for word in options {
-        let (option, _) = word.split_once('=').unwrap();
-        assert!(
-            OPTIONS.contains(&option) || option == "reference",
-            "no such option: {word}"
-        );
-    }
-    let of = |name, otherwise: i64| option(options, name).map_or(otherwise, number);
-    let ppm = |name| option(options, name).map_or(0, number::<u32>);
-    let plain = SymbolDefinition::plain(
-        (symbol(name), asset(base), asset(quote)),
-        of("tick", 1),
-        of("lot", 1),
-        of("max-price", 1000),
-        of("max-quantity", 1000),
-        of("min-notional", 0),
-        ppm("maker"),
-        ppm("taker"),
-    );
-    SymbolDefinition {
-        fee_charge: option(options, "charge").map(|charge| {
-            one_of(
-                charge,
-                &[
-                    ("received", FeeCharge::Received),
-                    ("quote", FeeCharge::Quote),
-                ],
-            )
-        }),
-        min_price_ticks: of("min-price", 0),
-        min_quantity_lots: of("min-quantity", 0),
-        market_max_quantity_lots: of("market-max", 0),
-        max_notional_units: of("max-notional", 0),
-        self_trade_prevention: option(options, "stp").map(prevention),
-        bid_band: band(option(options, "bids")),
-        ask_band: band(option(options, "asks")),
-        average_minutes: ppm("average"),
-        market_collar_ppm: ppm("collar"),
-        static_band_ppm: ppm("static"),
-        dynamic_band_ppm: ppm("dynamic"),
-        volatility_auction_ms: of("auction-ms", 0),
-        reference_price_ticks: of("reference", 0),
-        ..plain
-    }
-}
-
-/// `900000..1100000`, both in ppm.
-fn band(band: Option<&str>) -> PriceBand {
-    band.map_or_else(PriceBand::default, |band| {
-        let (lowest, highest) = band.split_once("..").unwrap();
-        PriceBand {
-            lowest_ppm: number(lowest),
-            highest_ppm: number(highest),
-        }
-    })
-}
-
-fn configuration(account: &str, options: &[&str]) -> AccountConfiguration {
-    let (orders, interval_ms) = match option(options, "rate") {
-        Some(rate) => rate.split_once('/').unwrap(),
-        None => ("0", "0"),
-    };
-    let notionals = option(options, "notional").into_iter();
-    AccountConfiguration {
-        trade_group: option(options, "group").map_or(0, number),
-        max_open_orders: option(options, "orders").map_or(0, number),
-        max_open_notional: notionals
-            .flat_map(|notionals| notionals.split(','))
-            .map(|notional| {
-                let (name, most) = notional.split_once(':').unwrap();
-                (asset(name), number(most))
-            })
-            .collect(),
-        max_orders_per_interval: number(orders),
-        interval_ms: number(interval_ms),
-        reuse_client_order_ids: options.contains(&"reuse"),
-        ..AccountConfiguration::of_nobody(trader(account))
-    }
-}
-
 fn place(account: &str, name: &str, order: &[&str]) -> PlaceOrder {
     let [side, ref terms_and_id @ ..] = *order else {
         panic!("no side: {order:?}");
@@ -350,7 +245,7 @@ fn safety_limits(limits: Option<&str>) -> SafetyLimits {
     }
 }
 
-fn prevention(mode: &str) -> SelfTradePrevention {
+pub(super) fn prevention(mode: &str) -> SelfTradePrevention {
     one_of(
         mode,
         &[
@@ -388,7 +283,7 @@ fn client_order_id(id: &str) -> ClientOrderId {
     ClientOrderId::client_order_id(id).unwrap()
 }
 
-fn trader(account: &str) -> Trader {
+pub(super) fn trader(account: &str) -> Trader {
     Trader::new(number(account)).unwrap()
 }
 
@@ -396,22 +291,22 @@ pub fn symbol(name: &str) -> SymbolName {
     SymbolName::symbol(name).unwrap()
 }
 
-fn asset(name: &str) -> AssetName {
+pub(super) fn asset(name: &str) -> AssetName {
     AssetName::asset(name).unwrap()
 }
 
 /// `tick=100` among the words.
-fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+pub(super) fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     words
         .iter()
         .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn number<N: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
+pub(super) fn number<N: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
     text.parse().unwrap()
 }
 
-fn one_of<T: Copy>(word: &str, known: &[(&str, T)]) -> T {
+pub(super) fn one_of<T: Copy>(word: &str, known: &[(&str, T)]) -> T {
     let found = known.iter().find(|(name, _)| *name == word);
     let found = found.unwrap_or_else(|| panic!("no such word: {word}"));
     found.1

@@ -2,8 +2,11 @@
 //! events and a resend are checked from outside, with what the rules say and nothing of the kernel's own reckoning.
 
 pub mod alphabets;
+mod auction;
+mod bounds;
 mod reserved;
 mod told;
+pub mod wild;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -81,7 +84,7 @@ type State = ([u8; 32], Vec<(u64, String)>);
 
 impl World {
     fn new() -> Self {
-        let kernel = Kernel::new("main");
+        let mut kernel = Kernel::new("main");
         Self {
             state_hash: kernel.state_hash_but_command_ids(),
             kernel,
@@ -91,7 +94,7 @@ impl World {
     }
 
     fn explore(
-        &self,
+        &mut self,
         letters: &[&str],
         seen: &mut [HashSet<State>],
         explored: &mut Explored,
@@ -122,11 +125,11 @@ impl World {
         self.commands.push(text.into());
         let number = self.commands.len() as u64;
         let before = self.state_hash;
+        self.told.command_begins(stamp(number).time_us);
         let mut effects = Effects::new();
         (self.kernel)
             .step(stamp(number), &command(number, text), &mut effects)
             .unwrap();
-        self.told.command_begins(stamp(number).time_us);
         let heard = (effects.events())
             .try_for_each(|(event, moved)| self.told.hear(&self.kernel, &event.body, moved));
         self.state_hash = self.kernel.state_hash_but_command_ids();
@@ -145,7 +148,7 @@ impl World {
         })
     }
 
-    fn check(&self, check: impl FnOnce(&Self) -> Result<(), String>) -> Result<(), Broken> {
+    fn check(&mut self, check: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), Broken> {
         check(self).map_err(|what| Broken {
             what,
             commands: self.commands.clone(),
@@ -237,7 +240,7 @@ impl World {
         self.told.check_open(open.collect())
     }
 
-    fn check_resend(&self) -> Result<(), String> {
+    fn check_resend(&mut self) -> Result<(), String> {
         let number = self.commands.len() as u64;
         let last = self.commands.last().expect("a command came");
         let mut again = self.kernel.clone();
@@ -256,7 +259,7 @@ impl World {
         Ok(())
     }
 
-    fn check_replay(&self) -> Result<(), String> {
+    fn check_replay(&mut self) -> Result<(), String> {
         let mut replayed = Kernel::new("main");
         let mut effects = Effects::new();
         for (number, text) in (1..).zip(&self.commands) {

@@ -1,6 +1,6 @@
 //! What is known from events alone, as a ledger and a market data feed know it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openbourse_matching::Kernel;
 use openbourse_matching::auction::Indication;
@@ -8,7 +8,9 @@ use openbourse_matching::event::{EventBody, Movement, PreventedMatch, Trade, Tra
 use openbourse_matching::fees::FeeCharge;
 use openbourse_matching::listings::SymbolDefinition;
 use openbourse_matching::names::AssetName;
-use openbourse_matching::order::{Order, OrderStatus, OrderType, Side};
+use openbourse_matching::order::{
+    Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
+};
 use openbourse_matching::symbol_state::SymbolState;
 
 use super::ensure;
@@ -20,10 +22,17 @@ pub struct Told {
     /// Still open, in the order in which they came.
     pub orders: Vec<Order>,
     closed_ids: Vec<(u64, String)>,
-    levels: BTreeMap<(bool, i64), i64>,
+    /// Bids are true.
+    pub levels: BTreeMap<(bool, i64), i64>,
     updates: u64,
     trades: u64,
-    indicated: Indication,
+    pub indicated: Indication,
+    pub last_price_ticks: Option<i64>,
+    /// As they were before the command: the last price, the best bid and ask.
+    pub last_before: Option<i64>,
+    pub best_before: (Option<i64>, Option<i64>),
+    pub definition: Option<SymbolDefinition>,
+    reusing: BTreeSet<u64>,
     /// Each as its fee schedule begins, the first first.
     pub schedules: Vec<SymbolDefinition>,
     time_us: i64,
@@ -35,6 +44,7 @@ impl Told {
     pub fn command_begins(&mut self, time_us: i64) {
         self.time_us = time_us;
         self.auction_ticks = None;
+        self.look_at_prices();
     }
 
     pub fn balance(&self, account: u64, asset: AssetName) -> (i64, i64) {
@@ -66,7 +76,16 @@ impl Told {
     ) -> Result<(), String> {
         self.move_money(kernel, body, movements)?;
         match body {
-            EventBody::OrderAccepted(order) => self.orders.push(*order),
+            EventBody::OrderAccepted(order) => {
+                self.check_client_order_id(order)?;
+                self.orders.push(*order);
+            }
+            EventBody::AccountConfigured(of) if of.reuse_client_order_ids => {
+                self.reusing.insert(of.account.account());
+            }
+            EventBody::AccountConfigured(of) => {
+                self.reusing.remove(&of.account.account());
+            }
             EventBody::OrderAmended {
                 order,
                 previous_client_order_id,
@@ -79,6 +98,11 @@ impl Told {
                 self.orders[at] = *order;
             }
             EventBody::OrderCanceled { order, .. } | EventBody::OrderExpired(order) => {
+                ensure!(
+                    order.time_in_force != TimeInForce::FillOrKill
+                        || order.leaves_lots() == order.quantity_lots,
+                    "a FOK order is filled whole or not at all: {order:?}"
+                );
                 // An order by amount may expire when nothing is left of it.
                 if let Ok(at) = self.place(order.order_id) {
                     self.close(at);
@@ -118,6 +142,7 @@ impl Told {
                 definition,
                 fee_schedule,
             } => {
+                self.definition = Some(*definition);
                 if *fee_schedule as usize > self.schedules.len() {
                     self.schedules.push(*definition);
                 }
@@ -164,15 +189,23 @@ impl Told {
                 trade.taker.order_id > trade.maker.order_id,
                 "the younger order takes"
             );
-            let ticks = *self.auction_ticks.get_or_insert(trade.price_ticks);
-            ensure!(ticks == trade.price_ticks, "an auction has one price");
+            let of_rules = self.auction().price_ticks;
+            let ticks = *self.auction_ticks.get_or_insert(of_rules);
+            ensure!(
+                ticks == trade.price_ticks,
+                "an auction trades at {ticks}, not at {}",
+                trade.price_ticks
+            );
         } else {
+            let taker = &self.orders[self.place(trade.taker.order_id)?];
+            self.check_bounds(trade, taker.order_type)?;
             let maker = self.orders[self.place(trade.maker.order_id)?];
             ensure!(
                 maker.price_ticks == trade.price_ticks,
                 "a trade has the resting order's price"
             );
         }
+        self.last_price_ticks = Some(trade.price_ticks);
         for (party, takes) in [(&trade.maker, false), (&trade.taker, true)] {
             self.check_fee(trade, party, takes)?;
             let at = self.place(party.order_id)?;
@@ -189,6 +222,21 @@ impl Told {
     fn hear_prevented(&mut self, prevented: &PreventedMatch) -> Result<(), String> {
         let (maker, taker) = (&prevented.maker, &prevented.taker);
         self.check_first_in_line(maker.order_id, prevented.taker_side.opposite())?;
+        let leaves = |order_id| Ok::<_, String>(self.orders[self.place(order_id)?].leaves_lots());
+        let (makers, takers) = (leaves(maker.order_id)?, leaves(taker.order_id)?);
+        let lost = match prevented.mode {
+            SelfTradePrevention::None => return Err("NONE prevents nothing".into()),
+            SelfTradePrevention::ExpireTaker => (0, takers),
+            SelfTradePrevention::ExpireMaker => (makers, 0),
+            SelfTradePrevention::ExpireBoth => (makers, takers),
+            SelfTradePrevention::Decrement | SelfTradePrevention::Transfer => {
+                (makers.min(takers), makers.min(takers))
+            }
+        };
+        ensure!(
+            (maker.prevented_lots, taker.prevented_lots) == lost,
+            "maker and taker lose {lost:?}: {prevented:?}"
+        );
         for party in [maker, taker] {
             let at = self.place(party.order_id)?;
             let order = &mut self.orders[at];
@@ -198,9 +246,22 @@ impl Told {
             }
             self.check_leaves(at, party.leaves_lots)?;
         }
+        Ok(())
+    }
+
+    /// Sequences are shorter than the 300 seconds.
+    fn check_client_order_id(&self, order: &Order) -> Result<(), String> {
+        let id = (order.account, order.client_order_id.to_string());
         ensure!(
-            maker.prevented_lots > 0 || taker.prevented_lots > 0,
-            "somebody loses something"
+            self.reusing.contains(&order.account) || !self.closed_ids.contains(&id),
+            "{id:?} is that of a closed order"
+        );
+        let same = |open: &&Order| {
+            (open.account, open.client_order_id) == (order.account, order.client_order_id)
+        };
+        ensure!(
+            self.orders.iter().find(same).is_none(),
+            "{id:?} is that of an open order"
         );
         Ok(())
     }
@@ -254,37 +315,6 @@ impl Told {
         ensure!(
             first.map(|order| order.order_id) == Some(order_id),
             "order {order_id} trades, {first:?} is first in line"
-        );
-        Ok(())
-    }
-
-    /// Of all prices of the book the one at which most can trade has the smallest surplus.
-    pub fn check_indication(&self, state: SymbolState) -> Result<(), String> {
-        if state != SymbolState::Auction {
-            return Ok(());
-        }
-        let sum = |bids: bool, within: &dyn Fn(i64) -> bool| -> i64 {
-            let levels = self.levels.iter();
-            levels
-                .filter(|((of_bids, price), _)| *of_bids == bids && within(*price))
-                .map(|(_, lots)| lots)
-                .sum()
-        };
-        let at = |price: i64| {
-            let bids = sum(true, &|limit| limit >= price);
-            let asks = sum(false, &|limit| limit <= price);
-            (bids.min(asks), -(bids - asks).abs())
-        };
-        let best = self.levels.keys().map(|(_, price)| at(*price)).max();
-        let best = best.filter(|(volume, _)| *volume > 0).unwrap_or_default();
-        let told = (
-            self.indicated.quantity_lots,
-            -self.indicated.surplus_lots.abs(),
-        );
-        ensure!(
-            told == best,
-            "indicated {:?}, best is {best:?}",
-            self.indicated
         );
         Ok(())
     }

@@ -1,4 +1,7 @@
 //! Frames as a client sends and reads them.
+//!
+//! Each file of tests takes what it needs of it.
+#![allow(dead_code)]
 
 use openbourse_journal::Options;
 use openbourse_journal::lossy::LossyDisk;

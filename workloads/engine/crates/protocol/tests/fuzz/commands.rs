@@ -74,12 +74,12 @@ pub fn wild(of: &mut Numbers, number: u64) -> v1::Command {
         }),
         28 => Body::CancelAllOrders(v1::CancelAllOrders {
             account: of.one_of(&[0, 1000, 1001]),
-            symbol: of.one_of(&["", "AB"]).into(),
+            symbol: of.one_of(&["", "AB", "CD"]).into(),
             reason: number_of_a_name(of, 7),
         }),
         29 => Body::SetCountdown(v1::SetCountdown {
             account: account(of),
-            symbol: of.one_of(&["", "AB"]).into(),
+            symbol: of.one_of(&["", "AB", "CD"]).into(),
             countdown_ms: amount(of),
         }),
         30 => Body::CreditFunds(v1::CreditFunds {

@@ -73,6 +73,47 @@ fn run(seed: u64) -> ([u8; 32], u64) {
     (shard.state_hash(), carried_out)
 }
 
+#[test]
+fn simulation_the_state_hash_is_the_same_whenever_it_was_asked_before() {
+    for seed in 1..=seeds() {
+        let mut numbers = Numbers::new(seed);
+        let mut shard = Shard::at_version(Version::LATEST, "main", WINDOWS);
+        let mut carried_out = Vec::new();
+        for number in 0..COMMANDS {
+            let command = setup(number).unwrap_or_else(|| wild(&mut numbers, number));
+            // It asks by itself.
+            if !matches!(command.body, Some(v1::command::Body::Checkpoint(_))) {
+                carried_out.push(command.encode_to_vec());
+                carry_out(&mut shard, &carried_out[carried_out.len() - 1]);
+            }
+            if numbers.below(15) == 0 {
+                let mut never_asked = Shard::at_version(Version::LATEST, "main", WINDOWS);
+                for bytes in &carried_out {
+                    carry_out(&mut never_asked, bytes);
+                }
+                assert_eq!(
+                    shard.state_hash(),
+                    never_asked.state_hash(),
+                    "seed {seed}, seq {}",
+                    shard.seq()
+                );
+            }
+        }
+    }
+}
+
+/// A second after the one before.
+fn carry_out(shard: &mut Shard, bytes: &[u8]) {
+    let seq = shard.seq() + 1;
+    let stamp = Stamp {
+        seq,
+        epoch: 1,
+        time_us: 1_700_000_000_000_000 + seq.cast_signed() * 1_000_000,
+    };
+    let (mut reply, mut events) = (Vec::new(), Vec::new());
+    (shard.step(stamp, bytes, &mut reply, &mut events)).expect("no checkpoint, no divergence");
+}
+
 /// Arbitrary bytes, a wild command, a spoiled one, or one that was sent before.
 fn something(numbers: &mut Numbers, number: u64, sent: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = match numbers.below(20) {
