@@ -37,7 +37,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// To read only: beside a running engine.
+    /// Beside a running engine: to read the log, which is not changed through it, and to put snapshots there.
     pub fn shared(path: impl Into<PathBuf>) -> Folder {
         Folder {
             path: path.into(),

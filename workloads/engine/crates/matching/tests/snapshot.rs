@@ -10,6 +10,7 @@ mod script;
 use openbourse_matching::command::Command;
 use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::{Effects, Kernel, Stamp, Version, Windows};
+use script::Transcript;
 
 fn bytes_of(kernel: &mut Kernel) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -30,7 +31,8 @@ fn every_transcript_is_the_same_when_each_command_meets_a_restored_kernel() {
     for transcript in script::transcripts() {
         let played = script::play(&transcript.recorded, transcript.version, restored);
         let difference = script::first_difference(&transcript.recorded, &played);
-        assert_eq!(difference, None, "{}", transcript.path.display());
+        let Transcript { name, path, .. } = transcript;
+        assert_eq!(difference, None, "{name} in {}", path.display());
     }
 }
 

@@ -49,8 +49,22 @@ fn play(pipeline: &mut Pipeline, script: &[(u64, Vec<u8>)]) -> Vec<v1::Reply> {
 
 struct Traded {
     disk: LossyDisk,
+    depth: v1::Answer,
     replies: Vec<v1::Reply>,
     state_hash: [u8; 32],
+}
+
+/// Of the book, whatever the epoch.
+fn depth(pipeline: &mut Pipeline) -> v1::Answer {
+    let received = pipeline.receive(GATEWAY, &depth_query(1));
+    assert!(!received.close, "{:?}", read(&received.send));
+    match &read(&turn(pipeline).unwrap()[0].1)[..] {
+        [Frame::Answer(answer)] => v1::Answer {
+            epoch: 0,
+            ..answer.clone()
+        },
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A log with snapshots of some seqs.
@@ -64,6 +78,7 @@ fn traded(snapshots: &[u64]) -> Traded {
         assert_eq!((made.seq, made.file, made.bad), (*seq, name(*seq), vec![]));
     }
     Traded {
+        depth: depth(&mut pipeline),
         disk,
         replies,
         state_hash: pipeline.state_hash(),
@@ -84,6 +99,7 @@ fn a_shard_that_begins_with_a_snapshot_is_the_one_that_replays_everything() {
         pipeline.events(42, 1),
         Stream::Frame { last_seq: 42, .. }
     ));
+    assert_eq!(depth(&mut pipeline), traded.depth);
     // Also what was answered before the snapshot is answered the same again.
     assert_eq!(play(&mut pipeline, &script()), traded.replies);
     assert_eq!(pipeline.committed_seq(), 2 * SEQS);
