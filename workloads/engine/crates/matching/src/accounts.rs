@@ -8,7 +8,8 @@ use crate::account_limits::Limits;
 use crate::digests::Digests;
 use crate::event::{Effects, Movement};
 use crate::index::{Index, Secret};
-use crate::names::{AssetId, ClientOrderId, SymbolId};
+use crate::listings::Listings;
+use crate::names::{AssetId, AssetName, ClientOrderId, SymbolId};
 use crate::table::Table;
 
 /// Receives the fees of all trades.
@@ -91,6 +92,14 @@ impl Account {
 
     pub fn balances(&self) -> impl Iterator<Item = &(AssetId, Balance)> {
         self.balances.iter()
+    }
+
+    pub fn balances_by_name(&self, listings: &Listings) -> Vec<(AssetName, Balance)> {
+        let mut named: Vec<_> = (self.balances())
+            .map(|(asset, balance)| (listings.asset(*asset).asset, *balance))
+            .collect();
+        named.sort_unstable_by_key(|(asset, _)| *asset);
+        named
     }
 
     /// How many.

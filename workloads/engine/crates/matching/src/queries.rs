@@ -63,11 +63,7 @@ impl Kernel {
     /// Of every asset that the account ever had, by name.
     pub fn balances_of(&self, account: u64) -> Vec<(AssetName, Balance)> {
         let account = self.accounts.get(account);
-        let mut named: Vec<_> = (account.into_iter().flat_map(|account| account.balances()))
-            .map(|(asset, balance)| (self.asset_name(*asset), *balance))
-            .collect();
-        named.sort_unstable_by_key(|(asset, _)| *asset);
-        named
+        account.map_or_else(Vec::new, |account| account.balances_by_name(&self.listings))
     }
 
     /// Every account that ever had something, or an order, by number.

@@ -196,7 +196,8 @@ fn encode_symbol(symbol: &Symbol, encoding: &mut Encoding) {
     }
 }
 
-fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
+/// The fields that version 1 knows, which are the first ones of both.
+pub(crate) fn encode_plain_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
     encoding.text(definition.symbol.as_str());
     encoding.text(definition.base_asset.as_str());
     encoding.text(definition.quote_asset.as_str());
@@ -207,6 +208,10 @@ fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
     encoding.i64(definition.min_notional_units);
     encoding.u32(definition.maker_fee_ppm);
     encoding.u32(definition.taker_fee_ppm);
+}
+
+fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
+    encode_plain_definition(definition, encoding);
     encoding.u8(charge_number(definition.fee_charge));
     encoding.i64(definition.min_price_ticks);
     encoding.i64(definition.min_quantity_lots);
@@ -231,10 +236,7 @@ fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
 
 fn digest_of_account(account: &Account, listings: &Listings, item: &mut Encoding) -> u128 {
     item.u64(account.number);
-    let mut balances: Vec<_> = (account.balances())
-        .map(|(asset, balance)| (listings.asset(*asset).asset, balance))
-        .collect();
-    balances.sort_unstable_by_key(|(asset, _)| *asset);
+    let balances = account.balances_by_name(listings);
     item.count(balances.len());
     for (asset, balance) in balances {
         item.text(asset.as_str());

@@ -31,6 +31,7 @@ use crate::event::{Outcome, Reply};
 use crate::kernel::Kernel;
 use crate::listings::Listings;
 use crate::order::{Order, Side};
+use crate::state_hash::encode_plain_definition;
 
 impl Kernel {
     pub(crate) fn state_hash_of_version_1(&self) -> [u8; 32] {
@@ -51,25 +52,15 @@ impl Kernel {
     fn encode_symbols_of_version_1(&self, encoding: &mut Encoding) {
         encoding.count(self.listings.symbols().count());
         for symbol in self.listings.symbols() {
-            let definition = &symbol.definition;
-            let name = definition.symbol.as_str();
-            encoding.text(name);
-            encoding.text(definition.base_asset.as_str());
-            encoding.text(definition.quote_asset.as_str());
-            encoding.i64(definition.tick_units);
-            encoding.i64(definition.lot_units);
-            encoding.i64(definition.max_price_ticks);
-            encoding.i64(definition.max_quantity_lots);
-            encoding.i64(definition.min_notional_units);
-            encoding.u32(definition.maker_fee_ppm);
-            encoding.u32(definition.taker_fee_ppm);
+            let name = symbol.definition.symbol;
+            encode_plain_definition(&symbol.definition, encoding);
             encoding.u8(state_number(symbol.state));
             encoding.u64(symbol.trades);
             encoding.u64(symbol.updates);
             for side in [Side::Buy, Side::Sell] {
                 encoding.count(symbol.book.len(side));
                 for order in symbol.book.orders(side) {
-                    encoding.order_of_version_1(order, name);
+                    encoding.order_of_version_1(order, name.as_str());
                 }
             }
         }
