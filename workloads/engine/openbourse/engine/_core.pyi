@@ -21,13 +21,49 @@ class Engine:
         ring_commands: int | None = None,
         segment_bytes: int | None = None,
     ) -> Engine:
-        """Locks the folder, recovers and replays the log. Raises Fatal."""
+        """Locks the folder, recovers the log and begins with the newest good snapshot. Raises Fatal."""
 
-    def lead(self, epoch: int) -> None:
-        """Begins to write, under an epoch above `last_epoch`. Raises Fatal."""
+    def lead(self, epoch: int) -> list[tuple[int, bytes]]:
+        """Begins to lead, under an epoch above `last_epoch`: carries out what the log has, committed or not.
+
+        Gives what the connections are told that waited for it. Raises Fatal.
+        """
+
+    def follow(self, records: bytes) -> int:
+        """Appends records of the leader, those that are here already excepted. The end of the log. Raises Fatal."""
+
+    def cut(self, last_seq: int) -> None:
+        """Cuts the log behind `last_seq`, durably. Raises Fatal, also where more than that is carried out."""
+
+    def recent(self, after: int, last: int, bytes_most: int) -> tuple[int, bytes] | None:
+        """The records behind `after` in whole batches, through which seq they go; None: memory begins later."""
+
+    def commit(self, seq: int) -> None:
+        """Everything through `seq` is committed, so it may be seen."""
+
+    def advance(self, through: int, commands_most: int) -> bool:
+        """Carries out so many commands of the log, none beyond `through`. Whether it is there. Raises Fatal."""
+
+    def suspend(self, why: str | None) -> None:
+        """Refuses commands for this reason, until there is none."""
+
+    def durable_seq(self) -> int:
+        """The log is durable through it. Silences the bell. Raises Fatal when the log's writer has given up."""
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """(epoch, last seq) of the records that the log had at the start, or after the last cut."""
+
+    @property
+    def end_seq(self) -> int:
+        """Of the log, durable or not."""
+
+    @property
+    def chain(self) -> bytes:
+        """Of the last record."""
 
     def bell(self) -> int:
-        """An eventfd that is readable when `collect` has something to give."""
+        """An eventfd that is readable when the disk has news."""
 
     def connect(self, connection: int, component: str) -> None:
         """A new connection, from a peer whose certificate names `component`."""
@@ -42,7 +78,7 @@ class Engine:
         """Makes a batch of what waits. 0: nothing to do, 1: the bell will ring, 2: collect now. Raises Fatal."""
 
     def collect(self) -> list[tuple[int, bytes]] | None:
-        """Frames that may leave, by connection: a durable batch's, and refusals; None without them. Raises Fatal."""
+        """Frames that may leave, by connection: a committed batch's, and refusals; None without them."""
 
     def resumed(self) -> list[int]:
         """Paused connections that may be read again, each once."""
@@ -99,7 +135,7 @@ class Engine:
         """Newer ones, which were passed over: the file, and why."""
 
     @property
-    def cut(self) -> str | None:
+    def torn(self) -> str | None:
         """The torn end that recovery cut from the log."""
 
     def state_hash(self) -> tuple[int, bytes]:
@@ -108,6 +144,13 @@ class Engine:
     def last_checkpoint(self) -> tuple[int, bytes] | None: ...
     def halts(self) -> list[tuple[str, int, int]]:
         """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
+
+class Backlog:
+    """The log's records from `from_seq` on, as they lie in the segments. One thread at a time uses it."""
+
+    def __new__(cls, folder: str | PathLike[str], from_seq: int) -> Backlog: ...
+    def read(self, durable_seq: int, bytes_most: int) -> tuple[int, bytes]:
+        """Some more, none beyond `durable_seq`, and through which seq they go. Raises Fatal."""
 
 class Replay:
     """Committed events out of the log, through a kernel of its own. One thread at a time uses it.

@@ -64,6 +64,8 @@ class Loop:
         self._turn(collect=False)
 
     def _bell(self) -> None:
+        with self._fatal():
+            self.core.commit(self.core.durable_seq())
         self._turn(collect=True)
 
     def _turn(self, *, collect: bool) -> None:

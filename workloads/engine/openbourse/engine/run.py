@@ -74,16 +74,17 @@ def run(settings: Settings) -> int:
             ring_commands=settings.ring_commands,
             segment_bytes=settings.segment_bytes,
         )
-        if core.cut is not None:
-            log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.cut)
+        if core.torn is not None:
+            log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.torn)
         for name, why in core.bad_snapshots:
             log.error("the snapshot %s is bad, an older one or the whole log was used: %s", name, why)
+        leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
+        core.lead(leadership.epoch)
+        core.commit(core.durable_seq())
         replayed = core.committed_seq - core.snapshot_seq
         log.info(
             "replayed %d commands behind seq %d in %.2f s", replayed, core.snapshot_seq, time.monotonic() - started
         )
-        leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
-        core.lead(leadership.epoch)
         signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
         asyncio.run(_serve(settings, core, leadership, signer))
     except (Fatal, OSError) as error:

@@ -3,7 +3,7 @@
 isort:skip_file
 What goes over a connection to an engine: frames of a 4-byte big-endian length and one of these messages.
 
-The client says Hello and waits for Welcome. Then it sends commands and queries as it likes; replies and answers
+The client says Hello and waits for Welcome, which a standby sends once it leads. Then it sends commands and queries as it likes; replies and answers
 come in any order and are matched by id. After Subscribe the server also sends Events.
 """
 
@@ -101,6 +101,7 @@ class ServerFrame(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -111,6 +112,8 @@ class ServerFrame(_message.Message):
     def events(self) -> Global___Events: ...
     @_builtins.property
     def problem(self) -> Global___Problem: ...
+    @_builtins.property
+    def standby(self) -> Global___Standby: ...
     def __init__(
         self,
         *,
@@ -119,12 +122,13 @@ class ServerFrame(_message.Message):
         answer: _query_pb2.Answer | None = ...,
         events: Global___Events | None = ...,
         problem: Global___Problem | None = ...,
+        standby: Global___Standby | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "standby", b"standby", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "standby", b"standby", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "reply", "answer", "events", "problem"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "reply", "answer", "events", "problem", "standby"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -182,6 +186,33 @@ class Welcome(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class Standby(_message.Message):
+    """The Hello was heard by a member of the shard that does not lead. It answers with Welcome or Problem if it ever does;
+    until then the client waits, or goes elsewhere.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    epoch: _builtins.int
+    """The newest epoch of its log; there may be a newer one."""
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Standby: _TypeAlias = Standby  # noqa: Y015
 
 @_typing.final
 class Subscribe(_message.Message):

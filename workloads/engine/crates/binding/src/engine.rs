@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use openbourse_journal::retention::Passed;
 use openbourse_journal::snapshot::Bad;
-use openbourse_journal::{Folder, Options, Trouble};
+use openbourse_journal::{Folder, Options, Reader, Trouble};
 use openbourse_pipeline as pipeline;
 use openbourse_pipeline::{Begun, Limits, Pipeline, Received, Sender, Stream};
 use pyo3::exceptions::{PyException, PyValueError};
@@ -49,8 +49,60 @@ impl Engine {
         })
     }
 
-    fn lead(&mut self, epoch: u64) -> PyResult<()> {
-        self.0.lead(epoch).map_err(fatal)
+    fn lead<'py>(&mut self, py: Python<'py>, epoch: u64) -> PyResult<PyFrames<'py>> {
+        let welcomes = py.detach(|| self.0.lead(epoch)).map_err(fatal)?;
+        Ok(frames(py, welcomes))
+    }
+
+    fn follow(&mut self, py: Python<'_>, records: &[u8]) -> PyResult<u64> {
+        py.detach(|| self.0.follow(records)).map_err(fatal)
+    }
+
+    fn cut(&mut self, py: Python<'_>, last_seq: u64) -> PyResult<()> {
+        py.detach(|| self.0.cut(last_seq)).map_err(fatal)
+    }
+
+    fn recent<'py>(
+        &self,
+        py: Python<'py>,
+        after: u64,
+        last: u64,
+        bytes_most: usize,
+    ) -> Option<(u64, Bound<'py, PyBytes>)> {
+        let (through, records) = self.0.recent(after, last, bytes_most)?;
+        Some((through, PyBytes::new(py, &records)))
+    }
+
+    fn commit(&mut self, py: Python<'_>, seq: u64) {
+        py.detach(|| self.0.commit(seq));
+    }
+
+    fn advance(&mut self, py: Python<'_>, through: u64, commands_most: usize) -> PyResult<bool> {
+        py.detach(|| self.0.advance(through, commands_most))
+            .map_err(fatal)
+    }
+
+    fn suspend(&mut self, why: Option<String>) {
+        self.0.suspend(why);
+    }
+
+    fn durable_seq(&mut self) -> PyResult<u64> {
+        self.0.durable_seq().map_err(fatal)
+    }
+
+    #[getter]
+    fn runs(&self) -> Vec<(u64, u64)> {
+        self.0.runs().to_vec()
+    }
+
+    #[getter]
+    fn end_seq(&self) -> u64 {
+        self.0.end_seq()
+    }
+
+    #[getter]
+    fn chain(&self) -> [u8; 32] {
+        self.0.chain()
     }
 
     fn bell(&self) -> i32 {
@@ -92,14 +144,9 @@ impl Engine {
         })
     }
 
-    fn collect<'py>(&mut self, py: Python<'py>) -> PyResult<Option<PyFrames<'py>>> {
-        let collected = py.detach(|| self.0.collect()).map_err(fatal)?;
-        Ok(collected.map(|frames| {
-            frames
-                .into_iter()
-                .map(|(connection, bytes)| (connection, PyBytes::new(py, &bytes)))
-                .collect()
-        }))
+    fn collect<'py>(&mut self, py: Python<'py>) -> Option<PyFrames<'py>> {
+        let collected = py.detach(|| self.0.collect())?;
+        Some(frames(py, collected))
     }
 
     fn resumed(&mut self) -> Vec<u64> {
@@ -208,8 +255,8 @@ impl Engine {
     }
 
     #[getter]
-    fn cut(&self) -> Option<String> {
-        self.0.cut().map(ToString::to_string)
+    fn torn(&self) -> Option<String> {
+        self.0.torn().map(ToString::to_string)
     }
 
     fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {
@@ -263,10 +310,44 @@ pub fn make_snapshot(
     ))
 }
 
+fn frames<'py>(py: Python<'py>, frames: pipeline::Frames) -> PyFrames<'py> {
+    let frames = frames.into_iter();
+    frames
+        .map(|(connection, bytes)| (connection, PyBytes::new(py, &bytes)))
+        .collect()
+}
+
 fn named(bad: &[Bad]) -> Vec<(String, String)> {
     (bad.iter())
         .map(|bad| (bad.file.clone(), bad.why.clone()))
         .collect()
+}
+
+/// Reads the log beside the engine, for a standby that memory does not reach back to.
+#[pyclass(module = "openbourse.engine._core")]
+pub struct Backlog(Reader);
+
+#[pymethods]
+impl Backlog {
+    #[new]
+    fn new(folder: PathBuf, from_seq: u64) -> Backlog {
+        Backlog(Reader::starting_at(
+            Arc::new(Folder::shared(folder)),
+            from_seq,
+        ))
+    }
+
+    fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        durable_seq: u64,
+        bytes_most: usize,
+    ) -> PyResult<(u64, Bound<'py, PyBytes>)> {
+        let records = py
+            .detach(|| self.0.records(durable_seq, bytes_most))
+            .map_err(fatal)?;
+        Ok((self.0.next_seq() - 1, PyBytes::new(py, &records)))
+    }
 }
 
 #[pyclass(module = "openbourse.engine._core")]

@@ -13,6 +13,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Fatal", module.py().get_type::<engine::Fatal>())?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Replay>()?;
+    module.add_class::<engine::Backlog>()?;
     module.add_function(wrap_pyfunction!(engine::make_snapshot, module)?)?;
     module.add_class::<kernel::Kernel>()?;
     module.add_class::<wal::Verified>()?;

@@ -6,7 +6,9 @@
 //! says no is asked again, and until it says yes nothing is acknowledged and nothing is lost.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bell;
+mod cut;
 mod error;
 mod log;
 #[cfg(feature = "lossy")]
@@ -23,9 +25,11 @@ mod spare;
 mod storage;
 mod writer;
 
+pub use batch::{Batch, Head, NotNext};
 pub use bell::Bell;
+pub use cut::cut;
 pub use error::{Error, Place};
-pub use log::{Batch, Log, Options};
+pub use log::{Log, Options};
 pub use reader::Reader;
 pub use record::{Chain, MARKER, OVERHEAD_MOST, Record, SECTOR, record_bytes};
 pub use recovery::{Known, Recovered, recover};

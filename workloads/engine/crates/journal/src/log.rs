@@ -1,10 +1,9 @@
 //! The end of the log: appends batches, one sync each, and goes on to the next segment when one is full.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::{Chain, encode, record_bytes};
+use crate::batch::{Batch, Head};
 use crate::scan::check_written;
 use crate::segment::{self, HEADER_BYTES, Header, segment_name};
 use crate::spare::{self, Spare};
@@ -29,28 +28,6 @@ impl Default for Options {
     }
 }
 
-/// Commands that are written and synced together: `first_seq`, `first_seq + 1`, and so on.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    pub epoch: u64,
-    pub time_us: i64,
-    pub first_seq: u64,
-    /// Never empty. Shared with the kernel, which steps the same bytes meanwhile.
-    pub commands: Arc<Vec<Vec<u8>>>,
-}
-
-impl Batch {
-    pub fn seqs(&self) -> Range<u64> {
-        self.first_seq..self.first_seq + self.commands.len() as u64
-    }
-
-    /// What it takes in a segment.
-    pub fn bytes(&self) -> usize {
-        let records = self.commands.iter();
-        records.map(|command| record_bytes(command.len())).sum()
-    }
-}
-
 /// Made by [`crate::recover`], which knows where the log ends.
 pub struct Log {
     storage: Arc<dyn Storage>,
@@ -62,11 +39,7 @@ pub struct Log {
     segment: String,
     capacity: usize,
     position: usize,
-    chain: Chain,
-    next_seq: u64,
-    /// The records of the last batch, and its chain: what `append_again` needs.
-    buffer: Vec<u8>,
-    buffer_chain: Chain,
+    head: Head,
 }
 
 /// Where a log ends: in which segment, how large that is, and where the next record goes.
@@ -74,8 +47,7 @@ pub(crate) struct End {
     pub segment: String,
     pub capacity: usize,
     pub position: usize,
-    pub chain: Chain,
-    pub next_seq: u64,
+    pub head: Head,
 }
 
 /// A segment that is begun and that nothing is written to yet.
@@ -103,10 +75,7 @@ impl Log {
             segment: end.segment,
             capacity: end.capacity,
             position: end.position,
-            chain: end.chain,
-            next_seq: end.next_seq,
-            buffer: Vec::new(),
-            buffer_chain: end.chain,
+            head: end.head,
         }
     }
 
@@ -117,15 +86,14 @@ impl Log {
         options: Options,
     ) -> Result<Log, Error> {
         let mut spare = Spare::new(storage.clone(), options.segment_bytes, options.retry);
-        let chain = Chain::default();
+        let head = Head::default();
         let mut next = None;
-        begin_segment(&*storage, &mut spare, &mut next, shard, 1, chain)?;
+        begin_segment(&*storage, &mut spare, &mut next, shard, head)?;
         let end = End {
             segment: segment_name(1),
             capacity: options.segment_bytes,
             position: HEADER_BYTES,
-            chain,
-            next_seq: 1,
+            head,
         };
         let begun = next.expect("begun").file;
         Ok(Log::at(storage, shard, options, begun, end))
@@ -134,57 +102,45 @@ impl Log {
     /// Durable when it comes back. After [`Error::NoRoom`] and [`Error::TooLarge`] nothing has changed. After
     /// [`Error::Io`] nothing is known of this batch, and only `append_again` may follow.
     pub fn append(&mut self, batch: &Batch) -> Result<(), Error> {
-        assert_eq!(
-            batch.first_seq, self.next_seq,
-            "batches follow each other without a gap"
+        assert_eq!(batch.before(), self.head, "batches follow each other");
+        let (bytes, most) = (
+            batch.bytes().len(),
+            self.options.segment_bytes - HEADER_BYTES,
         );
-        assert!(!batch.commands.is_empty(), "a batch has commands");
-        let (bytes, most) = (batch.bytes(), self.options.segment_bytes - HEADER_BYTES);
         if bytes > self.room_bytes() {
             if bytes > most {
                 return Err(Error::TooLarge { bytes, most });
             }
             self.roll()?;
         }
-        self.buffer.clear();
-        self.buffer_chain = self.chain;
-        for (seq, command) in batch.seqs().zip(batch.commands.iter()) {
-            let facts = (batch.epoch, seq, batch.time_us, batch.first_seq);
-            self.buffer_chain = encode(&mut self.buffer, &self.buffer_chain, facts, command);
-        }
-        self.write()?;
-        self.next_seq = batch.seqs().end;
-        Ok(())
+        self.write(batch)
     }
 
     /// Tries the batch once more that [`Error::Io`] came for. As a boot does, it reads back what was acknowledged,
     /// and writes the whole batch again: after a sync that failed, memory may hold what the disk does not.
     pub fn append_again(&mut self, batch: &Batch) -> Result<(), Error> {
-        assert_eq!(batch.first_seq, self.next_seq, "the batch that failed");
-        let end = (self.position, self.next_seq, self.chain);
-        check_written(&*self.storage, &self.segment, end)?;
+        assert_eq!(batch.before(), self.head, "the batch that failed");
+        check_written(&*self.storage, &self.segment, self.position, self.head)?;
         // A file that met an error may have told somebody else of it.
         self.file = self
             .storage
             .open(&self.segment)
             .map_err(Error::io(format!("open {}", self.segment)))?;
-        self.write()?;
-        self.next_seq = batch.seqs().end;
-        Ok(())
+        self.write(batch)
     }
 
     /// Overwrites zeros that are on the disk, so it never needs room there.
-    fn write(&mut self) -> Result<(), Error> {
-        assert!(self.buffer.len() <= self.room_bytes(), "it fits");
+    fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+        assert!(batch.bytes().len() <= self.room_bytes(), "it fits");
         self.file
-            .write_at(&self.buffer, self.position as u64)
+            .write_at(batch.bytes(), self.position as u64)
             .and_then(|()| self.file.sync())
             .map_err(Error::io(format!(
                 "write {} at offset {}",
                 self.segment, self.position
             )))?;
-        self.position += self.buffer.len();
-        self.chain = self.buffer_chain;
+        self.position += batch.bytes().len();
+        self.head = batch.after();
         Ok(())
     }
 
@@ -195,16 +151,9 @@ impl Log {
             return Ok(());
         }
         let (storage, shard) = (&*self.storage, self.shard.as_str());
-        begin_segment(
-            storage,
-            &mut self.spare,
-            &mut self.next,
-            shard,
-            self.next_seq,
-            self.chain,
-        )?;
+        begin_segment(storage, &mut self.spare, &mut self.next, shard, self.head)?;
         self.file = self.next.take().expect("begun").file;
-        self.segment = segment_name(self.next_seq);
+        self.segment = segment_name(self.head.next_seq);
         self.capacity = self.options.segment_bytes;
         self.position = HEADER_BYTES;
         Ok(())
@@ -222,7 +171,12 @@ impl Log {
     }
 
     pub fn next_seq(&self) -> u64 {
-        self.next_seq
+        self.head.next_seq
+    }
+
+    /// What the next batch goes on from.
+    pub fn head(&self) -> Head {
+        self.head
     }
 
     pub fn segment(&self) -> &str {
@@ -241,10 +195,9 @@ fn begin_segment(
     spare: &mut Spare,
     next: &mut Option<Next>,
     shard: &str,
-    first_seq: u64,
-    chain: Chain,
+    head: Head,
 ) -> Result<(), Error> {
-    let name = segment_name(first_seq);
+    let name = segment_name(head.next_seq);
     let mut begin = || {
         if next.is_none() {
             let file = spare.take()?;
@@ -254,8 +207,8 @@ fn begin_segment(
         if !begun.named {
             let header = segment::encode_header(&Header {
                 shard: shard.into(),
-                first_seq,
-                chain,
+                first_seq: head.next_seq,
+                chain: head.chain,
             });
             begun.file.write_at(&header, 0)?;
             begun.file.sync()?;
@@ -265,7 +218,7 @@ fn begin_segment(
         storage.sync_folder()
     };
     begin().map_err(|source| Error::NoRoom {
-        segment: segment_name(first_seq),
+        segment: segment_name(head.next_seq),
         source,
     })
 }

@@ -13,6 +13,8 @@ pub struct Reader {
     bytes: Vec<u8>,
     used: usize,
     position: usize,
+    /// Where the last record that was read begins.
+    before: usize,
 }
 
 impl Reader {
@@ -30,6 +32,7 @@ impl Reader {
             bytes: Vec::new(),
             used: 0,
             position: 0,
+            before: 0,
         }
     }
 
@@ -50,6 +53,7 @@ impl Reader {
         self.skip();
         match find(&self.bytes, self.used, self.position) {
             Found::Whole(record) if record.seq == self.next_seq => {
+                self.before = self.position;
                 self.position += record_bytes(record.payload.len());
                 self.next_seq += 1;
                 Ok(Some(record))
@@ -65,6 +69,16 @@ impl Reader {
                 }))
             }
         }
+    }
+
+    /// The next records as they lie in their segments, none beyond `durable_seq`: as many as stay within `bytes_most`,
+    /// but at least one where there is one.
+    pub fn records(&mut self, durable_seq: u64, bytes_most: usize) -> Result<Vec<u8>, Error> {
+        let mut records = Vec::new();
+        while records.len() < bytes_most && self.next(durable_seq)?.is_some() {
+            records.extend_from_slice(&self.bytes[self.before..self.position]);
+        }
+        Ok(records)
     }
 
     /// Passes the records of the segment before the wanted one.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::batch::Head;
 use crate::log::{End, Log, Options};
 use crate::record::{Chain, MARKER};
 use crate::scan::{Scan, first_seq, scan};
@@ -115,8 +116,10 @@ fn repair(
         segment: segment.into(),
         capacity,
         position: tail.position,
-        chain: found.chain,
-        next_seq: found.last_seq + 1,
+        head: Head {
+            next_seq: found.last_seq + 1,
+            chain: found.chain,
+        },
     };
     Ok(Log::at(storage, shard, options, file, end))
 }

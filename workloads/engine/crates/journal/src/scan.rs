@@ -8,6 +8,7 @@
 //! A log may begin above seq 1, where segments were recycled: the header of its first segment has the chain that it
 //! goes on from. The state before it must come from a snapshot.
 
+use crate::batch::Head;
 use crate::record::{Chain, Found, find, header, record_bytes};
 use crate::segment::{HEADER_BYTES, decode_header, segments};
 use crate::{Error, Place, Record, Storage};
@@ -264,19 +265,24 @@ fn read_alone(
     })
 }
 
-/// Reads back that a segment has all that was acknowledged of it: whole records up to a position, in front of a seq,
-/// with this chain.
+/// Reads back that a segment has all that was acknowledged of it: whole records up to a position, where the log's head
+/// is.
 pub(crate) fn check_written(
     storage: &dyn Storage,
     segment: &str,
-    (position, next_seq, chain): (usize, u64, Chain),
+    position: usize,
+    head: Head,
 ) -> Result<(), Error> {
     let mut bytes = storage
         .read(segment)
         .map_err(Error::io(format!("read {segment}")))?;
     bytes.truncate(position);
     let read = read_alone(segment, bytes, |_| ())?;
-    if (read.bytes.len(), read.last_seq + 1, read.chain) != (position, next_seq, chain) {
+    let found = Head {
+        next_seq: read.last_seq + 1,
+        chain: read.chain,
+    };
+    if (read.bytes.len(), found) != (position, head) {
         return Err(Error::Corrupt(Place {
             file: segment.into(),
             offset: read.bytes.len() as u64,

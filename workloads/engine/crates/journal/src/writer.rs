@@ -43,14 +43,13 @@ impl Trouble {
 }
 
 enum Job {
-    Append(Batch),
+    Append(Arc<Batch>),
     /// The batch whose append failed with an error of the disk.
-    AppendAgain(Batch),
+    AppendAgain(Arc<Batch>),
     Roll,
 }
 
 pub struct Writer {
-    bell: Arc<Bell>,
     progress: Arc<Mutex<Progress>>,
     jobs: Option<SyncSender<Job>>,
     ending: Arc<AtomicBool>,
@@ -58,8 +57,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(log: Log) -> Result<Writer, Error> {
-        let bell = Arc::new(Bell::new().map_err(Error::io("make an eventfd"))?);
+    /// `bell` rings when `progress` has changed.
+    pub fn start(log: Log, bell: Arc<Bell>) -> Result<Writer, Error> {
         let progress = Progress {
             durable_seq: log.next_seq() - 1,
             segment: log.segment().into(),
@@ -69,13 +68,12 @@ impl Writer {
         let progress = Arc::new(Mutex::new(progress));
         let (sender, receiver) = sync_channel(1);
         let ending = Arc::new(AtomicBool::new(false));
-        let (rung, shared, ends) = (bell.clone(), progress.clone(), ending.clone());
+        let (shared, ends) = (progress.clone(), ending.clone());
         let thread = thread::Builder::new()
             .name("wal-writer".into())
-            .spawn(move || write(log, &receiver, &ends, &rung, &shared))
+            .spawn(move || write(log, &receiver, &ends, &bell, &shared))
             .map_err(Error::io("start the writer thread"))?;
         Ok(Writer {
-            bell,
             progress,
             jobs: Some(sender),
             ending,
@@ -83,13 +81,8 @@ impl Writer {
         })
     }
 
-    /// Rings when `progress` has changed.
-    pub fn bell(&self) -> &Bell {
-        &self.bell
-    }
-
     /// At most one batch waits behind the one that is being written; a third waits here. After a failure it does nothing.
-    pub fn submit(&self, batch: Batch) {
+    pub fn submit(&self, batch: Arc<Batch>) {
         self.send(Job::Append(batch));
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use openbourse_journal::lossy::LossyDisk;
 use openbourse_journal::{
-    Batch, Error, Known, Options, Reader, SECTOR, SEGMENT_HEADER_BYTES, recover, root, scan,
+    Error, Known, Options, Reader, SECTOR, SEGMENT_HEADER_BYTES, recover, root, scan,
 };
 
 const OPTIONS: Options = Options {
@@ -64,15 +64,10 @@ fn original() -> (LossyDisk, Written) {
                 .map(|byte| if byte % 97 > 60 { 0 } else { seq as u8 })
                 .collect()
         };
-        let batch = Batch {
-            epoch: 1 + at as u64 / 4,
-            time_us: 10 * at as i64,
-            first_seq,
-            commands: Arc::new((first_seq..first_seq + size).map(payload).collect()),
-        };
-        for (seq, command) in batch.seqs().zip(batch.commands.iter()) {
-            written.push((seq, batch.epoch, batch.time_us, command.clone()));
-        }
+        let (epoch, time_us) = (1 + at as u64 / 4, 10 * at as i64);
+        let seqs = first_seq..first_seq + size;
+        let batch = log.head().batch(epoch, time_us, seqs.clone().map(payload));
+        written.extend(seqs.map(|seq| (seq, epoch, time_us, payload(seq))));
         log.append(&batch).unwrap();
     }
     (disk, written)

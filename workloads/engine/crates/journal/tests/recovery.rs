@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use openbourse_journal::lossy::LossyDisk;
 use openbourse_journal::{
-    Batch, Error, Known, Options, Recovered, SECTOR, SEGMENT_HEADER_BYTES, Storage, record_bytes,
-    recover, segment_name,
+    Batch, Error, Head, Known, Options, Recovered, SECTOR, SEGMENT_HEADER_BYTES, Storage,
+    record_bytes, recover, segment_name,
 };
 
 const SHARD: &str = "main";
@@ -34,14 +34,9 @@ fn payload(seq: u64) -> Vec<u8> {
         .collect()
 }
 
-fn batch(epoch: u64, first_seq: u64, commands: u64) -> Batch {
-    let commands = (first_seq..first_seq + commands).map(payload).collect();
-    Batch {
-        epoch,
-        time_us: 1_000 + first_seq as i64,
-        first_seq,
-        commands: Arc::new(commands),
-    }
+fn batch(epoch: u64, head: Head, commands: u64) -> Batch {
+    let seqs = head.next_seq..head.next_seq + commands;
+    head.batch(epoch, 1_000 + head.next_seq as i64, seqs.map(payload))
 }
 
 fn open(disk: &LossyDisk) -> Result<(Recovered, Kept), Error> {
@@ -65,8 +60,10 @@ fn written(sizes: &[u64]) -> LossyDisk {
     let disk = LossyDisk::new();
     let (mut recovered, _) = open(&disk).unwrap();
     for size in sizes {
-        let next = recovered.log.next_seq();
-        recovered.log.append(&batch(3, next, *size)).unwrap();
+        recovered
+            .log
+            .append(&batch(3, recovered.log.head(), *size))
+            .unwrap();
     }
     disk
 }
@@ -88,7 +85,10 @@ fn places(seqs: u64) -> Vec<usize> {
 fn goes_on(disk: &LossyDisk, kept: &Kept) {
     let (mut recovered, _) = open(disk).unwrap();
     let next = recovered.log.next_seq();
-    recovered.log.append(&batch(4, next, 2)).unwrap();
+    recovered
+        .log
+        .append(&batch(4, recovered.log.head(), 2))
+        .unwrap();
     let (_, again) = open(disk).unwrap();
     assert_eq!(&again[..kept.len()], &kept[..]);
     assert_eq!(again.len(), kept.len() + 2);
@@ -264,8 +264,10 @@ fn a_segment_that_is_missing_or_continues_another_log_is_damage() {
     let other = LossyDisk::new();
     let (mut recovered, _) = open(&other).unwrap();
     for _ in 0..8 {
-        let next = recovered.log.next_seq();
-        recovered.log.append(&batch(9, next, 12)).unwrap();
+        recovered
+            .log
+            .append(&batch(9, recovered.log.head(), 12))
+            .unwrap();
     }
     let foreign = other.read(&names[1]).unwrap();
     disk.edit(&names[1], |bytes| *bytes = foreign);
@@ -279,10 +281,7 @@ fn a_record_put_in_from_another_log_breaks_the_chain() {
     let other = LossyDisk::new();
     let (mut recovered, _) = open(&other).unwrap();
     for seq in 1..=3 {
-        let forged = Batch {
-            time_us: 5,
-            ..batch(3, seq, 1)
-        };
+        let forged = recovered.log.head().batch(3, 5, [payload(seq)]);
         recovered.log.append(&forged).unwrap();
     }
     let (places, foreign) = (places(3), other.read(&segment_name(1)).unwrap());

@@ -25,13 +25,9 @@ fn payload(seq: u64) -> Vec<u8> {
     vec![seq as u8 | 1; 150 + (seq as usize * 193) % 900]
 }
 
-fn batch(first_seq: u64, commands: u64) -> Batch {
-    Batch {
-        epoch: 1,
-        time_us: 0,
-        first_seq,
-        commands: Arc::new((first_seq..first_seq + commands).map(payload).collect()),
-    }
+fn batch(log: &Log, commands: u64) -> Batch {
+    let seqs = log.next_seq()..log.next_seq() + commands;
+    log.head().batch(1, 0, seqs.map(payload))
 }
 
 /// Checks on the way that every record is the one that was submitted under its seq.
@@ -80,7 +76,7 @@ fn workload(disk: &LossyDisk, mut log: Log) -> u64 {
         if end < log.next_seq() {
             continue;
         }
-        let batch = batch(log.next_seq(), end + 1 - log.next_seq());
+        let batch = batch(&log, end + 1 - log.next_seq());
         if append(&mut log, &batch).is_err() {
             break;
         }
@@ -177,8 +173,8 @@ fn simulation_a_full_disk_refuses_before_it_has_anything_and_goes_on_when_there_
         disk.bound(Some(bytes_most));
         let mut acknowledged = 0;
         for size in BATCHES {
-            let batch = batch(log.next_seq(), size);
-            let fits = batch.bytes() <= log.room_bytes();
+            let batch = batch(&log, size);
+            let fits = batch.bytes().len() <= log.room_bytes();
             match log.append(&batch) {
                 Ok(()) => acknowledged = batch.seqs().end - 1,
                 Err(Error::NoRoom { .. }) => {
@@ -214,12 +210,13 @@ fn simulation_a_full_disk_refuses_before_it_has_anything_and_goes_on_when_there_
 fn an_acknowledged_record_that_cannot_be_read_back_stops_the_log() {
     let disk = LossyDisk::new();
     let mut log = open(&disk).unwrap().log;
-    log.append(&batch(1, 3)).unwrap();
+    log.append(&batch(&log, 3)).unwrap();
     let steps = disk.steps();
     disk.fail(steps..steps + 1);
-    assert!(matches!(log.append(&batch(4, 2)), Err(Error::Io { .. })));
+    let failing = batch(&log, 2);
+    assert!(matches!(log.append(&failing), Err(Error::Io { .. })));
     disk.edit(log.segment(), |bytes| bytes[5000] ^= 1);
-    let Err(Error::Corrupt(place)) = log.append_again(&batch(4, 2)) else {
+    let Err(Error::Corrupt(place)) = log.append_again(&failing) else {
         panic!("it wrote on a damaged log")
     };
     assert!(place.seq <= 3, "{place}");

@@ -6,7 +6,8 @@ use std::time::Duration;
 use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::retention::{Candidate, Passed, passed, retain};
 use openbourse_journal::{
-    Batch, Error, Known, Options, Reader, Recovered, Storage, recover, root, scan, segment_name,
+    Batch, Error, Known, Log, Options, Reader, Recovered, Storage, recover, root, scan,
+    segment_name,
 };
 
 const OPTIONS: Options = Options {
@@ -19,13 +20,10 @@ fn payload(seq: u64) -> Vec<u8> {
     vec![seq as u8 | 1; 700]
 }
 
-fn batch(first_seq: u64) -> Batch {
-    Batch {
-        epoch: 2,
-        time_us: 0,
-        first_seq,
-        commands: Arc::new((first_seq..first_seq + 2).map(payload).collect()),
-    }
+fn batch(log: &Log) -> Batch {
+    let first_seq = log.next_seq();
+    log.head()
+        .batch(2, 0, (first_seq..first_seq + 2).map(payload))
 }
 
 /// As a snapshot of `written()` at this seq knows it.
@@ -57,8 +55,8 @@ fn open(disk: &LossyDisk, known_seq: u64) -> Result<Recovered, Error> {
 fn written() -> LossyDisk {
     let disk = LossyDisk::new();
     let mut log = open(&disk, 0).unwrap().log;
-    for at in 0..10 {
-        log.append(&batch(1 + 2 * at)).unwrap();
+    for _ in 0..10 {
+        log.append(&batch(&log)).unwrap();
     }
     for first_seq in [1, 5, 9, 13] {
         sign(&disk, first_seq);
@@ -153,10 +151,7 @@ fn a_log_without_its_beginning_needs_a_snapshot_of_what_was_before_and_goes_on()
 
     for known_seq in [8, 11, 20] {
         let mut recovered = open(&disk, known_seq).unwrap();
-        recovered
-            .log
-            .append(&batch(recovered.log.next_seq()))
-            .unwrap();
+        recovered.log.append(&batch(&recovered.log)).unwrap();
     }
     assert_eq!(open(&disk, 8).unwrap().last_seq, 26);
 }
@@ -207,7 +202,7 @@ fn a_log_may_be_down_to_a_segment_without_records() {
     let chain = recovered.chain;
     let mut recovered = open(&disk, 20).unwrap();
     assert_eq!((recovered.last_seq, recovered.chain), (20, chain));
-    recovered.log.append(&batch(21)).unwrap();
+    recovered.log.append(&batch(&recovered.log)).unwrap();
     assert_eq!(open(&disk, 20).unwrap().last_seq, 22);
 }
 
@@ -224,7 +219,7 @@ fn what_is_recycled_is_written_again_before_the_disk_is_asked_for_room() {
     assert_eq!(recycled.count(), 2);
     disk.bound(Some(disk.used_bytes()));
     let mut appended = 0;
-    while log.append(&batch(log.next_seq())).is_ok() {
+    while log.append(&batch(&log)).is_ok() {
         appended += 1;
     }
     assert_eq!(appended, 2 * 2, "two segments more, on a full disk");
@@ -250,7 +245,7 @@ fn a_crash_at_any_step_of_it_leaves_the_log_whole() {
             let mut recovered = open(&booted, 16)
                 .unwrap_or_else(|error| panic!("step {step}, {survives:?}: {error}"));
             recovered.log.roll().unwrap();
-            recovered.log.append(&batch(21)).unwrap();
+            recovered.log.append(&batch(&recovered.log)).unwrap();
             retain(&booted, 17).unwrap();
             assert_eq!(
                 open(&booted, 16).unwrap().last_seq,

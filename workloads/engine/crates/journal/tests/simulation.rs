@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_journal::{Batch, Error, Known, Options, Recovered, recover};
+use openbourse_journal::{Batch, Error, Head, Known, Options, Recovered, recover};
 
 const OPTIONS: Options = Options {
     segment_bytes: 12 << 10,
@@ -25,14 +25,9 @@ fn payload(seq: u64) -> Vec<u8> {
     vec![seq as u8 | 1; 150 + (seq as usize * 193) % 900]
 }
 
-fn batch(first_seq: u64, commands: u64) -> Batch {
-    let commands = (first_seq..first_seq + commands).map(payload).collect();
-    Batch {
-        epoch: 1,
-        time_us: 0,
-        first_seq,
-        commands: Arc::new(commands),
-    }
+fn batch(head: Head, commands: u64) -> Batch {
+    let seqs = head.next_seq..head.next_seq + commands;
+    head.batch(1, 0, seqs.map(payload))
 }
 
 /// Checks on the way that every record is the one that was submitted under its seq.
@@ -61,7 +56,7 @@ fn workload(disk: &LossyDisk) -> u64 {
     };
     let mut acknowledged = recovered.last_seq;
     for size in BATCHES {
-        let batch = batch(recovered.log.next_seq(), size);
+        let batch = batch(recovered.log.head(), size);
         if recovered.log.append(&batch).is_err() {
             break;
         }

@@ -5,20 +5,50 @@ use std::time::{Duration, Instant};
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::{
-    Batch, Error, Folder, Known, Options, Progress, Reader, Recovered, Storage, Trouble, Writer,
-    recover,
+    Batch, Bell, Error, Folder, Head, Known, Log, Options, Progress, Reader, Recovered, Storage,
+    Trouble, Writer, recover,
 };
 
-fn batch(first_seq: u64, commands: u64) -> Batch {
-    let commands = (first_seq..first_seq + commands)
-        .map(|seq| vec![seq as u8; 100])
-        .collect();
-    Batch {
-        epoch: 1,
-        time_us: 0,
-        first_seq,
-        commands: Arc::new(commands),
+/// The writer, what rings when it has news, and the head of what was submitted.
+struct Writing {
+    writer: Writer,
+    bell: Arc<Bell>,
+    head: Head,
+}
+
+impl Writing {
+    fn on(log: Log) -> Writing {
+        let (bell, head) = (Arc::new(Bell::new().unwrap()), log.head());
+        let writer = Writer::start(log, bell.clone()).unwrap();
+        Writing { writer, bell, head }
     }
+
+    /// Returns how many bytes they take.
+    fn submit(&mut self, commands: u64) -> usize {
+        let batch = batch(self.head, commands);
+        self.head = batch.after();
+        let bytes = batch.bytes().len();
+        self.writer.submit(Arc::new(batch));
+        bytes
+    }
+
+    fn until(&self, done: impl Fn(&Progress) -> bool) -> Progress {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            self.bell.silence();
+            let progress = self.writer.progress();
+            if done(&progress) {
+                return progress;
+            }
+            assert!(Instant::now() < deadline, "{progress:?}");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+fn batch(head: Head, commands: u64) -> Batch {
+    let seqs = head.next_seq..head.next_seq + commands;
+    head.batch(1, 0, seqs.map(|seq| [seq as u8; 100]))
 }
 
 fn open(storage: Arc<dyn Storage>, options: Options) -> Recovered {
@@ -26,19 +56,6 @@ fn open(storage: Arc<dyn Storage>, options: Options) -> Recovered {
         Ok::<(), Error>(())
     })
     .unwrap()
-}
-
-fn until(writer: &Writer, done: impl Fn(&Progress) -> bool) -> Progress {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        writer.bell().silence();
-        let progress = writer.progress();
-        if done(&progress) {
-            return progress;
-        }
-        assert!(Instant::now() < deadline, "{progress:?}");
-        std::thread::sleep(Duration::from_micros(100));
-    }
 }
 
 #[test]
@@ -50,21 +67,22 @@ fn a_reader_follows_the_writer_through_segments_that_are_made_ahead() {
         retry: Duration::from_millis(1),
     };
     let log = open(Arc::new(Folder::exclusive(&folder).unwrap()), options).log;
-    let writer = Writer::start(log).unwrap();
+    let mut writing = Writing::on(log);
     let mut reader = Reader::new(Arc::new(Folder::shared(&folder)));
     let mut next_seq = 1;
     for size in (1..60).cycle().take(120) {
-        writer.submit(batch(next_seq, size));
+        writing.submit(size);
         next_seq += size;
-        let durable_seq =
-            until(&writer, |progress| progress.durable_seq + 1 == next_seq).durable_seq;
+        let durable_seq = writing
+            .until(|progress| progress.durable_seq + 1 == next_seq)
+            .durable_seq;
         while let Some(record) = reader.next(durable_seq).unwrap() {
             assert_eq!(record.payload, [record.seq as u8; 100]);
         }
         assert_eq!(reader.next_seq(), next_seq);
     }
-    let segment = writer.progress().segment;
-    drop(writer);
+    let segment = writing.writer.progress().segment;
+    drop(writing);
     assert!(
         segment > openbourse_journal::segment_name(2000),
         "{segment}"
@@ -99,56 +117,57 @@ fn small(disk: &LossyDisk) -> Recovered {
 #[test]
 fn a_writer_whose_disk_fails_acknowledges_nothing_and_goes_on_when_the_disk_does() {
     let disk = LossyDisk::new();
-    let writer = Writer::start(small(&disk).log).unwrap();
-    writer.submit(batch(1, 2));
-    until(&writer, |progress| progress.durable_seq == 2);
+    let mut writing = Writing::on(small(&disk).log);
+    writing.submit(2);
+    writing.until(|progress| progress.durable_seq == 2);
     disk.fail(disk.steps() + 1..u64::MAX);
-    writer.submit(batch(3, 2));
-    let progress = until(&writer, |progress| progress.trouble.is_some());
+    writing.submit(2);
+    let progress = writing.until(|progress| progress.trouble.is_some());
     assert!(
         matches!(&progress.trouble, Some(Trouble::NotWritten(why)) if why.contains("reports an error"))
     );
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(writer.progress().durable_seq, 2);
+    assert_eq!(writing.writer.progress().durable_seq, 2);
     disk.fail(0..0);
-    let progress = until(&writer, |progress| progress.durable_seq == 4);
+    let progress = writing.until(|progress| progress.durable_seq == 4);
     assert_eq!(progress.trouble, None);
-    writer.submit(batch(5, 1));
-    until(&writer, |progress| progress.durable_seq == 5);
+    writing.submit(1);
+    writing.until(|progress| progress.durable_seq == 5);
 }
 
 #[test]
 fn a_writer_without_room_for_a_segment_says_so_and_goes_on_when_there_is() {
     let disk = LossyDisk::new();
-    let writer = Writer::start(small(&disk).log).unwrap();
+    let mut writing = Writing::on(small(&disk).log);
     disk.bound(Some(disk.used_bytes()));
-    writer.submit(batch(1, 60));
-    let progress = until(&writer, |progress| progress.durable_seq == 60);
+    writing.submit(60);
+    let progress = writing.until(|progress| progress.durable_seq == 60);
     assert_eq!(progress.trouble, None, "it fits into its segment");
-    assert!(batch(61, 60).bytes() > progress.room_bytes);
-    writer.roll();
-    let progress = until(&writer, |progress| progress.trouble.is_some());
+    let bytes = batch(writing.head, 60).bytes().len();
+    assert!(bytes > progress.room_bytes);
+    writing.writer.roll();
+    let progress = writing.until(|progress| progress.trouble.is_some());
     assert!(matches!(progress.trouble, Some(Trouble::NoRoom(_))));
     disk.bound(None);
-    let progress = until(&writer, |progress| progress.trouble.is_none());
-    assert!(batch(61, 60).bytes() <= progress.room_bytes);
-    writer.submit(batch(61, 60));
-    until(&writer, |progress| progress.durable_seq == 120);
+    let progress = writing.until(|progress| progress.trouble.is_none());
+    assert!(bytes <= progress.room_bytes);
+    writing.submit(60);
+    writing.until(|progress| progress.durable_seq == 120);
 }
 
 /// The log is read back before it is written on: what was acknowledged is gone, so nothing more may be.
 #[test]
 fn a_writer_that_cannot_read_back_what_it_acknowledged_gives_up() {
     let disk = LossyDisk::new();
-    let writer = Writer::start(small(&disk).log).unwrap();
-    writer.submit(batch(1, 2));
-    until(&writer, |progress| progress.durable_seq == 2);
+    let mut writing = Writing::on(small(&disk).log);
+    writing.submit(2);
+    writing.until(|progress| progress.durable_seq == 2);
     disk.fail(disk.steps()..u64::MAX);
-    writer.submit(batch(3, 2));
-    let segment = until(&writer, |progress| progress.trouble.is_some()).segment;
+    writing.submit(2);
+    let segment = writing.until(|progress| progress.trouble.is_some()).segment;
     disk.edit(&segment, |bytes| bytes[4096 + 90] ^= 1);
     disk.fail(0..0);
-    let progress = until(&writer, |progress| progress.failed.is_some());
+    let progress = writing.until(|progress| progress.failed.is_some());
     assert!(progress.failed.unwrap().contains("(seq 1)"));
     assert_eq!(progress.durable_seq, 2);
 }
@@ -157,12 +176,15 @@ fn a_writer_that_cannot_read_back_what_it_acknowledged_gives_up() {
 fn a_writer_in_trouble_ends_when_it_is_dropped() {
     let disk = LossyDisk::new();
     let mut recovered = small(&disk);
-    recovered.log.append(&batch(1, 2)).unwrap();
-    let writer = Writer::start(recovered.log).unwrap();
+    recovered
+        .log
+        .append(&batch(recovered.log.head(), 2))
+        .unwrap();
+    let mut writing = Writing::on(recovered.log);
     disk.end_at(disk.steps());
-    writer.submit(batch(3, 2));
-    until(&writer, |progress| progress.trouble.is_some());
-    drop(writer);
+    writing.submit(2);
+    writing.until(|progress| progress.trouble.is_some());
+    drop(writing);
     assert_eq!(small(&disk.after_power_loss(Survives::Nothing)).last_seq, 2);
 }
 
@@ -177,10 +199,12 @@ fn a_writer_that_panics_says_so() {
         },
     )
     .log;
-    let writer = Writer::start(log).unwrap();
-    writer.submit(batch(7, 1));
+    let mut writing = Writing::on(log);
+    writing.head.next_seq = 7;
+    writing.submit(1);
     assert!(
-        until(&writer, |progress| progress.failed.is_some())
+        writing
+            .until(|progress| progress.failed.is_some())
             .failed
             .unwrap()
             .contains("panicked")

@@ -20,6 +20,16 @@ pub enum Fatal {
     Writer(String),
     /// This kernel comes to another state than the one that wrote the log.
     Diverged(Diverged),
+    /// What a leader sent does not go on from this log.
+    NotNext {
+        seq: u64,
+        why: String,
+    },
+    /// Only a boot, which begins with a snapshot, can go back behind what was carried out.
+    CutTooDeep {
+        last_seq: u64,
+        carried_out: u64,
+    },
     /// A leader writes only epochs above all that the log has seen.
     OldEpoch {
         epoch: u64,
@@ -65,6 +75,19 @@ impl fmt::Display for Fatal {
                     hex(&diverged.recorded)
                 )
             }
+            Fatal::NotNext { seq, why } => {
+                write!(
+                    f,
+                    "what the leader sent for seq {seq} cannot be taken: {why}"
+                )
+            }
+            Fatal::CutTooDeep {
+                last_seq,
+                carried_out,
+            } => write!(
+                f,
+                "the log is cut behind seq {last_seq}, but seq {carried_out} is carried out: begin again from a snapshot"
+            ),
             Fatal::OldEpoch { epoch, last_epoch } => {
                 write!(
                     f,

@@ -106,6 +106,13 @@ pub fn welcome(shard: &str, epoch: u64, committed_seq: u64) -> Vec<u8> {
     }))
 }
 
+pub fn standby(shard: &str, epoch: u64) -> Vec<u8> {
+    server(v1::server_frame::Frame::Standby(v1::Standby {
+        shard: shard.into(),
+        epoch,
+    }))
+}
+
 pub fn problem(code: v1::ProblemCode, detail: String) -> Vec<u8> {
     server(v1::server_frame::Frame::Problem(v1::Problem {
         code: code.into(),

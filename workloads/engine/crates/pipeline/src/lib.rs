@@ -1,10 +1,11 @@
 //! What lies between sockets and the disk: frames in, sequenced and durable, frames out. It composes journal and
 //! kernel, and decides who may send what. It has no sockets, no clock and no threads but the log's writer.
 //!
-//! The commit line runs through [`Pipeline::collect`]: nothing that depends on a command leaves before its record is
-//! durable, be it a reply, an answer or an event.
+//! The commit line runs through [`Pipeline::commit`]: nothing that depends on a command leaves before whoever decides
+//! about it has said that its record is committed, be it a reply, an answer or an event.
 #![forbid(unsafe_code)]
 
+mod appends;
 mod connection;
 mod events;
 mod fatal;
@@ -14,6 +15,7 @@ mod pipeline;
 mod replay;
 mod sender;
 mod snapshots;
+mod stepping;
 
 pub use connection::Received;
 pub use events::Stream;

@@ -13,6 +13,8 @@ pub struct Limits {
     /// Committed events kept for subscribers; who is further behind is served from the log.
     pub ring_bytes: usize,
     pub ring_commands: usize,
+    /// Records kept for standbys; one that is further behind is sent what the segments have.
+    pub recent_bytes: usize,
 }
 
 impl Default for Limits {
@@ -25,6 +27,7 @@ impl Default for Limits {
             waiting_bytes: 1 << 20,
             ring_bytes: 64 << 20,
             ring_commands: 200_000,
+            recent_bytes: 32 << 20,
         }
     }
 }

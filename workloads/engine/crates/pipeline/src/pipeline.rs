@@ -6,17 +6,19 @@ use std::sync::Arc;
 use openbourse_journal::retention::{Passed, retain};
 use openbourse_journal::snapshot::Bad;
 use openbourse_journal::{
-    Batch, Bell, Error, Log, OVERHEAD_MOST, Options, Place, Progress, Record, SEGMENT_HEADER_BYTES,
-    Storage, Trouble, Writer, record_bytes, recover,
+    Bell, Chain, Error, Known, NotNext, OVERHEAD_MOST, Options, Place, Progress,
+    SEGMENT_HEADER_BYTES, Storage, Trouble, record_bytes,
 };
 use openbourse_protocol::v1::{self, ProblemCode};
-use openbourse_protocol::{HaltInForce, Shard, Stamp};
+use openbourse_protocol::{HaltInForce, Stamp};
 use prost::Message;
 
+use crate::appends::{self, Appends, Runs};
 use crate::connection::{Connection, Received, Refusal, Request, Said, understand};
-use crate::events::{Ring, Stream};
-use crate::frames::{ANSWER, REPLY, SERVER_FRAME_BYTES, TooLarge, append, welcome};
+use crate::events::Stream;
+use crate::frames::{ANSWER, REPLY, SERVER_FRAME_BYTES, TooLarge, append, standby, welcome};
 use crate::snapshots::Start;
+use crate::stepping::Stepping;
 use crate::{Fatal, Limits, Sender};
 
 /// The connection of the engine's own commands. Its frames need no Hello.
@@ -40,40 +42,43 @@ pub struct Pipeline {
     shard: String,
     limits: Limits,
     storage: Arc<dyn Storage>,
-    kernel: Shard,
-    log: Option<Log>,
-    writer: Option<Writer>,
-    cut: Option<Place>,
-    snapshot_seq: u64,
+    appends: Appends,
+    runs: Runs,
+    stepping: Stepping,
+    torn: Option<Place>,
+    /// What the state began with, which is committed.
+    known: Known,
     bad_snapshots: Vec<Bad>,
+    /// 0: it does not lead.
     epoch: u64,
     last_epoch: u64,
     last_time_us: i64,
-    committed_seq: u64,
+    /// Why no command is taken, though the disk takes them.
+    suspended: Option<String>,
     connections: BTreeMap<u64, Connection>,
     waiting: VecDeque<(u64, Request)>,
     waiting_commands: usize,
     resumed: Vec<u64>,
+    /// Hellos that wait for this member to lead.
+    parked: BTreeMap<u64, v1::Hello>,
     on_its_way: Option<OnItsWay>,
     /// The next segment was asked for, and nothing was submitted since.
     rolling: bool,
     /// Refusals of commands that the log cannot take, by connection.
     refused: BTreeMap<u64, Vec<u8>>,
-    ring: Ring,
 }
 
-/// A batch that the kernel has taken and the disk perhaps not.
+/// A batch that the kernel has taken and that is perhaps not committed.
 struct OnItsWay {
+    commands: usize,
     last_seq: u64,
     /// Replies and answers, by connection.
     frames: BTreeMap<u64, Vec<u8>>,
-    /// Of each command.
-    events: Vec<Vec<u8>>,
 }
 
 impl Pipeline {
-    /// Recovers the log and replays what is behind the newest good snapshot into it, or all of it into a new kernel.
-    /// The log is this process's own from here on.
+    /// Recovers the log, which is this process's own from here on, and begins with the newest good snapshot. Nothing
+    /// behind it is carried out yet: who follows learns what is committed, who leads has all of it.
     pub fn open(
         storage: Arc<dyn Storage>,
         shard: &str,
@@ -85,73 +90,154 @@ impl Pipeline {
         limits.batch_bytes = limits.batch_bytes.min(segment_takes);
         limits.frame_bytes = limits.frame_bytes.min(segment_takes - OVERHEAD_MOST);
         let start = Start::newest(&*storage, shard, u64::MAX)?;
-        let (mut kernel, known, bad) = (start.kernel, start.known, start.bad);
-        let mut ring = Ring::starting_at(known.seq + 1, limits);
-        let mut reply = Vec::new();
-        let step = |record: &Record| -> Result<(), Fatal> {
-            let stamp = Stamp {
-                seq: record.seq,
-                epoch: record.epoch,
-                time_us: record.time_us,
-            };
-            let mut events = Vec::new();
-            reply.clear();
-            kernel.step(stamp, record.payload, &mut reply, &mut events)?;
-            ring.push(events);
-            Ok(())
+        let (known, bad) = (start.known, start.bad);
+        let (recovered, runs) = match appends::read(storage.clone(), shard, options, known) {
+            Err(error @ Error::Begins { .. }) => return Err(Fatal::NoSnapshot { error, bad }),
+            read => read?,
         };
-        let recovered = match recover(storage.clone(), shard, options, known, step) {
-            Err(Fatal::Log(error @ Error::Begins { .. })) => {
-                return Err(Fatal::NoSnapshot { error, bad });
-            }
-            recovered => recovered?,
-        };
+        let end_seq = recovered.last_seq;
+        let stepping = Stepping::new(storage.clone(), start.kernel, known, end_seq, limits);
+        let recent_bytes = limits.recent_bytes;
         Ok(Pipeline {
             shard: shard.into(),
             limits,
+            appends: Appends::start(storage.clone(), shard, options, recovered.log, recent_bytes)?,
             storage,
-            kernel,
-            log: Some(recovered.log),
-            writer: None,
-            cut: recovered.cut,
-            epoch: 0,
-            snapshot_seq: known.seq,
+            runs,
+            stepping,
+            torn: recovered.cut,
+            known,
             bad_snapshots: bad,
+            epoch: 0,
             last_epoch: recovered.last_epoch.max(start.epoch),
             last_time_us: recovered.last_time_us.max(start.time_us),
-            committed_seq: recovered.last_seq,
+            suspended: None,
             connections: BTreeMap::from([(ITSELF, Connection::new(Sender::Itself))]),
             waiting: VecDeque::new(),
             waiting_commands: 0,
             resumed: Vec::new(),
+            parked: BTreeMap::new(),
             on_its_way: None,
             rolling: false,
             refused: BTreeMap::new(),
-            ring,
         })
     }
 
-    /// Starts the writer. All that is sequenced from here on carries `epoch`, which is above all epochs of the log.
-    pub fn lead(&mut self, epoch: u64) -> Result<(), Fatal> {
+    /// Begins to lead: carries out what the log has and is not carried out yet, committed or not. All that is sequenced
+    /// from here on carries `epoch`, which is above all epochs of the log. Returns what those are told that waited.
+    pub fn lead(&mut self, epoch: u64) -> Result<Frames, Fatal> {
+        assert_eq!(self.epoch, 0, "an engine begins to lead once");
         if epoch <= self.last_epoch {
             return Err(Fatal::OldEpoch {
                 epoch,
                 last_epoch: self.last_epoch,
             });
         }
-        let log = self.log.take().expect("an engine begins to lead once");
+        self.stepping.advance(self.appends.end_seq(), usize::MAX)?;
+        self.last_time_us = self.last_time_us.max(self.stepping.last_time_us());
         self.epoch = epoch;
-        self.writer = Some(Writer::start(log)?);
+        let mut frames = Frames::new();
+        for (connection, hello) in std::mem::take(&mut self.parked) {
+            let Some(state) = self.connections.get_mut(&connection) else {
+                continue;
+            };
+            let said = greet(&hello, &self.shard, epoch);
+            state.greeted = said.is_ok();
+            frames.push(match said {
+                Ok(()) => (
+                    connection,
+                    welcome(&self.shard, epoch, self.committed_seq()),
+                ),
+                Err(refusal) => (connection, refusal.frame()),
+            });
+        }
+        Ok(frames)
+    }
+
+    /// Appends records that the leader has sent; those that are here already are passed over. Returns the new end.
+    pub fn follow(&mut self, records: &[u8]) -> Result<u64, Fatal> {
+        assert_eq!(self.epoch, 0, "a leader follows nobody");
+        let received = self.appends.head().received(records);
+        for batch in received.map_err(|NotNext { seq, why }| Fatal::NotNext { seq, why })? {
+            let last = batch.records().last().expect("a batch has records");
+            (self.last_epoch, self.last_time_us) =
+                (last.epoch, self.last_time_us.max(last.time_us));
+            let batch = Arc::new(batch);
+            self.appends.push(batch.clone());
+            self.stepping.receive(batch);
+        }
+        Ok(self.appends.end_seq())
+    }
+
+    /// Cuts the log behind `last_seq`, durably: the leader has something else there. Nothing behind it was committed, so
+    /// nothing was carried out by one that follows.
+    pub fn cut(&mut self, last_seq: u64) -> Result<(), Fatal> {
+        assert_eq!(self.epoch, 0, "a leader cuts nothing");
+        let carried_out = self.seq();
+        if carried_out > last_seq {
+            return Err(Fatal::CutTooDeep {
+                last_seq,
+                carried_out,
+            });
+        }
+        self.runs = self.appends.cut(last_seq, self.known)?;
+        self.last_epoch = self
+            .runs
+            .last()
+            .map_or(self.last_epoch, |(epoch, _)| *epoch);
+        self.stepping.cut(self.appends.end_seq());
         Ok(())
     }
 
-    fn writer(&self) -> &Writer {
-        self.writer.as_ref().expect("the engine leads")
+    /// Records to send to one whose log is this one's through `after`; see [`Appends::recent`].
+    pub fn recent(&self, after: u64, last: u64, bytes_most: usize) -> Option<(u64, Vec<u8>)> {
+        self.appends.recent(after, last, bytes_most)
     }
 
-    /// Rings when a batch may be collected.
+    /// Everything through `seq` is committed: it may be seen.
+    pub fn commit(&mut self, seq: u64) {
+        self.stepping.commit(seq);
+    }
+
+    /// Carries out at most `commands_most` commands of the log, none beyond `through`. Whether it is there.
+    pub fn advance(&mut self, through: u64, commands_most: usize) -> Result<bool, Fatal> {
+        self.stepping.advance(through, commands_most)
+    }
+
+    /// Takes no commands as long as there is a reason.
+    pub fn suspend(&mut self, why: Option<String>) {
+        self.suspended = why;
+    }
+
+    /// Which epoch wrote each seq, as the log was at the start or after the last cut.
+    pub fn runs(&self) -> &[(u64, u64)] {
+        &self.runs
+    }
+
+    /// The last seq of the log, durable or not.
+    pub fn end_seq(&self) -> u64 {
+        self.appends.end_seq()
+    }
+
+    /// Of the last record.
+    pub fn chain(&self) -> Chain {
+        self.appends.head().chain
+    }
+
+    /// The log is durable through it. Fails when the writer has given up.
+    pub fn durable_seq(&mut self) -> Result<u64, Fatal> {
+        self.bell().silence();
+        let progress = self.appends.progress();
+        if let Some(error) = progress.failed {
+            return Err(Fatal::Writer(error));
+        }
+        self.appends.pump(progress.durable_seq);
+        Ok(progress.durable_seq)
+    }
+
+    /// Rings when the disk has news: a batch may be collected.
     pub fn bell(&self) -> &Bell {
-        self.writer().bell()
+        self.appends.bell()
     }
 
     pub fn connect(&mut self, connection: u64, sender: Sender) {
@@ -166,6 +252,7 @@ impl Pipeline {
     pub fn disconnect(&mut self, connection: u64) {
         assert_ne!(connection, ITSELF, "the engine's own connection has no end");
         self.connections.remove(&connection);
+        self.parked.remove(&connection);
     }
 
     /// Takes bytes from a connection. After a Problem the connection is gone.
@@ -220,12 +307,18 @@ impl Pipeline {
         received: &mut Received,
     ) -> Result<(), Refusal> {
         match understand(state.sender, state.greeted, body)? {
+            Said::Hello(hello) if self.epoch == 0 => {
+                if self.parked.insert(connection, hello).is_some() {
+                    return Err(Refusal::new(ProblemCode::Malformed, "a second Hello"));
+                }
+                received.send.extend(standby(&self.shard, self.last_epoch));
+            }
             Said::Hello(hello) => {
-                self.greet(&hello)?;
+                greet(&hello, &self.shard, self.epoch)?;
                 state.greeted = true;
                 received
                     .send
-                    .extend(welcome(&self.shard, self.epoch, self.committed_seq));
+                    .extend(welcome(&self.shard, self.epoch, self.committed_seq()));
             }
             Said::Ask(request) => {
                 state.waiting_requests += 1;
@@ -238,21 +331,6 @@ impl Pipeline {
         Ok(())
     }
 
-    fn greet(&self, hello: &v1::Hello) -> Result<(), Refusal> {
-        if hello.shard != self.shard {
-            let detail = format!("this is shard {:?}, not {:?}", self.shard, hello.shard);
-            return Err(Refusal::new(ProblemCode::WrongShard, detail));
-        }
-        if hello.highest_epoch > self.epoch {
-            let detail = format!(
-                "this leader has epoch {}; you know of {}",
-                self.epoch, hello.highest_epoch
-            );
-            return Err(Refusal::new(ProblemCode::NotLeader, detail));
-        }
-        Ok(())
-    }
-
     /// Makes one batch of what waits: sequences it, hands it to the writer, and steps the kernel while the disk works.
     ///
     /// Nothing is sequenced that the log has no room for: the next segment is made first, and while the disk refuses
@@ -260,9 +338,12 @@ impl Pipeline {
     pub fn begin(&mut self, now_us: i64) -> Result<Begun, Fatal> {
         // A clock that was set back does not turn the shard's time back.
         self.last_time_us = self.last_time_us.max(now_us);
-        let progress = self.writer().progress();
+        assert!(self.epoch > 0, "only a leader makes batches");
+        let progress = self.appends.progress();
         if let Some(trouble) = &progress.trouble {
-            self.refuse_commands(trouble);
+            self.refuse_commands(trouble.why());
+        } else if let Some(why) = self.suspended.clone() {
+            self.refuse_commands(&why);
         }
         if self.on_its_way.is_some() || self.waiting.is_empty() {
             return Ok(match self.refused.is_empty() {
@@ -270,11 +351,15 @@ impl Pipeline {
                 false => Begun::Ready,
             });
         }
+        if !self.appends.is_idle() {
+            // The end of the log that it took over is on its way to the disk.
+            return Ok(Begun::Syncing);
+        }
         let count = self.batch_requests();
         if !self.has_room(count, &progress) {
             if !self.rolling {
                 self.rolling = true;
-                self.writer().roll();
+                self.appends.roll();
             }
             return Ok(Begun::Syncing);
         }
@@ -286,32 +371,29 @@ impl Pipeline {
         for (connection, request) in &requests {
             self.no_longer_waits(*connection, request);
         }
-        let commands: Vec<Vec<u8>> = requests
+        let commands: Vec<&[u8]> = requests
             .iter()
             .filter_map(|(_, request)| match request {
-                Request::Command(bytes) => Some(bytes.clone()),
+                Request::Command(bytes) => Some(&bytes[..]),
                 Request::Query(_) => None,
             })
             .collect();
+        let mut batch = OnItsWay {
+            commands: commands.len(),
+            last_seq: 0,
+            frames: BTreeMap::new(),
+        };
         let syncs = !commands.is_empty();
         if syncs {
             self.rolling = false;
-            self.writer().submit(Batch {
-                epoch: self.epoch,
-                time_us: self.last_time_us,
-                first_seq: self.kernel.seq() + 1,
-                commands: Arc::new(commands),
-            });
+            let head = self.appends.head();
+            let records = head.batch(self.epoch, self.last_time_us, commands);
+            self.appends.push(Arc::new(records));
         }
-        let mut batch = OnItsWay {
-            last_seq: 0,
-            frames: BTreeMap::new(),
-            events: Vec::new(),
-        };
         for (connection, request) in requests {
             self.carry_out(&mut batch, connection, request)?;
         }
-        batch.last_seq = self.kernel.seq();
+        batch.last_seq = self.seq();
         self.on_its_way = Some(batch);
         Ok(if syncs { Begun::Syncing } else { Begun::Ready })
     }
@@ -362,13 +444,13 @@ impl Pipeline {
     }
 
     /// Answers the commands that wait without sequencing them. Queries go on waiting: they need no room.
-    fn refuse_commands(&mut self, trouble: &Trouble) {
+    fn refuse_commands(&mut self, why: &str) {
         for (connection, request) in std::mem::take(&mut self.waiting) {
             let Request::Command(command) = &request else {
                 self.waiting.push_back((connection, request));
                 continue;
             };
-            let refusal = not_taken(command, &self.shard, self.epoch, self.last_time_us, trouble);
+            let refusal = not_taken(command, &self.shard, self.epoch, self.last_time_us, why);
             let frames = self.refused.entry(connection).or_default();
             append(frames, REPLY, &refusal.encode_to_vec());
             self.no_longer_waits(connection, &request);
@@ -385,17 +467,15 @@ impl Pipeline {
         let field = match request {
             Request::Command(command) => {
                 let stamp = Stamp {
-                    seq: self.kernel.seq() + 1,
+                    seq: self.seq() + 1,
                     epoch: self.epoch,
                     time_us: self.last_time_us,
                 };
-                let mut events = Vec::new();
-                self.kernel.step(stamp, &command, &mut said, &mut events)?;
-                batch.events.push(events);
+                self.stepping.step(stamp, &command, &mut said)?;
                 REPLY
             }
             Request::Query(query) => {
-                self.kernel.answer(self.epoch, &query, &mut said);
+                self.stepping.kernel.answer(self.epoch, &query, &mut said);
                 if said.len() > SERVER_FRAME_BYTES - 16 {
                     said = self.refuse_large_answer(&query, said.len());
                 }
@@ -417,39 +497,28 @@ impl Pipeline {
             query_id: query.query_id,
             shard: self.shard.clone(),
             epoch: self.epoch,
-            seq: self.kernel.seq(),
+            seq: self.seq(),
             body: Some(v1::answer::Body::Refused(refused)),
         }
         .encode_to_vec()
     }
 
-    /// Frames that may leave, by connection: those of a batch that is durable, and refusals. None when there are
-    /// neither. The events of the batch are on the stream now.
-    pub fn collect(&mut self) -> Result<Option<Frames>, Fatal> {
-        self.bell().silence();
-        let progress = self.writer().progress();
-        if let Some(error) = progress.failed {
-            return Err(Fatal::Writer(error));
-        }
+    /// Frames that may leave, by connection: those of a batch that is committed, and refusals. None when there are
+    /// neither.
+    pub fn collect(&mut self) -> Option<Frames> {
         let mut frames = std::mem::take(&mut self.refused);
-        let durable = self
+        let committed_seq = self.committed_seq();
+        let committed = self
             .on_its_way
-            .take_if(|batch| batch.last_seq <= progress.durable_seq);
-        if frames.is_empty() && durable.is_none() {
-            return Ok(None);
+            .take_if(|batch| batch.last_seq <= committed_seq);
+        if frames.is_empty() && committed.is_none() {
+            return None;
         }
-        if let Some(batch) = durable {
-            self.committed_seq = batch.last_seq;
-            batch
-                .events
-                .into_iter()
-                .for_each(|events| self.ring.push(events));
-            for (connection, bytes) in batch.frames {
-                frames.entry(connection).or_default().extend(bytes);
-            }
+        for (connection, bytes) in committed.into_iter().flat_map(|batch| batch.frames) {
+            frames.entry(connection).or_default().extend(bytes);
         }
         let known = |(connection, _): &(u64, Vec<u8>)| self.connections.contains_key(connection);
-        Ok(Some(frames.into_iter().filter(known).collect()))
+        Some(frames.into_iter().filter(known).collect())
     }
 
     /// Paused connections that may be read from again, each once.
@@ -459,7 +528,7 @@ impl Pipeline {
 
     /// The committed stream from `from_seq`.
     pub fn events(&self, from_seq: u64, bytes_most: usize) -> Stream {
-        self.ring.frame(self.epoch, from_seq, bytes_most)
+        self.stepping.events(self.epoch, from_seq, bytes_most)
     }
 
     /// Nothing waits and nothing is on its way.
@@ -480,45 +549,42 @@ impl Pipeline {
         self.last_epoch
     }
 
+    /// As far as it is known here. A standby may not have carried out all of it yet.
     pub fn committed_seq(&self) -> u64 {
-        self.committed_seq
+        self.stepping.committed_seq()
     }
 
-    /// The kernel's; ahead of the committed seq while a batch is on its way.
+    /// The kernel's; a leader's is ahead of the committed seq while a batch is on its way.
     pub fn seq(&self) -> u64 {
-        self.kernel.seq()
+        self.stepping.kernel.seq()
     }
 
     /// Of the state at `seq()`.
     pub fn state_hash(&mut self) -> [u8; 32] {
-        self.kernel.state_hash()
+        self.stepping.kernel.state_hash()
     }
 
     pub fn last_checkpoint(&self) -> Option<(u64, [u8; 32])> {
-        self.kernel.last_checkpoint()
+        self.stepping.kernel.last_checkpoint()
     }
 
     /// Of the kernel, for the next command.
     pub fn kernel_version(&self) -> u32 {
-        self.kernel.version().number()
+        self.stepping.kernel.version().number()
     }
 
     /// When a Tick would do something, in microseconds; a time that has passed where it would at once.
     pub fn next_due_us(&self) -> Option<i64> {
-        self.kernel.next_due_us()
+        self.stepping.kernel.next_due_us()
     }
 
     pub fn halts(&self) -> Vec<HaltInForce> {
-        self.kernel.halts()
+        self.stepping.kernel.halts()
     }
 
     /// Commands that wait for a batch, and that are on their way to the disk.
     pub fn pending_commands(&self) -> usize {
-        self.waiting_commands
-            + self
-                .on_its_way
-                .as_ref()
-                .map_or(0, |batch| batch.events.len())
+        self.waiting_commands + self.on_its_way.as_ref().map_or(0, |batch| batch.commands)
     }
 
     /// A batch is on its way to the disk, or waits for its segment.
@@ -529,12 +595,12 @@ impl Pipeline {
 
     /// Why commands are refused at the moment: the disk says no, and is asked again.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.writer().progress().trouble
+        self.appends.progress().trouble
     }
 
     /// Why the next segment could not be made ahead of need: commands will be refused when this one is full.
     pub fn warning(&self) -> Option<String> {
-        self.writer().progress().warning
+        self.appends.progress().warning
     }
 
     /// Recycles the segments that nobody needs any more, never the newest. Returns their names.
@@ -544,12 +610,12 @@ impl Pipeline {
 
     /// The segment that is written.
     pub fn segment(&self) -> String {
-        self.writer().progress().segment
+        self.appends.progress().segment
     }
 
     /// Of the snapshot that this began with; 0 without one.
     pub fn snapshot_seq(&self) -> u64 {
-        self.snapshot_seq
+        self.known.seq
     }
 
     /// Newer ones, which were passed over.
@@ -558,13 +624,29 @@ impl Pipeline {
     }
 
     /// The torn end that recovery cut from the log.
-    pub fn cut(&self) -> Option<&Place> {
-        self.cut.as_ref()
+    pub fn torn(&self) -> Option<&Place> {
+        self.torn.as_ref()
     }
 }
 
+/// Whether a leader of this epoch may serve one that says this.
+fn greet(hello: &v1::Hello, shard: &str, epoch: u64) -> Result<(), Refusal> {
+    if hello.shard != shard {
+        let detail = format!("this is shard {shard:?}, not {:?}", hello.shard);
+        return Err(Refusal::new(ProblemCode::WrongShard, detail));
+    }
+    if hello.highest_epoch > epoch {
+        let detail = format!(
+            "this leader has epoch {epoch}; you know of {}",
+            hello.highest_epoch
+        );
+        return Err(Refusal::new(ProblemCode::NotLeader, detail));
+    }
+    Ok(())
+}
+
 /// The answer to a command that was not sequenced and is not remembered.
-fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, trouble: &Trouble) -> v1::Reply {
+fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, why: &str) -> v1::Reply {
     let command = v1::Command::decode(command).expect("it was decoded when it came");
     v1::Reply {
         command_id: command.command_id,
@@ -574,7 +656,7 @@ fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, trouble: &Tro
         occurred_at_us: now_us,
         result: Some(v1::reply::Result::Rejection(v1::Rejection {
             reason: v1::RejectReason::LogUnavailable.into(),
-            detail: trouble.why().into(),
+            detail: why.into(),
         })),
     }
 }

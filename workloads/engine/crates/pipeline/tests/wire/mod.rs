@@ -127,6 +127,7 @@ pub fn read(mut bytes: &[u8]) -> Vec<server_frame::Frame> {
 pub fn open(disk: &LossyDisk, limits: Limits) -> Result<Pipeline, Fatal> {
     let mut pipeline = Pipeline::open(Arc::new(disk.clone()), "main", limits, OPTIONS)?;
     pipeline.lead(pipeline.last_epoch() + 1)?;
+    commit(&mut pipeline)?;
     for (connection, sender) in [(GATEWAY, Sender::Gateway), (LEDGER, Sender::Ledger)] {
         pipeline.connect(connection, sender);
         let received = pipeline.receive(connection, &hello("main", 0));
@@ -138,12 +139,20 @@ pub fn open(disk: &LossyDisk, limits: Limits) -> Result<Pipeline, Fatal> {
     Ok(pipeline)
 }
 
+/// As a leader without standbys does: what is durable is committed.
+pub fn commit(pipeline: &mut Pipeline) -> Result<(), Fatal> {
+    let durable_seq = pipeline.durable_seq()?;
+    pipeline.commit(durable_seq);
+    Ok(())
+}
+
 /// Begins one batch and waits for it. A disk that refuses is an error.
 pub fn turn(pipeline: &mut Pipeline) -> Result<Vec<(u64, Vec<u8>)>, Fatal> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         pipeline.begin(1_000_000)?;
-        if let Some(frames) = pipeline.collect()? {
+        commit(pipeline)?;
+        if let Some(frames) = pipeline.collect() {
             return Ok(frames);
         }
         if let Some(trouble) = pipeline.trouble() {
