@@ -234,6 +234,7 @@ impl Pipeline {
                 self.waiting.push_back((connection, request));
             }
             Said::Subscribe(from_seq) => received.subscribe = Some(from_seq),
+            Said::Passed(seq) => received.pass(seq, self.committed_seq)?,
         }
         Ok(())
     }
@@ -510,6 +511,11 @@ impl Pipeline {
 
     pub fn halts(&self) -> Vec<HaltInForce> {
         self.kernel.halts()
+    }
+
+    /// The kernel, which is ahead of the committed seq while a batch is on its way.
+    pub fn kernel(&self) -> &Shard {
+        &self.kernel
     }
 
     /// Commands that wait for a batch, and that are on their way to the disk.
