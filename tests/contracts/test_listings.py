@@ -124,6 +124,39 @@ def test_a_symbol_that_does_not_fit_is_refused_with_what_is_allowed(changes: dic
         listings(**changes)
 
 
+def safety(**changes: Any) -> v1.ConfigureSafety:
+    return Listings.model_validate({"safety": changes}).safety.configuration()
+
+
+def test_a_shard_slows_down_and_stops_while_its_ledger_lags() -> None:
+    limits = v1.SafetyLimits(throttle=5_000, cancel_only=15_000, halt=60_000)
+    assert safety() == v1.ConfigureSafety(settlement_lag_ms=limits, throttled_orders_per_second=1_000)
+    only_halt = {"throttleSeconds": 0, "cancelOnlySeconds": 0, "haltSeconds": 2}
+    assert safety(settlementLag=only_halt).settlement_lag_ms == v1.SafetyLimits(halt=2_000)
+    never = {"throttleSeconds": 0, "cancelOnlySeconds": 0, "haltSeconds": 0}
+    assert safety(settlementLag=never, throttledOrdersPerSecond=0) == v1.ConfigureSafety()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"settlementLag": {"throttleSeconds": 15}}, "must grow in this order, those that are not 0"),
+        ({"settlementLag": {"cancelOnlySeconds": 60}}, "must grow in this order"),
+        ({"settlementLag": {"cancelOnlySeconds": 0, "haltSeconds": 5}}, "must grow in this order"),
+        ({"settlementLag": {"haltSeconds": 86_401}}, "less than or equal to 86400"),
+        ({"settlementLag": {"haltSeconds": -1}}, "greater than or equal to 0"),
+        ({"settlementLag": {"haltSeconds": 1.5}}, "valid integer"),
+        ({"throttledOrdersPerSecond": 0}, "must be at least 1 where throttleSeconds is not 0"),
+        ({"settlementLagSeconds": 5}, "Extra inputs are not permitted"),
+    ],
+)
+def test_safety_limits_that_do_not_fit_are_refused_with_what_is_allowed(
+    changes: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        safety(**changes)
+
+
 def test_nothing_is_listed_twice() -> None:
     with pytest.raises(ValidationError, match="asset BTC is listed twice"):
         Listings.model_validate({"assets": [{"name": "BTC", "scale": 8}] * 2})

@@ -137,7 +137,7 @@ async def test_listings_that_do_not_fit_change_nothing_and_are_named_in_the_log(
 
 async def test_what_is_listed_already_is_not_sequenced_again(engine: RunningEngine) -> None:
     seq = engine.status()["committed_seq"]
-    assert seq == 1 + 3 + 2, "the kernel's version, assets, symbols"
+    assert seq == 1 + 3 + 2 + 1, "the kernel's version, assets, symbols, safety limits"
     engine.kill()
     engine.start()
     assert engine.status()["committed_seq"] == seq

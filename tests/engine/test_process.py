@@ -108,6 +108,19 @@ async def test_the_status_port_answers_probes_and_shows_what_the_engine_is(engin
     code, status = await asyncio.to_thread(_ask, engine, "/status")
     assert code == 200
     assert (status["shard"], status["role"], status["epoch"]) == ("main", "leader", 1)
-    assert status["lag"] == {"pending_commands": 0, "settled_seq": None}
+    assert status["lag"] == {
+        "pending_commands": 0,
+        "settled_seq": None,
+        "settlement_lag_ms": 0,
+        "furthest_behind": "",
+        "consumers": [],
+    }
+    assert status["safety"] == {"level": "NORMAL", "why": ""}
+    assert status["retention"] == {
+        "needed_from_seq": 1,
+        "why": "no consumer counts: the log is kept for whoever comes",
+        "recycled": 0,
+        "failure": "",
+    }
     assert status["wal_segment"] == "00000000000000000001.wal"
     assert status["halts"] == []

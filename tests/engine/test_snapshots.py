@@ -55,7 +55,8 @@ async def test_an_engine_that_was_killed_starts_from_its_snapshot_and_answers_as
             assert await gateway.command(command, TIMEOUT_S) == reply
         assert await _open_orders(gateway) == orders
     engine.stop()
-    *_, state = wal.replay(engine.wal, engine.shard, wal.verify(engine.wal).last_seq)
+    report = wal.verify(engine.wal)
+    *_, state = wal.replay(engine.wal, report, report.last_seq)
     assert state.seq > committed_seq, "a kernel that replays everything meets the checkpoint of the one that did not"
 
 

@@ -14,7 +14,7 @@ from fixtures.logs import CHECKPOINTS, COMMANDS, SEGMENT_BYTES, segments, sequen
 from openbourse.cli import wal as command
 from openbourse.contracts import v1
 from openbourse.contracts.frames import encode
-from openbourse.engine import _core, wal
+from openbourse.engine import _core, roots, snapshots, wal
 
 HEADER_BYTES = 4096
 
@@ -233,6 +233,71 @@ def test_two_logs_that_differ_may_come_to_one_state(tmp_path: Path) -> None:
     assert shown.exit_code == 1
     assert json.loads(shown.stdout)["fields"] == ["chain", "command"]
     assert json.loads(shown.stdout)["same_state"] is True
+
+
+@pytest.fixture
+def recycled(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the log, with snapshots of seq 25 and 50, that lost what is before the older one."""
+    copy = tmp_path / "recycled"
+    shutil.copytree(folder, copy)
+    roots.sign_finished(copy, roots.FileKey.load(tmp_path / "signing-key.pem"))
+    for seq in (25, 50):
+        snapshots.make(copy, "main", seq)
+    assert _core.retain(copy, 26)
+    assert 1 < wal.verify(copy).first_seq <= 26
+    return copy
+
+
+def states(shown: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in shown.stdout.splitlines()]
+
+
+def test_a_log_without_its_beginning_is_replayed_from_a_snapshot(folder: Path, recycled: Path) -> None:
+    shown = run("replay", recycled)
+    assert shown.exit_code == 0, shown.output
+    assert "its first segments are recycled: from the snapshot of seq 50 on" in shown.stderr
+    assert states(shown) == states(run("replay", folder))[-2:]
+    part = run("replay", recycled, "--to", 45)
+    assert "from the snapshot of seq 25 on" in part.stderr
+    assert states(part) == states(run("replay", folder, "--to", 45))[-2:]
+    assert states(run("replay", recycled, "--to", 25)) == states(run("replay", folder, "--to", 25))[-1:]
+    assert json.loads(run("verify", recycled).stdout)["snapshot_seq"] == 50
+    # The one from the beginning meets every checkpoint, whatever snapshots there are.
+    snapshots.make(folder, "main", 50)
+    assert [state["seq"] for state in states(run("replay", folder))] == [*CHECKPOINTS, COMMANDS]
+
+
+def test_a_bad_snapshot_is_passed_over_and_without_any_the_log_is_said_to_be_lost(recycled: Path) -> None:
+    newest, older = (recycled / f"{seq:020}.snapshot" for seq in (50, 25))
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    shown = run("replay", recycled)
+    assert shown.exit_code == 0
+    assert "from the snapshot of seq 25 on" in shown.stderr
+    assert json.loads(run("verify", recycled).stdout)["snapshot_seq"] == 25
+    early = run("replay", recycled, "--to", 24)
+    assert early.exit_code == 1
+    assert "to come to seq 24 takes a good snapshot" in early.stderr
+    older.unlink()
+    shown = run("verify", recycled)
+    assert shown.exit_code == 1
+    assert "no engine starts on it" in shown.stderr
+    assert "and there is none" in shown.stderr
+
+
+def test_logs_without_their_beginnings_are_compared_where_both_have_records(recycled: Path, tmp_path: Path) -> None:
+    same = run("diff", recycled, write(tmp_path / "same"))
+    assert same.exit_code == 0, same.output
+    assert json.loads(same.stdout)["from_seq"] == wal.verify(recycled).first_seq
+    other = run("diff", recycled, write(tmp_path / "other", odd=33))
+    assert other.exit_code == 1
+    assert json.loads(other.stdout)["first_seq"] == 33
+    assert json.loads(other.stdout)["same_state"] is False
+    assert f"{recycled}: its first segments are recycled: from the snapshot of seq 50 on" in other.stderr
+    for seq in (25, 50):
+        (recycled / f"{seq:020}.snapshot").unlink()
+    lost = run("diff", recycled, tmp_path / "other")
+    assert json.loads(lost.stdout)["same_state"] is None
+    assert "states unknown here: the log in" in lost.stderr
 
 
 def test_wrong_calls_end_with_2_and_what_cannot_be_read_with_1(folder: Path, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ async def serve(settings: Settings) -> None:
             Component.LEDGER,
             watermark.seq + 1,
             highest_epoch=watermark.session_epoch,
+            passed=lambda: progress.watermark.seq,
         )
 
     settler = Settler(settings.dsn, settings.shard, source, progress)

@@ -95,6 +95,7 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             *("--listings", f"{LISTINGS_FOLDER}/{LISTINGS_FILE}"),
             *("--halts-namespace", shard.metadata.namespace),
             *("--exchange", exchange.metadata.name),
+            *("--consumer", Component.LEDGER),
         ],
         ports=_PORTS,
         resources={

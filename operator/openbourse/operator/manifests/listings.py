@@ -26,7 +26,7 @@ def fit(exchange: Exchange, shard: EngineShard, symbols: Sequence[Symbol]) -> tu
             refused[symbol.metadata.name] = str(error)
             continue
         listed.append(entry)
-    document = Listings(assets=exchange.spec.assets, symbols=tuple(listed))
+    document = Listings(assets=exchange.spec.assets, symbols=tuple(listed), safety=exchange.spec.safety)
     return document.model_dump_json(by_alias=True, indent=1) + "\n", refused
 
 

@@ -155,6 +155,7 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
             Component.ENGINE,
             ports.engine_status,
             *("--wal", str(data / "wal"), "--listen", engine, "--listings", str(data / "listings.json")),
+            *("--consumer", Component.LEDGER),
         ),
         child(
             Component.LEDGER,

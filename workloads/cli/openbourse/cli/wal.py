@@ -4,11 +4,11 @@ Each command ends with 0 when all is good, 1 when something is wrong with a log,
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -43,6 +43,8 @@ def verify(
         report = wal.verify(folder)
         shown = report.as_json()
         complaints = _complaints(report)
+        if report.first_seq > 1:
+            complaints += _recoverable(folder, report, shown)
         if reaches is not None and report.last_seq < reaches:
             complaints.append(f"the log is good up to seq {report.last_seq}; seq {reaches} was acknowledged")
         if key is not None:
@@ -79,14 +81,15 @@ def dump(
 def replay(folder: Folder, to_seq: To = None) -> None:
     """Run the log through the kernel: the state hash at each checkpoint and at the end, one JSON object a line.
 
-    Ends with 1 where the kernel comes to another state than a checkpoint of the log recorded.
+    Ends with 1 where the kernel comes to another state than a checkpoint of the log recorded. A log whose first
+    segments were recycled is run from the newest good snapshot up to the last seq on.
 
     Example: openbourse wal replay ~/.local/share/openbourse/engine --to 120000
     """
     with _clean_errors():
         report = wal.verify(folder)
         last_seq = _last_seq(report, to_seq)
-        for state in wal.replay(folder, report.shard, last_seq, _progress(last_seq)):
+        for state in wal.replay(folder, report, last_seq, _heard(folder, last_seq)):
             print(json.dumps(asdict(state)), flush=True)
     _end(_complaints(report))
 
@@ -95,14 +98,16 @@ def replay(folder: Folder, to_seq: To = None) -> None:
 def diff(first: Folder, second: Folder) -> None:
     """Find the first record where two logs differ, and whether their states differ at the last seq that both have.
 
-    One may be longer than the other. Ends with 1 when any record that both have differs.
+    One may be longer than the other, or have lost its first segments to recycling: only what both have is compared.
+    Ends with 1 when any record that both have differs.
 
     Example: openbourse wal diff engine-0/wal engine-1/wal
     """
     with _clean_errors():
         reports = [wal.verify(folder) for folder in (first, second)]
         last_seq = min(report.last_seq for report in reports)
-        found = wal.diff((first, reports[0]), (second, reports[1]), _progress(last_seq))
+        heard = (_heard(first, last_seq), _heard(second, last_seq))
+        found = wal.diff((first, reports[0]), (second, reports[1]), heard)
     print(json.dumps({**asdict(found), "same_state": found.same_state}, indent=2))
     complaints = [
         f"{folder}: {complaint}"
@@ -110,10 +115,10 @@ def diff(first: Folder, second: Folder) -> None:
         for complaint in _complaints(report)
     ]
     if found.first_seq is not None:
-        state = "the same" if found.same_state else "another"
+        states = {True: "the same state", False: "another state", None: f"states unknown here: {found.no_states}"}
         complaints.append(
             f"they differ from seq {found.first_seq} on ({', '.join(found.fields)}); "
-            f"at seq {found.last_common_seq} they come to {state} state"
+            f"at seq {found.last_common_seq} they come to {states[found.same_state]}"
         )
     _end(complaints)
 
@@ -126,8 +131,22 @@ def _last_seq(report: wal.Report, to_seq: int | None) -> int:
     return report.last_seq if to_seq is None else min(to_seq, report.last_seq)
 
 
-def _progress(last_seq: int) -> Callable[[int], None]:
-    return lambda seq: typer.echo(f"replayed {seq} of {last_seq}", err=True)
+def _recoverable(folder: Path, report: wal.Report, shown: dict[str, Any]) -> list[str]:
+    """Where an engine would begin that starts on a log without its first segments."""
+    try:
+        _, shown["snapshot_seq"] = wal.begin(folder, report, report.last_seq)
+    except Fatal as error:
+        return [f"no engine starts on it: {error}"]
+    return []
+
+
+def _heard(folder: Path, last_seq: int) -> wal.Heard:
+    return wal.Heard(
+        begun=lambda seq: typer.echo(
+            f"{folder}: its first segments are recycled: from the snapshot of seq {seq} on", err=True
+        ),
+        progress=lambda seq: typer.echo(f"replayed {seq} of {last_seq}", err=True),
+    )
 
 
 def _public_key(path: Path) -> Ed25519PublicKey:

@@ -1,6 +1,7 @@
 """What a shard lists: the document that the operator writes, the engine reads, and `openbourse local` comes with.
 
-The engine turns the document into DefineAsset and DefineSymbol commands; everybody else asks the engine.
+The engine turns the document into DefineAsset, DefineSymbol and ConfigureSafety commands; everybody else asks the
+engine.
 """
 
 from typing import Self
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 
 from openbourse.contracts import v1
 from openbourse.contracts.documents import AssetName, Document
+from openbourse.contracts.safety import Safety
 from openbourse.contracts.symbols import Symbol, symbol_definition
 from openbourse.contracts.units import SCALE_MAX
 
@@ -21,10 +23,14 @@ class Asset(Document):
 
 
 class Listings(Document):
-    """All assets and symbols of one shard. Raises ValueError (with what is allowed) when they do not fit together."""
+    """All assets and symbols of one shard, and its safety limits.
+
+    Raises ValueError (with what is allowed) when they do not fit together.
+    """
 
     assets: tuple[Asset, ...] = ()
     symbols: tuple[Symbol, ...] = ()
+    safety: Safety = Field(default_factory=Safety)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,6 +25,7 @@ RETRY_FIRST_S = 0.02
 RETRY_MOST_S = 0.5
 UNANSWERED_MOST = 10_000
 READ_BYTES = 256 * 1024
+PASSED_S = 0.02
 
 A = TypeVar("A", v1.Reply, v1.Answer)
 
@@ -263,11 +264,14 @@ async def committed_events(
     from_seq: int,
     *,
     highest_epoch: int = 0,
+    passed: Callable[[], int] | None = None,
 ) -> AsyncIterator[v1.Events]:
     """The committed stream from `from_seq` on, without a gap or a repeat, through every reconnect; never ends.
 
     Leaders of an epoch older than `highest_epoch`, or than one heard of since, are not listened to.
-    The consumer's pace is the stream's: nothing is read ahead of it but what the socket holds.
+    The consumer's pace is the stream's: nothing is read ahead of it but what the socket holds. `passed` gives the last
+    seq that the consumer has made its own, durably: it is asked every PASSED_S while the stream is open, and the engine
+    is told when it has moved.
     """
     next_seq = from_seq
     retry_s = RETRY_FIRST_S
@@ -279,17 +283,40 @@ async def committed_events(
             async with connect(address, shard, tls, client, highest_epoch) as connection:
                 highest_epoch = connection.epoch
                 connection.writer.write(encode(v1.ClientFrame(subscribe=v1.Subscribe(from_seq=next_seq))))
-                async for message in connection.messages():
-                    match message.WhichOneof("frame"):
-                        case "events" if message.events.first_seq == next_seq:
-                            retry_s = RETRY_FIRST_S
-                            yield message.events
-                            next_seq = message.events.last_seq + 1
-                        case "events":
-                            raise NotLeader(f"the stream went on at {message.events.first_seq}, not {next_seq}")
-                        case "problem":
-                            raise NotLeader(message.problem.detail)
+                with _telling(connection.writer, passed):
+                    async for message in connection.messages():
+                        match message.WhichOneof("frame"):
+                            case "events" if message.events.first_seq == next_seq:
+                                retry_s = RETRY_FIRST_S
+                                yield message.events
+                                next_seq = message.events.last_seq + 1
+                            case "events":
+                                raise NotLeader(f"the stream went on at {message.events.first_seq}, not {next_seq}")
+                            case "problem":
+                                raise NotLeader(message.problem.detail)
         except (OSError, EOFError, NotLeader, DecodeError, FrameTooLarge, TimeoutError) as error:
             log.warning("events of shard %s at %s: %s; again in %.2f s", shard, address, error or "closed", retry_s)
         await asyncio.sleep(retry_s)
         retry_s = min(retry_s * 2, RETRY_MOST_S)
+
+
+@contextlib.contextmanager
+def _telling(writer: asyncio.StreamWriter, passed: Callable[[], int] | None) -> Iterator[None]:
+    """Tells the engine what the consumer has passed, at once and whenever it has moved, until the end of the block."""
+    timer: asyncio.TimerHandle | None = None
+    told: int | None = None
+
+    def look(passed: Callable[[], int]) -> None:
+        nonlocal timer, told
+        if (seq := passed()) != told and not writer.is_closing():
+            writer.write(encode(v1.ClientFrame(passed=v1.Passed(seq=seq))))
+            told = seq
+        timer = asyncio.get_running_loop().call_later(PASSED_S, look, passed)
+
+    if passed is not None:
+        look(passed)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()

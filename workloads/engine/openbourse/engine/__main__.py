@@ -5,6 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
+from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
 from openbourse.engine import snapshots
 from openbourse.engine.run import Settings, run
@@ -55,6 +56,17 @@ def _parser() -> argparse.ArgumentParser:
         "--exchange", metavar="NAME", help="the exchange that the Halts are of (with --halts-namespace)"
     )
     parser.add_argument(
+        "--consumer",
+        dest="consumers",
+        action="append",
+        default=[],
+        type=Component,
+        choices=list(Component),
+        metavar="COMPONENT",
+        help="whose progress in the committed stream counts, such as ledger; again for each: while it lags, the shard "
+        "slows down, and what it has not made its own stays in the log",
+    )
+    parser.add_argument(
         "--snapshot-commands",
         type=int,
         default=snapshots.EVERY_COMMANDS,
@@ -78,7 +90,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if given.snapshot_commands < 1:
         parser.error("--snapshot-commands must be at least 1")
-    return run(Settings(**vars(given)))
+    return run(Settings(**vars(given) | {"consumers": tuple(given.consumers)}))
 
 
 if __name__ == "__main__":

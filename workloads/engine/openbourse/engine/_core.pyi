@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from os import PathLike
 
+from openbourse.contracts import v1
+
 # The connection of the engine's own commands: it needs no Hello and has no end.
 ITSELF: int
 
@@ -71,8 +73,9 @@ class Engine:
     def disconnect(self, connection: int) -> None:
         """Its replies go nowhere from here on. Unknown ones are ignored."""
 
-    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool] | None:
-        """Takes bytes of a connection. None: nothing to do. Else: send at once, subscribe from seq, close, pause."""
+    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
+        """Takes bytes of a connection. None: nothing to do. Else: send at once, subscribe from seq, close, pause,
+        and the seq that the peer has passed."""
 
     def begin(self, now_us: int) -> int:
         """Makes a batch of what waits. 0: nothing to do, 1: the bell will ring, 2: collect now. Raises Fatal."""
@@ -100,9 +103,6 @@ class Engine:
     @property
     def warning(self) -> str | None:
         """Why the next segment could not be made ahead of need."""
-
-    def retain(self, consumers: list[int], oldest_snapshot: int | None) -> list[str]:
-        """Recycles the signed segments that all consumers and the oldest snapshot have passed. Raises Fatal."""
 
     @property
     def shard(self) -> str: ...
@@ -142,6 +142,15 @@ class Engine:
         """A seq, which may not be committed yet, and the hash of the state there."""
 
     def last_checkpoint(self) -> tuple[int, bytes] | None: ...
+    @property
+    def safety_configuration(self) -> bytes:
+        """In force, as an encoded ConfigureSafety."""
+
+    @property
+    def safety_level(self) -> v1.SafetyLevel.ValueType: ...
+    def safety_level_at(self, settlement_lag_ms: int, unpublished_commands: int) -> v1.SafetyLevel.ValueType:
+        """The level that this report would bring."""
+
     def halts(self) -> list[tuple[str, int, int]]:
         """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
 
@@ -159,8 +168,15 @@ class Replay:
     """
 
     def __new__(cls, folder: str | PathLike[str], shard: str, epoch: int, from_seq: int) -> Replay: ...
+    def begin(self) -> int:
+        """The seq that it begins behind: of the newest good snapshot before `from_seq`, or 0. Raises Fatal."""
+
     @property
     def next_seq(self) -> int: ...
+    @property
+    def seq(self) -> int:
+        """Of the last command that was stepped, or that the snapshot has."""
+
     def step(self, committed_seq: int, commands_most: int, bytes_most: int) -> bytes | None:
         """At most so many commands further; a frame of events once there are any wanted. Raises Fatal."""
 
@@ -239,12 +255,17 @@ def segment_root(
     bytes in use and their SHA-256. Raises Fatal when a record of it is not good."""
 
 def make_snapshot(
-    folder: str | PathLike[str], shard: str, seq: int, keep: int
+    folder: str | PathLike[str], shard: str, seq: int, keep: int, behind: int
 ) -> tuple[str, int, int, int, list[tuple[str, str]], int]:
-    """Makes the snapshot of a committed seq from an older one and the log, beside an engine or without one, and keeps
-    the newest `keep`: file, seq, bytes, the seq the replay began behind, bad ones and why, oldest seq kept. Raises
-    Fatal. One process at a time.
+    """Makes the snapshot of a committed seq from an older one and the log, beside an engine or without one.
+
+    Keeps the newest `keep`, and the newest of a seq up to `behind`. Returns file, seq, bytes, the seq the replay began
+    behind, bad ones and why, oldest seq kept. Raises Fatal. One process at a time.
     """
+
+def retain(folder: str | PathLike[str], needed_from: int) -> list[str]:
+    """Recycles the signed segments that hold nothing from `needed_from` on, never the newest, beside the engine that
+    writes the log. Raises Fatal."""
 
 class Records:
     """seq, epoch, time_us, batch_first_seq, chain, command: of each record from `from_seq` up to `last_seq`.

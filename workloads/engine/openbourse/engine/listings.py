@@ -1,4 +1,4 @@
-"""Keeps the shard's listings as the listings file says: at start, and whenever the file changes.
+"""Keeps the shard's listings and its safety limits as the listings file says: at start, and whenever the file changes.
 
 Only what differs from the shard's state is sequenced. A file that cannot be read or does not fit together changes
 nothing: what was listed before stays in force, and the log says what is wrong.
@@ -11,6 +11,7 @@ from pathlib import Path
 from openbourse.contracts import v1
 from openbourse.contracts.listings import Listings
 from openbourse.contracts.session import NotTaken
+from openbourse.engine._core import Engine
 from openbourse.engine.own import OwnRequests
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,9 @@ POLL_S = 1.0
 
 
 class ListingsFile:
-    def __init__(self, path: Path, own: OwnRequests) -> None:
+    def __init__(self, path: Path, core: Engine, own: OwnRequests) -> None:
         self._path = path
+        self._core = core
         self._own = own
         self._seen: bytes | str | None = None
 
@@ -71,6 +73,16 @@ class ListingsFile:
                 log.error("the listing of %s is refused, what is listed stays: %s", name, reply.rejection.detail)
             else:
                 log.info("listed %s at seq %d", name, reply.seq)
+        await self._configure_safety(listings.safety.configuration())
+
+    async def _configure_safety(self, wanted: v1.ConfigureSafety) -> None:
+        if wanted == v1.ConfigureSafety.FromString(self._core.safety_configuration):
+            return
+        reply = await self._own.sequence(v1.Command(causation_id="listings", configure_safety=wanted))
+        if reply.WhichOneof("result") == "rejection":
+            log.error("the safety limits are refused, those before stay: %s", reply.rejection.detail)
+        else:
+            log.info("safety limits from seq %d on: %s", reply.seq, str(wanted).replace("\n", " "))
 
 
 def missing(listings: Listings, listed: v1.ListingsAnswer) -> list[v1.DefineAsset | v1.DefineSymbol]:

@@ -49,7 +49,7 @@ class Loop:
     def stop(self) -> None:
         self._events.remove_reader(self.core.bell())
 
-    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool] | None:
+    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
         """As the core's; the batch begins when all sockets that have something now were read."""
         with self._fatal():
             asked = self.core.receive(connection, data)

@@ -5,7 +5,7 @@
 3. start the loop and the engine's own requests; sign the segments that are finished; make snapshots
 4. bring the shard to the kernel's version of this binary, and do what became due while nobody was there
 5. list what the listings file says, carry out the halts that were asked for meanwhile
-6. serve status, then the port
+6. serve status, then the port; measure how far consumers are, recycle what they have passed
 7. wait for a stop or a failure
 8. stop: take nothing more, answer what was taken, checkpoint, close
 """
@@ -23,12 +23,15 @@ from pathlib import Path
 
 from openbourse.contracts import tls, v1
 from openbourse.contracts.session import Address, NotTaken
-from openbourse.engine import arbiter
+from openbourse.engine import arbiter, passed
 from openbourse.engine._core import Engine, Fatal
 from openbourse.engine.checkpoints import Checkpoints
+from openbourse.engine.consumers import Consumers
+from openbourse.engine.lag import LagReports
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
+from openbourse.engine.retention import Retention
 from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
 from openbourse.engine.snapshots import EVERY_COMMANDS, Snapshots
@@ -57,6 +60,8 @@ class Settings:
     signing_key: Path | None = None
     halts_namespace: str | None = None
     exchange: str | None = None
+    # Components whose progress in the committed stream counts, for safety and for what of the log is kept.
+    consumers: tuple[str, ...] = ()
     snapshot_commands: int = EVERY_COMMANDS
     batch_requests: int | None = None
     ring_commands: int | None = None
@@ -101,12 +106,12 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
     loop = Loop(core)
     loop.start()
     own = OwnRequests(loop)
-    checkpoints = Checkpoints(core, own)
-    loop.on_committed.append(checkpoints.committed)
-    ticks = Ticks(core, own)
-    loop.on_committed.append(ticks.committed)
-    status = Status(loop, leadership)
-    listings = ListingsFile(settings.listings, own)
+    checkpoints, ticks = Checkpoints(core, own), Ticks(core, own)
+    consumers = Consumers(settings.consumers, passed.read(settings.wal), core.committed_seq, time.monotonic() * 1000)
+    lag, recycling = LagReports(core, own, consumers), Retention(settings.wal, consumers)
+    loop.on_committed += [checkpoints.committed, ticks.committed, lag.committed]
+    status = Status(loop, leadership, lag, recycling)
+    listings = ListingsFile(settings.listings, core, own)
     try:
         async with asyncio.TaskGroup() as tasks:
             snapshots = Snapshots(core, settings.wal, settings.snapshot_commands, tasks)
@@ -122,9 +127,11 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
                 caught_up = asyncio.Event()
                 watching.append(tasks.create_task(_watch_halts(settings, own, loop, stop, caught_up)))
                 await _wait_for_halts(caught_up)
-            server = Server(loop, Streams(core, settings.wal, tasks))
+            server = Server(loop, Streams(core, settings.wal, tasks), lag.passed)
             await status.listen(settings.status)
             await server.listen(settings.listen, tls.server_context(settings.tls))
+            lag.start()
+            watching.append(tasks.create_task(recycling.run(stop)))
             status.ready = True
             gc.freeze()
             print(  # noqa: T201 (whoever started the process waits for this line)
@@ -136,6 +143,7 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
             await stop.wait()
             status.ready = False
             ticks.stop()
+            lag.stop()
             snapshots.stop()
             await _finish(server, loop, checkpoints)
             status.close()

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from openbourse.contracts import v1
@@ -29,9 +30,11 @@ SEND_BYTES = 1024 * 1024
 class Server:
     """All connections of the port."""
 
-    def __init__(self, loop: Loop, streams: Streams) -> None:
+    def __init__(self, loop: Loop, streams: Streams, passed: Callable[[str, int], None]) -> None:
+        """`passed` is told which component has passed which seq."""
         self.loop = loop
         self.streams = streams
+        self.passed = passed
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -84,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._id: int | None = None
         self._name = "a peer"
+        self._component = ""
         self._hello: asyncio.TimerHandle | None = None
         self._closing = False
 
@@ -102,6 +106,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._name = f"{component} at {self._name}"
+        self._component = component
         self._id = server.next_id()
         self._transport.set_write_buffer_limits(high=256 * 1024)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
@@ -121,7 +126,7 @@ class Connection(asyncio.Protocol):
         asked = self._server.loop.receive(self._id, data)
         if asked is None:
             return
-        send, from_seq, close, pause = asked
+        send, from_seq, close, pause, passed = asked
         if send:
             self.write(send)
         if close:
@@ -133,6 +138,8 @@ class Connection(asyncio.Protocol):
             self._hello = None
         if pause:
             self.pause_reading()
+        if passed is not None:
+            self._server.passed(self._component, passed)
         if from_seq is not None:
             log.info("%s subscribes from seq %d", self._name, from_seq)
             if self.subscription is not None:

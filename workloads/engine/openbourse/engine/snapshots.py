@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openbourse.engine import _core
+from openbourse.engine import _core, passed
 from openbourse.engine._core import Engine, Fatal
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,13 @@ class Made:
 
 
 def make(folder: Path, shard: str, seq: int, keep: int = KEPT) -> Made:
-    """Makes the snapshot of `seq`, which is committed. Raises Fatal, also while another process makes one here."""
+    """Makes the snapshot of `seq`, which is committed. Raises Fatal, also while another process makes one here.
+
+    The newest `keep` are kept, and the one from which the consumer that is furthest behind can be served.
+    """
+    behind = min(passed.read(folder).values(), default=0)
     with _alone(folder):
-        file, made_seq, size, from_seq, bad, oldest_seq = _core.make_snapshot(folder, shard, seq, keep)
+        file, made_seq, size, from_seq, bad, oldest_seq = _core.make_snapshot(folder, shard, seq, keep, behind)
     return Made(file, made_seq, size, from_seq, oldest_seq, tuple(bad))
 
 

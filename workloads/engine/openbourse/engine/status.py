@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from openbourse.contracts.session import Address
 from openbourse.engine.arbiter import Leadership
+from openbourse.engine.lag import LagReports
 from openbourse.engine.loop import Loop
+from openbourse.engine.retention import Retention
 from openbourse.engine.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,11 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 
 
 class Status:
-    def __init__(self, loop: Loop, leadership: Leadership) -> None:
+    def __init__(self, loop: Loop, leadership: Leadership, lag: LagReports, retention: Retention) -> None:
         self.ready = False
         self.snapshots: Snapshots | None = None
+        self._lag = lag
+        self._retention = retention
         self._loop = loop
         self._leadership = leadership
         self._listener: asyncio.Server | None = None
@@ -56,7 +60,9 @@ class Status:
             "wal_segment": core.segment,
             "snapshot": None if self.snapshots is None else self.snapshots.document(),
             "disk": disk(core.trouble, core.warning, self._loop.syncing_for_s),
-            "lag": {"pending_commands": core.pending_commands, "settled_seq": None},
+            "lag": {"pending_commands": core.pending_commands, **self._lag.document()},
+            "safety": self._lag.safety(),
+            "retention": self._retention.document(),
             "halts": [{"name": name, "epoch": epoch, "seq": at} for name, epoch, at in core.halts()],
         }
 

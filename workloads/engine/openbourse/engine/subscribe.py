@@ -8,7 +8,9 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
+from openbourse.contracts import v1
 from openbourse.engine._core import Engine, Fatal, Replay
+from openbourse.engine.retention import oldest_served
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ class Outlet(Protocol):
     writable: asyncio.Event
 
     def write(self, frames: bytes) -> None: ...
-    def close_with(self, detail: str) -> None: ...
+    def close_with(self, detail: str, *, code: "v1.ProblemCode.ValueType" = ...) -> None: ...
 
 
 class Streams:
@@ -70,6 +72,13 @@ class Subscription:
         core = self._streams.core
         try:
             async with self._streams.replays:
+                oldest = await asyncio.to_thread(oldest_served, self._streams.folder)
+                if self.next_seq < oldest:
+                    self._outlet.close_with(
+                        f"events from seq {self.next_seq} are not kept any more, the oldest are those of seq {oldest}",
+                        code=v1.ProblemCode.PROBLEM_CODE_NOT_KEPT,
+                    )
+                    return
                 log.info("events from seq %d are read from the log", self.next_seq)
                 replay = Replay(self._streams.folder, core.shard, core.epoch, self.next_seq)
                 # Until memory has the rest.

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from openbourse.contracts import v1
 from openbourse.engine import _core
+from openbourse.engine._core import Fatal
 
 REPLAY_COMMANDS = 10_000
 PROGRESS_S = 1.0
@@ -114,22 +115,52 @@ class StateAt:
     state_hash: str
 
 
-def replay(
-    folder: Path, shard: str, last_seq: int, progress: Callable[[int], None] = lambda _seq: None
-) -> Iterator[StateAt]:
-    """The state at each checkpoint of the log, and at last that at `last_seq`, from a kernel of its own.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Called while a replay goes on: once with the seq of the snapshot that it begins with, if it begins with one, and
+    about once a second with the seq that it has come to."""
 
-    Raises Fatal where the kernel comes to another state than a checkpoint recorded. Calls `progress` with a seq, about
-    once a second.
+    begun: Callable[[int], None] = lambda _seq: None
+    progress: Callable[[int], None] = lambda _seq: None
+
+
+class NoBeginning(Fatal):
+    """The log lost its first segments to recycling, and there is no snapshot to begin with instead."""
+
+
+def begin(folder: Path, report: Report, last_seq: int) -> tuple[_core.Replay, int]:
+    """A kernel on its way to the state at `last_seq`, and the seq that it is at: 0 in a log that has its beginning.
+
+    Else that of the newest good snapshot up to `last_seq`. Raises NoBeginning when there is none that the log goes on
+    from, and Fatal.
     """
-    kernel = _core.Replay(folder, shard, 0, 1)
+    if report.first_seq <= 1:
+        return _core.Replay(folder, report.shard, 0, 1), 0
+    kernel = _core.Replay(folder, report.shard, 0, last_seq + 1)
+    seq = kernel.begin()
+    if seq + 1 < report.first_seq:
+        raise NoBeginning(
+            f"the log in {folder} begins at seq {report.first_seq}: to come to seq {last_seq} takes a good snapshot of "
+            f"seq {report.first_seq - 1} to {last_seq}, and there is none"
+        )
+    return kernel, seq
+
+
+def replay(folder: Path, report: Report, last_seq: int, heard: Heard = Heard()) -> Iterator[StateAt]:
+    """The state at each checkpoint on the way, and at last that at `last_seq`, from a kernel of its own.
+
+    It begins as `begin` says. Raises Fatal, also where the kernel comes to another state than a checkpoint recorded.
+    """
+    kernel, begun_seq = begin(folder, report, last_seq)
+    if begun_seq:
+        heard.begun(begun_seq)
     told_at_s = time.monotonic()
-    while kernel.next_seq <= last_seq:
+    while kernel.seq < last_seq:
         if (checkpoint := kernel.advance(last_seq, REPLAY_COMMANDS)) is not None:
             yield StateAt(checkpoint[0], checkpoint[1].hex())
         if time.monotonic() - told_at_s > PROGRESS_S:
             told_at_s = time.monotonic()
-            progress(kernel.next_seq - 1)
+            heard.progress(kernel.seq)
     seq, state_hash = kernel.state_hash()
     yield StateAt(seq, state_hash.hex())
 
@@ -139,7 +170,8 @@ class Difference:
     """How two logs differ, compared from `from_seq` to `last_common_seq`, the last one that both have.
 
     `first_seq` is the first record that is not the same in both, None when all are; `fields` says what of it. `states`
-    are both logs' states at the last common seq where records differ.
+    are both logs' states at the last common seq where records differ, if one can come there in both: `no_states` says
+    why not.
     """
 
     from_seq: int
@@ -147,14 +179,20 @@ class Difference:
     first_seq: int | None
     fields: tuple[str, ...] = ()
     states: tuple[StateAt, StateAt] | None = None
+    no_states: str = ""
 
     @property
-    def same_state(self) -> bool:
+    def same_state(self) -> bool | None:
+        """None: nobody knows."""
+        if self.no_states:
+            return None
         return self.states is None or self.states[0] == self.states[1]
 
 
 def diff(
-    first: tuple[Path, Report], second: tuple[Path, Report], progress: Callable[[int], None] = lambda _seq: None
+    first: tuple[Path, Report],
+    second: tuple[Path, Report],
+    heard: tuple[Heard, Heard] = (Heard(), Heard()),
 ) -> Difference:
     """Compares two logs, as far as both are good. Raises Fatal."""
     from_seq = max(1, first[1].first_seq, second[1].first_seq)
@@ -163,7 +201,12 @@ def diff(
     if found is None:
         return Difference(from_seq, last_seq, None)
     seq, fields = found
-    states = tuple(list(replay(folder, report.shard, last_seq, progress))[-1] for folder, report in (first, second))
+    try:
+        states = [
+            list(replay(*log, last_seq, listener))[-1] for log, listener in zip((first, second), heard, strict=True)
+        ]
+    except NoBeginning as error:
+        return Difference(from_seq, last_seq, seq, fields, no_states=str(error))
     return Difference(from_seq, last_seq, seq, fields, (states[0], states[1]))
 
 

@@ -1,5 +1,6 @@
 """An exchange: its assets, its image, its ledger's database and its gateways."""
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -19,6 +20,7 @@ from openbourse.contracts.resources.meta import (
     rules,
     short_name_rule,
 )
+from openbourse.contracts.safety import LIMITS_SENTENCE, THROTTLED_SENTENCE, Safety
 
 NodePort = Annotated[int, Field(ge=1, le=65535)]
 
@@ -73,6 +75,24 @@ class ExchangeSpec(Stored):
     image: str = Field(min_length=1, max_length=512, description="container image of every component")
     ledger: LedgerSpec
     gateway: GatewaySpec
+    safety: Safety = Field(
+        default_factory=Safety,
+        description="how each shard slows down, and stops, while its ledger lags",
+        json_schema_extra=rules(
+            *(
+                rule(
+                    f"self.settlementLag.{lower} == 0 || self.settlementLag.{upper} == 0 "
+                    f"|| self.settlementLag.{lower} < self.settlementLag.{upper}",
+                    LIMITS_SENTENCE,
+                )
+                for lower, upper in itertools.combinations(("throttleSeconds", "cancelOnlySeconds", "haltSeconds"), 2)
+            ),
+            rule(
+                "self.settlementLag.throttleSeconds == 0 || self.throttledOrdersPerSecond > 0",
+                THROTTLED_SENTENCE,
+            ),
+        ),
+    )
 
 
 class ExchangeStatus(Status):

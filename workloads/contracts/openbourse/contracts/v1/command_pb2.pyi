@@ -1060,7 +1060,7 @@ class ReportLag(_message.Message):
     SETTLEMENT_LAG_MS_FIELD_NUMBER: _builtins.int
     UNPUBLISHED_COMMANDS_FIELD_NUMBER: _builtins.int
     settlement_lag_ms: _builtins.int
-    """Age of the oldest trade that the ledger has not settled."""
+    """How long ago the oldest command was committed that the ledger has not settled, whatever it was; 0 when it has all."""
     unpublished_commands: _builtins.int
     """Committed commands whose events are not published."""
     def __init__(

@@ -43,6 +43,8 @@ class _ProblemCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProblemCo
     """The peer's certificate does not allow this kind of command."""
     PROBLEM_CODE_NOT_LEADER: _ProblemCode.ValueType  # 5
     """The client has heard of a newer epoch, or the server stops."""
+    PROBLEM_CODE_NOT_KEPT: _ProblemCode.ValueType  # 6
+    """The events that were asked for are older than what the log still has."""
 
 class ProblemCode(_ProblemCode, metaclass=_ProblemCodeEnumTypeWrapper): ...
 
@@ -56,6 +58,8 @@ PROBLEM_CODE_NOT_ALLOWED: ProblemCode.ValueType  # 4
 """The peer's certificate does not allow this kind of command."""
 PROBLEM_CODE_NOT_LEADER: ProblemCode.ValueType  # 5
 """The client has heard of a newer epoch, or the server stops."""
+PROBLEM_CODE_NOT_KEPT: ProblemCode.ValueType  # 6
+"""The events that were asked for are older than what the log still has."""
 Global___ProblemCode: _TypeAlias = ProblemCode  # noqa: Y015
 
 @_typing.final
@@ -66,6 +70,7 @@ class ClientFrame(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
     SUBSCRIBE_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -74,6 +79,8 @@ class ClientFrame(_message.Message):
     def query(self) -> _query_pb2.Query: ...
     @_builtins.property
     def subscribe(self) -> Global___Subscribe: ...
+    @_builtins.property
+    def passed(self) -> Global___Passed: ...
     def __init__(
         self,
         *,
@@ -81,12 +88,13 @@ class ClientFrame(_message.Message):
         command: _command_pb2.Command | None = ...,
         query: _query_pb2.Query | None = ...,
         subscribe: Global___Subscribe | None = ...,
+        passed: Global___Passed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "frame", b"frame", "hello", b"hello", "query", b"query", "subscribe", b"subscribe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "frame", b"frame", "hello", b"hello", "passed", b"passed", "query", b"query", "subscribe", b"subscribe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "frame", b"frame", "hello", b"hello", "query", b"query", "subscribe", b"subscribe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "frame", b"frame", "hello", b"hello", "passed", b"passed", "query", b"query", "subscribe", b"subscribe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "command", "query", "subscribe"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "command", "query", "subscribe", "passed"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -233,6 +241,30 @@ class Subscribe(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Subscribe: _TypeAlias = Subscribe  # noqa: Y015
+
+@_typing.final
+class Passed(_message.Message):
+    """A consumer of the committed stream has made all events up to this seq its own, durably: it will not ask for them again.
+    It says so whenever that has moved, and first of all on each new connection. Who it is, its certificate says.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    """Committed; 0 before the first."""
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Passed: _TypeAlias = Passed  # noqa: Y015
 
 @_typing.final
 class Events(_message.Message):

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use openbourse_journal::retention::Passed;
+use openbourse_journal::retention;
 use openbourse_journal::snapshot::Bad;
 use openbourse_journal::{Folder, Options, Reader, Trouble};
 use openbourse_pipeline as pipeline;
 use openbourse_pipeline::{Begun, Limits, Pipeline, Received, Sender, Stream};
+use openbourse_protocol::v1;
+use prost::Message;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -19,7 +21,8 @@ pub fn fatal(error: impl std::fmt::Display) -> PyErr {
 }
 
 type PyFrames<'py> = Vec<(u64, Bound<'py, PyBytes>)>;
-type Asked<'py> = (Bound<'py, PyBytes>, Option<u64>, bool, bool);
+/// send, subscribe from, close, pause, passed
+type Asked<'py> = (Bound<'py, PyBytes>, Option<u64>, bool, bool, Option<u64>);
 
 #[pyclass(module = "openbourse.engine._core")]
 pub struct Engine(Pipeline);
@@ -132,6 +135,7 @@ impl Engine {
             received.subscribe,
             received.close,
             received.pause,
+            received.passed,
         ))
     }
 
@@ -194,19 +198,6 @@ impl Engine {
     #[getter]
     fn warning(&self) -> Option<String> {
         self.0.warning()
-    }
-
-    fn retain(
-        &self,
-        py: Python<'_>,
-        consumers: Vec<u64>,
-        oldest_snapshot: Option<u64>,
-    ) -> PyResult<Vec<String>> {
-        let passed = Passed {
-            consumers,
-            oldest_snapshot,
-        };
-        py.detach(|| self.0.retain(&passed)).map_err(fatal)
     }
 
     #[getter]
@@ -277,6 +268,26 @@ impl Engine {
         self.0.next_due_us()
     }
 
+    /// An encoded ConfigureSafety.
+    #[getter]
+    fn safety_configuration<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let configuration = self.0.kernel().safety_configuration();
+        PyBytes::new(py, &configuration.encode_to_vec())
+    }
+
+    #[getter]
+    fn safety_level(&self) -> i32 {
+        self.0.kernel().safety_level().into()
+    }
+
+    fn safety_level_at(&self, settlement_lag_ms: u64, unpublished_commands: u64) -> i32 {
+        let lag = v1::ReportLag {
+            settlement_lag_ms,
+            unpublished_commands,
+        };
+        self.0.kernel().safety_level_at(&lag).into()
+    }
+
     fn halts(&self) -> Vec<(String, u64, u64)> {
         self.0
             .halts()
@@ -296,9 +307,11 @@ pub fn make_snapshot(
     shard: &str,
     seq: u64,
     keep: usize,
+    behind: u64,
 ) -> PyResult<MadeFields> {
+    let storage = Arc::new(Folder::shared(folder));
     let made = py
-        .detach(|| pipeline::make_snapshot(Arc::new(Folder::shared(folder)), shard, seq, keep))
+        .detach(|| pipeline::make_snapshot(storage, shard, seq, keep, behind))
         .map_err(fatal)?;
     Ok((
         made.file,
@@ -315,6 +328,13 @@ fn frames<'py>(py: Python<'py>, frames: pipeline::Frames) -> PyFrames<'py> {
     frames
         .map(|(connection, bytes)| (connection, PyBytes::new(py, &bytes)))
         .collect()
+}
+
+/// Beside the engine that writes the log.
+#[pyfunction]
+pub fn retain(py: Python<'_>, folder: PathBuf, needed_from: u64) -> PyResult<Vec<String>> {
+    py.detach(|| retention::retain(&Folder::shared(folder), needed_from))
+        .map_err(fatal)
 }
 
 fn named(bad: &[Bad]) -> Vec<(String, String)> {
@@ -370,6 +390,11 @@ impl Replay {
         self.0.next_seq()
     }
 
+    #[getter]
+    fn seq(&self) -> u64 {
+        self.0.seq()
+    }
+
     fn step<'py>(
         &mut self,
         py: Python<'py>,
@@ -391,6 +416,10 @@ impl Replay {
     ) -> PyResult<Option<(u64, [u8; 32])>> {
         py.detach(|| self.0.advance(last_seq, commands_most))
             .map_err(fatal)
+    }
+
+    fn begin(&mut self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| self.0.begin()).map_err(fatal)
     }
 
     fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {

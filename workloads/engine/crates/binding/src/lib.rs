@@ -15,6 +15,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Replay>()?;
     module.add_class::<engine::Backlog>()?;
     module.add_function(wrap_pyfunction!(engine::make_snapshot, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::retain, module)?)?;
     module.add_class::<kernel::Kernel>()?;
     module.add_class::<wal::Verified>()?;
     module.add_class::<wal::Records>()?;

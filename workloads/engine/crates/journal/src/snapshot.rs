@@ -129,12 +129,16 @@ pub fn newest_up_to(
     Ok((None, bad))
 }
 
-/// Removes all but the newest `keep` and returns the oldest seq that is left: up to there the log may be recycled.
-/// Call it only after the newest was read back as good.
-pub fn prune(storage: &dyn Storage, keep: usize) -> Result<Option<u64>, Error> {
+/// Removes all but the newest `keep`, and the newest of a seq up to `behind`: who goes on from there needs the state too.
+/// Returns the oldest seq that is left: up to there the log may be recycled. Call it only after the newest was read
+/// back as good.
+pub fn prune(storage: &dyn Storage, keep: usize, behind: u64) -> Result<Option<u64>, Error> {
     let seqs = seqs(storage)?;
-    let (gone, kept) = seqs.split_at(seqs.len().saturating_sub(keep));
-    for seq in gone {
+    let newest_behind = seqs.iter().rev().find(|seq| **seq <= behind);
+    let newest = seqs.len().saturating_sub(keep);
+    let (kept, gone): (Vec<_>, Vec<_>) = (seqs.iter().enumerate())
+        .partition(|(index, seq)| *index >= newest || Some(*seq) == newest_behind);
+    for (_, seq) in gone {
         storage
             .remove(&name(*seq))
             .map_err(Error::io(format!("remove {}", name(*seq))))?;
@@ -142,7 +146,7 @@ pub fn prune(storage: &dyn Storage, keep: usize) -> Result<Option<u64>, Error> {
     storage
         .sync_folder()
         .map_err(Error::io("sync the folder of the snapshots"))?;
-    Ok(kept.first().copied())
+    Ok(kept.first().map(|(_, seq)| **seq))
 }
 
 fn encode_head(position: &Position, body: &[u8]) -> Vec<u8> {

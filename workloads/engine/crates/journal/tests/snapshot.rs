@@ -131,11 +131,26 @@ fn a_full_disk_keeps_its_older_snapshot_and_gets_its_room_back() {
 #[test]
 fn old_ones_are_removed_and_the_oldest_that_is_left_bounds_the_log() {
     let disk = written(&[7, 30, 900]);
-    assert_eq!(prune(&disk, 2).unwrap(), Some(30));
+    assert_eq!(prune(&disk, 2, 0).unwrap(), Some(30));
     assert_eq!(
         seqs(&disk.after_power_loss(Survives::Nothing)).unwrap(),
         [30, 900]
     );
-    assert_eq!(prune(&disk, 5).unwrap(), Some(30));
-    assert_eq!(prune(&LossyDisk::new(), 2).unwrap(), None);
+    assert_eq!(prune(&disk, 5, 0).unwrap(), Some(30));
+    assert_eq!(prune(&LossyDisk::new(), 2, 0).unwrap(), None);
+}
+
+#[test]
+fn the_newest_before_whoever_is_behind_stays_too() {
+    let left = |behind| {
+        let disk = written(&[7, 30, 900, 1000]);
+        let oldest = prune(&disk, 2, behind).unwrap();
+        let left = seqs(&disk.after_power_loss(Survives::Nothing)).unwrap();
+        assert_eq!(oldest, left.first().copied());
+        left
+    };
+    assert_eq!(left(6), [900, 1000]);
+    assert_eq!(left(7), [7, 900, 1000]);
+    assert_eq!(left(899), [30, 900, 1000]);
+    assert_eq!(left(2000), [900, 1000]);
 }

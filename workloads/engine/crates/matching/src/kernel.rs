@@ -12,7 +12,7 @@ use crate::matching::Market;
 use crate::names::SymbolId;
 use crate::planted::{Bug, planted};
 use crate::refusal::Refusal;
-use crate::safety::Safety;
+use crate::safety::{Lag, Safety, SafetyConfiguration, SafetyLevel};
 use crate::symbol_state::{Decider, Halts, decide};
 use crate::version::Version;
 
@@ -103,6 +103,19 @@ impl Kernel {
     /// The last command's; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    pub fn safety_configuration(&self) -> &SafetyConfiguration {
+        &self.safety.configuration
+    }
+
+    pub fn safety_level(&self) -> SafetyLevel {
+        self.safety.level
+    }
+
+    /// The safety level that ReportLag would bring: whoever measures reports only what changes it.
+    pub fn safety_level_at(&self, lag: Lag) -> SafetyLevel {
+        self.safety.level_at(lag)
     }
 
     /// Seq and state hash of the last EngineCheckpoint.

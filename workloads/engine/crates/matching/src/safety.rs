@@ -76,7 +76,7 @@ pub struct SafetyConfiguration {
 /// What the shell measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
-    /// Age of the oldest trade that the ledger has not settled.
+    /// How long ago the oldest command was committed that the ledger has not settled; 0 when it has all.
     pub settlement_lag_ms: u64,
     pub unpublished_commands: u64,
 }
@@ -108,16 +108,17 @@ impl Safety {
         Ok(())
     }
 
-    /// The level before, if it is another now.
-    pub fn update(&mut self) -> Option<SafetyLevel> {
-        let Lag {
-            settlement_lag_ms,
-            unpublished_commands,
-        } = self.lag;
+    /// The level that a report of `lag` would bring.
+    pub fn level_at(&self, lag: Lag) -> SafetyLevel {
         let of_settlement = &self.configuration.settlement_lag_ms;
         let of_publication = &self.configuration.unpublished_commands;
-        let level = (of_settlement.level(settlement_lag_ms, self.level))
-            .max(of_publication.level(unpublished_commands, self.level));
+        (of_settlement.level(lag.settlement_lag_ms, self.level))
+            .max(of_publication.level(lag.unpublished_commands, self.level))
+    }
+
+    /// The level before, if it is another now.
+    pub fn update(&mut self) -> Option<SafetyLevel> {
+        let level = self.level_at(self.lag);
         let previous = std::mem::replace(&mut self.level, level);
         if previous == level {
             return None;

@@ -23,6 +23,8 @@ pub struct Received {
     pub send: Vec<u8>,
     /// The committed stream is wanted from this seq.
     pub subscribe: Option<u64>,
+    /// The peer has made all events up to this seq its own.
+    pub passed: Option<u64>,
     pub close: bool,
     /// Read no more until the connection is among the resumed.
     pub pause: bool,
@@ -38,6 +40,7 @@ pub enum Said {
     Hello(v1::Hello),
     Ask(Request),
     Subscribe(u64),
+    Passed(u64),
 }
 
 pub struct Refusal {
@@ -55,6 +58,20 @@ impl Refusal {
 
     pub fn frame(self) -> Vec<u8> {
         problem(self.code, self.detail)
+    }
+}
+
+impl Received {
+    /// Only what is committed can be passed.
+    pub fn pass(&mut self, seq: u64, committed_seq: u64) -> Result<(), Refusal> {
+        if seq > committed_seq {
+            let detail = format!(
+                "seq {seq} was passed, but this log ends at {committed_seq}: the consumer has followed another log"
+            );
+            return Err(Refusal::new(ProblemCode::Malformed, detail));
+        }
+        self.passed = Some(seq);
+        Ok(())
     }
 }
 
@@ -91,6 +108,7 @@ pub fn understand(sender: Sender, greeted: bool, body: &[u8]) -> Result<Said, Re
             Err(malformed("seqs begin at 1"))
         }
         (Frame::Subscribe(subscribe), true) => Ok(Said::Subscribe(subscribe.from_seq)),
+        (Frame::Passed(passed), true) => Ok(Said::Passed(passed.seq)),
     }
 }
 

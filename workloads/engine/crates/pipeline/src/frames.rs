@@ -14,7 +14,7 @@ pub const EVENTS: u32 = 4;
 /// `v1::ClientFrame` with commands left as the bytes that the client sent: those are what the log keeps.
 #[derive(Clone, PartialEq, Message)]
 pub struct ClientFrame {
-    #[prost(oneof = "client_frame::Frame", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "client_frame::Frame", tags = "1, 2, 3, 4, 5")]
     pub frame: Option<client_frame::Frame>,
 }
 
@@ -31,6 +31,8 @@ pub mod client_frame {
         Query(v1::Query),
         #[prost(message, tag = "4")]
         Subscribe(v1::Subscribe),
+        #[prost(message, tag = "5")]
+        Passed(v1::Passed),
     }
 }
 

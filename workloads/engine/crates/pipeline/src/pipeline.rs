@@ -10,7 +10,7 @@ use openbourse_journal::{
     SEGMENT_HEADER_BYTES, Storage, Trouble, record_bytes,
 };
 use openbourse_protocol::v1::{self, ProblemCode};
-use openbourse_protocol::{HaltInForce, Stamp};
+use openbourse_protocol::{HaltInForce, Shard, Stamp};
 use prost::Message;
 
 use crate::appends::{self, Appends, Runs};
@@ -327,6 +327,7 @@ impl Pipeline {
                 self.waiting.push_back((connection, request));
             }
             Said::Subscribe(from_seq) => received.subscribe = Some(from_seq),
+            Said::Passed(seq) => received.pass(seq, self.committed_seq())?,
         }
         Ok(())
     }
@@ -580,6 +581,11 @@ impl Pipeline {
 
     pub fn halts(&self) -> Vec<HaltInForce> {
         self.stepping.kernel.halts()
+    }
+
+    /// The kernel, which is ahead of the committed seq while a batch is on its way.
+    pub fn kernel(&self) -> &Shard {
+        &self.stepping.kernel
     }
 
     /// Commands that wait for a batch, and that are on their way to the disk.

@@ -14,7 +14,8 @@ pub struct Replay {
     storage: Arc<dyn Storage>,
     reader: Reader,
     kernel: Shard,
-    begun: bool,
+    /// The seq that it began behind: of a snapshot, or 0.
+    begun: Option<u64>,
     epoch: u64,
     from_seq: u64,
 }
@@ -26,22 +27,24 @@ impl Replay {
             reader: Reader::new(storage.clone()),
             storage,
             kernel: Shard::new(shard),
-            begun: false,
+            begun: None,
             epoch,
             from_seq,
         }
     }
 
-    /// The first step takes as long as the snapshot is large.
-    fn begin(&mut self) -> Result<(), Fatal> {
-        if !self.begun {
-            let before = self.from_seq.saturating_sub(1);
-            let start = Start::newest(&*self.storage, self.kernel.shard(), before)?;
-            self.reader = Reader::starting_at(self.storage.clone(), start.known.seq + 1);
-            self.kernel = start.kernel;
-            self.begun = true;
+    /// The seq that it begins behind: of the newest good snapshot before the wanted seq, else 0. The first step does
+    /// it, and takes as long as the snapshot is large.
+    pub fn begin(&mut self) -> Result<u64, Fatal> {
+        if let Some(seq) = self.begun {
+            return Ok(seq);
         }
-        Ok(())
+        let before = self.from_seq.saturating_sub(1);
+        let start = Start::newest(&*self.storage, self.kernel.shard(), before)?;
+        self.reader = Reader::starting_at(self.storage.clone(), start.known.seq + 1);
+        self.kernel = start.kernel;
+        self.begun = Some(start.known.seq);
+        Ok(start.known.seq)
     }
 
     /// The seq that the next frame begins at.
@@ -113,6 +116,11 @@ impl Replay {
             }
         }
         Ok(None)
+    }
+
+    /// Of the last command that was stepped, or that the snapshot has.
+    pub fn seq(&self) -> u64 {
+        self.kernel.seq()
     }
 
     pub fn state_hash(&mut self) -> (u64, [u8; 32]) {

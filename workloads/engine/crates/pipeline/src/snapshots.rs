@@ -86,9 +86,15 @@ pub struct Made {
     pub oldest_seq: u64,
 }
 
-/// Makes the snapshot of `seq`, which is committed, and keeps the newest `keep`, this one among them. Two at a time
-/// for one folder are the caller's to prevent.
-pub fn make(storage: Arc<dyn Storage>, shard: &str, seq: u64, keep: usize) -> Result<Made, Fatal> {
+/// Makes the snapshot of `seq`, which is committed, and keeps the newest `keep`, this one among them, and the newest of
+/// a seq up to `behind`. Two at a time for one folder are the caller's to prevent.
+pub fn make(
+    storage: Arc<dyn Storage>,
+    shard: &str,
+    seq: u64,
+    keep: usize,
+    behind: u64,
+) -> Result<Made, Fatal> {
     let start = Start::newest(&*storage, shard, seq)?;
     let (bad, from_seq) = (start.bad.clone(), start.known.seq);
     let (file, bytes) = match from_seq == seq {
@@ -104,7 +110,7 @@ pub fn make(storage: Arc<dyn Storage>, shard: &str, seq: u64, keep: usize) -> Re
     if back.known.seq != seq {
         return Err(Fatal::Snapshots(back.bad));
     }
-    let oldest_seq = prune(&*storage, keep.max(1))?.unwrap_or(seq);
+    let oldest_seq = prune(&*storage, keep.max(1), behind)?.unwrap_or(seq);
     Ok(Made {
         file,
         seq,

@@ -375,3 +375,30 @@ fn a_log_with_another_history_stops_the_replay_at_its_checkpoint() {
         "{error}"
     );
 }
+
+#[test]
+fn what_is_committed_can_be_passed_by_anybody_and_nothing_more() {
+    let mut pipeline = started(Limits::default());
+    let committed_seq = pipeline.committed_seq();
+    let passed = |seq| wire::frame(client_frame::Frame::Passed(v1::Passed { seq }));
+    for seq in [0, 1, committed_seq] {
+        let received = pipeline.receive(LEDGER, &passed(seq));
+        let expected = Received {
+            passed: Some(seq),
+            ..Received::default()
+        };
+        assert_eq!(received, expected);
+    }
+    // One that the disk does not have yet is none.
+    let _ = pipeline.receive(GATEWAY, &command(500, place(1001, Side::Sell, 100, 1, "a")));
+    pipeline.begin(1_000_000).unwrap();
+    let (code, detail) = problem(&pipeline.receive(LEDGER, &passed(committed_seq + 1)));
+    assert_eq!(code, ProblemCode::Malformed);
+    assert!(
+        detail.contains(&format!("this log ends at {committed_seq}")),
+        "{detail}"
+    );
+    pipeline.connect(20, Sender::Ledger);
+    let (_, detail) = problem(&pipeline.receive(20, &passed(1)));
+    assert_eq!(detail, "the first frame must be Hello");
+}

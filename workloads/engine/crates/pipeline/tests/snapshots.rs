@@ -74,7 +74,7 @@ fn traded(snapshots: &[u64]) -> Traded {
     let replies = play(&mut pipeline, &script());
     assert_eq!(pipeline.committed_seq(), SEQS);
     for seq in snapshots {
-        let made = make_snapshot(Arc::new(disk.clone()), "main", *seq, 9).unwrap();
+        let made = make_snapshot(Arc::new(disk.clone()), "main", *seq, 9, 0).unwrap();
         assert_eq!((made.seq, made.file, made.bad), (*seq, name(*seq), vec![]));
     }
     Traded {
@@ -109,9 +109,9 @@ fn a_shard_that_begins_with_a_snapshot_is_the_one_that_replays_everything() {
 fn a_snapshot_is_made_of_the_one_before_it_and_the_log() {
     let traded = traded(&[20]);
     let disk = Arc::new(traded.disk.clone());
-    let made = make_snapshot(disk.clone(), "main", SEQS, 2).unwrap();
+    let made = make_snapshot(disk.clone(), "main", SEQS, 2, 0).unwrap();
     assert_eq!((made.from_seq, made.oldest_seq), (20, 20));
-    let again = make_snapshot(disk.clone(), "main", SEQS, 1).unwrap();
+    let again = make_snapshot(disk.clone(), "main", SEQS, 1, 0).unwrap();
     assert_eq!((again.from_seq, again.oldest_seq), (SEQS, SEQS));
     assert_eq!(seqs(&*disk).unwrap(), [SEQS]);
     let mut pipeline = open(&traded.disk.after_kill(), Limits::default()).unwrap();
@@ -225,11 +225,11 @@ fn power_that_goes_while_a_snapshot_is_made_leaves_what_was_there() {
     let traded = traded(&[20]);
     let before = traded.disk.after_kill();
     let whole = before.after_kill();
-    make_snapshot(Arc::new(whole.clone()), "main", 50, 1).unwrap();
+    make_snapshot(Arc::new(whole.clone()), "main", 50, 1, 0).unwrap();
     for step in 0..=whole.steps() {
         let disk = before.after_kill();
         disk.end_at(step);
-        let made = make_snapshot(Arc::new(disk.clone()), "main", 50, 1).is_ok();
+        let made = make_snapshot(Arc::new(disk.clone()), "main", 50, 1, 0).is_ok();
         for survives in [
             Survives::Nothing,
             Survives::Everything,

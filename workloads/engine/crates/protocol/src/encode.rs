@@ -15,7 +15,7 @@ use openbourse_matching::order::{
     Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
 };
 use openbourse_matching::refusal::Refusal;
-use openbourse_matching::safety::SafetyLevel;
+use openbourse_matching::safety::{SafetyConfiguration, SafetyLevel, SafetyLimits};
 use openbourse_matching::symbol_state::SymbolState;
 use openbourse_matching::{Kernel, Stamp};
 
@@ -358,7 +358,23 @@ fn cancel_reason(reason: CancelReason) -> v1::CancelReason {
     }
 }
 
-fn safety_level(level: SafetyLevel) -> v1::SafetyLevel {
+/// As it would be given to the shard: limits that are all 0 are left out.
+pub(crate) fn safety_configuration(configured: &SafetyConfiguration) -> v1::ConfigureSafety {
+    let limits = |limits: SafetyLimits| {
+        (limits != SafetyLimits::default()).then_some(v1::SafetyLimits {
+            throttle: limits.throttle,
+            cancel_only: limits.cancel_only,
+            halt: limits.halt,
+        })
+    };
+    v1::ConfigureSafety {
+        settlement_lag_ms: limits(configured.settlement_lag_ms),
+        unpublished_commands: limits(configured.unpublished_commands),
+        throttled_orders_per_second: configured.throttled_orders_per_second,
+    }
+}
+
+pub(crate) fn safety_level(level: SafetyLevel) -> v1::SafetyLevel {
     match level {
         SafetyLevel::Normal => v1::SafetyLevel::Normal,
         SafetyLevel::Throttled => v1::SafetyLevel::Throttled,

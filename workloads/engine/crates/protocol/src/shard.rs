@@ -1,5 +1,6 @@
 //! A kernel with bytes around it.
 
+use openbourse_matching::safety::Lag;
 use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::symbol_state::SymbolState;
 use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Version, Windows};
@@ -137,6 +138,24 @@ impl Shard {
     /// Seq and state hash of the last EngineCheckpoint.
     pub fn last_checkpoint(&self) -> Option<(u64, [u8; 32])> {
         self.kernel.last_checkpoint()
+    }
+
+    /// In force, as ConfigureSafety would say it.
+    pub fn safety_configuration(&self) -> v1::ConfigureSafety {
+        encode::safety_configuration(self.kernel.safety_configuration())
+    }
+
+    pub fn safety_level(&self) -> v1::SafetyLevel {
+        encode::safety_level(self.kernel.safety_level())
+    }
+
+    /// The safety level that this report would bring.
+    pub fn safety_level_at(&self, lag: &v1::ReportLag) -> v1::SafetyLevel {
+        let lag = Lag {
+            settlement_lag_ms: lag.settlement_lag_ms,
+            unpublished_commands: lag.unpublished_commands,
+        };
+        encode::safety_level(self.kernel.safety_level_at(lag))
     }
 
     /// In force, by name.

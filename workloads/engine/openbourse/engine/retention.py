@@ -1,0 +1,90 @@
+"""Recycles the segments of the log that nobody needs any more, and writes down how far each consumer is.
+
+What is needed, `consumers` says; which segments that leaves, the journal.
+"""
+
+import asyncio
+import logging
+import re
+from pathlib import Path
+
+from openbourse.engine import _core, passed
+from openbourse.engine._core import Fatal
+from openbourse.engine.consumers import Consumers, Needed, needed_from
+from openbourse.engine.snapshots import KEPT
+
+log = logging.getLogger(__name__)
+
+POLL_S = 5.0
+
+_SNAPSHOT = re.compile(r"([0-9]{20})\.snapshot")
+_SEGMENT = re.compile(r"([0-9]{20})\.wal")
+
+
+def snapshots(folder: Path) -> list[int]:
+    """Of the files that are there, good or bad."""
+    return _seqs(folder, _SNAPSHOT)
+
+
+def oldest_served(folder: Path) -> int:
+    """The first seq from which events can still be had: it takes the log from there on, and the state before it."""
+    segments = _seqs(folder, _SEGMENT)
+    if not segments or segments[0] == 1:
+        return 1
+    return next((seq + 1 for seq in snapshots(folder) if seq + 1 >= segments[0]), segments[0])
+
+
+def _seqs(folder: Path, pattern: re.Pattern[str]) -> list[int]:
+    return sorted(int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
+
+
+class Retention:
+    def __init__(self, folder: Path, consumers: Consumers) -> None:
+        self._folder = folder
+        self._consumers = consumers
+        self._written: dict[str, int] = {}
+        self._needed = Needed(1, "nobody has looked yet")
+        self._recycled = 0
+        self._failure = ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. What goes wrong is said and tried again: trading does not wait for it."""
+        while not stop.is_set():
+            await self.look()
+            try:
+                await asyncio.wait_for(stop.wait(), POLL_S)
+            except TimeoutError:
+                continue
+        await self.look()
+
+    async def look(self) -> None:
+        try:
+            # First: the next start must not believe that somebody needs what is gone.
+            await self._write_down()
+            self._needed = needed_from(self._consumers, await asyncio.to_thread(snapshots, self._folder), KEPT)
+            # Not the engine's own object: that one belongs to the thread of the loop.
+            gone = await asyncio.to_thread(_core.retain, self._folder, self._needed.seq)
+        except (Fatal, OSError) as error:
+            if str(error) != self._failure:
+                log.error("segments are not recycled: %s", error)
+            self._failure = str(error)
+            return
+        self._failure = ""
+        self._recycled += len(gone)
+        if gone:
+            log.info("recycled %s to %s: everything before seq %d is passed", gone[0], gone[-1], self._needed.seq)
+
+    async def _write_down(self) -> None:
+        now = dict(self._consumers.passed)
+        if now != self._written:
+            await asyncio.to_thread(passed.write, self._folder, now)
+            self._written = now
+
+    def document(self) -> dict[str, object]:
+        """For the status."""
+        return {
+            "needed_from_seq": self._needed.seq,
+            "why": self._needed.why,
+            "recycled": self._recycled,
+            "failure": self._failure,
+        }
