@@ -1,8 +1,8 @@
 //! Orders closed lately, so that a question about a filled or cancelled order has an answer.
 
-use crate::encoding::{Chain, status_number};
+use crate::encoding::Chain;
 use crate::index::{Index, Secret};
-use crate::names::{ClientOrderId, SymbolId};
+use crate::names::{ClientOrderId, SymbolId, SymbolName};
 use crate::order::Order;
 use crate::stored::{Damage, Input, Stored, write_length};
 use crate::table::Table;
@@ -38,6 +38,10 @@ impl ClosedOrders {
         &self.chain
     }
 
+    pub fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
+    }
+
     pub fn by_order_id(&self, order_id: u64) -> Option<&Order> {
         self.orders.get(self.by_order_id.get(order_id)?)
     }
@@ -52,19 +56,12 @@ impl ClosedOrders {
     }
 
     /// Remembers an order; forgets the one closed first when there are too many.
-    pub fn remember(&mut self, order: Order, symbol: &str, version: Version) {
+    pub fn remember(&mut self, order: Order, symbol: SymbolName, version: Version) {
         if version.hashes_everything() {
             self.chain
                 .add(|entry| entry.order_of_version_1(&order, symbol));
         } else {
-            self.chain.append(|entry| {
-                entry.u64(order.order_id);
-                entry.u8(status_number(order.status));
-                entry.i64(order.executed_lots);
-                entry.i64(order.executed_quote_units);
-                entry.i64(order.prevented_lots);
-                entry.i64(order.updated_at_us);
-            });
+            self.chain.append(|entry| entry.order(&order, symbol));
         }
         self.keep(order);
         if self.orders.is_over() {
