@@ -4,8 +4,8 @@ use crate::encoding::Chain;
 use crate::index::{Index, Secret};
 use crate::names::{ClientOrderId, SymbolId, SymbolName};
 use crate::order::Order;
+use crate::order_index::OrderIndex;
 use crate::stored::{Damage, Input, Stored, write_length};
-use crate::table::Table;
 use crate::version::Version;
 use crate::window::Window;
 
@@ -13,7 +13,7 @@ use crate::window::Window;
 pub(crate) struct ClosedOrders {
     secret: Secret,
     orders: Window<Order>,
-    by_order_id: Table<u32>,
+    by_order_id: OrderIndex,
     /// The one closed last, of those that an account gave the same id.
     by_client_order_id: Index,
     chain: Chain,
@@ -24,7 +24,7 @@ impl ClosedOrders {
         Self {
             secret: Secret::of(key),
             orders: Window::new(most),
-            by_order_id: Table::keyed(key),
+            by_order_id: OrderIndex::keyed(key),
             by_client_order_id: Index::default(),
             chain: Chain::default(),
         }

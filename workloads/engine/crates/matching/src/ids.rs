@@ -54,6 +54,15 @@ impl RecentCommands {
         self.replies.get(number?)
     }
 
+    /// Where that id is looked for, and the one that makes room for it.
+    pub fn foresee(&self, id: &CommandId) {
+        self.numbers.foresee(self.hash(id));
+        let oldest = self.replies.oldest().and_then(|(_, reply)| reply.command_id);
+        if let Some(oldest) = oldest {
+            self.numbers.foresee(self.hash(&oldest));
+        }
+    }
+
     /// Remembers a first answer; forgets the oldest when there are too many.
     pub fn remember(
         &mut self,
@@ -196,6 +205,10 @@ impl ClosedClientIds {
     /// How many had to make room for others before their time.
     pub fn forgotten_early(&self) -> u64 {
         self.forgotten_early
+    }
+
+    pub fn foresee(&self, account: u64, id: ClientOrderId) {
+        self.last.foresee(self.hash(account, &id));
     }
 
     pub fn is_recent(&self, account: u64, id: ClientOrderId, now_us: i64) -> bool {
