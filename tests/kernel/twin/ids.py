@@ -1,8 +1,8 @@
 """Section *ids*: closed orders, and whose client order ids may not be used again."""
 
-from kernel.twin.encoding import i64, u8, u64
+from kernel.twin import state_hash, state_hash_v1
+from kernel.twin.encoding import i64, text, u64
 from kernel.twin.state import Book, Refused, State, copied
-from kernel.twin.state_hash_v1 import encoded_order
 
 from openbourse.contracts import v1
 
@@ -17,16 +17,16 @@ def close(state: State, book: Book, order: v1.Order) -> None:
     state.closed.append(copied(order))
     del state.closed[: -state.remembered_orders]
     if state.version == 1:
-        state.closed_chain.add(1, encoded_order(order))
+        state.closed_chain.add(1, state_hash_v1.encoded_order(order))
         return
-    entry = u64(order.order_id) + u8(order.status) + i64(order.executed_lots) + i64(order.executed_quote_units)
-    state.closed_chain.add(2, entry + i64(order.prevented_lots) + i64(order.updated_at_us))
+    state.closed_chain.add(2, state_hash.encoded_order(order))
     remember(state, order.account, order.client_order_id)
 
 
 def remember(state: State, account: int, client_order_id: str) -> None:
     state.closed_ids = [entry for entry in state.closed_ids if is_recent(state, entry)]
     state.closed_ids.append((account, client_order_id, state.time_us))
+    state.closed_ids_chain.add(2, u64(account) + text(client_order_id) + i64(state.time_us))
     while len(state.closed_ids) > state.remembered_client_order_ids:
         del state.closed_ids[0]
         state.closed_ids_forgotten += 1

@@ -19,7 +19,6 @@ from kernel.twin import (
 )
 from kernel.twin.amend import amend_order
 from kernel.twin.auction import indicate
-from kernel.twin.encoding import u32, u64
 from kernel.twin.orders import place_order
 from kernel.twin.replace import replace_order
 from kernel.twin.state import Diverged, Refused, State
@@ -148,7 +147,7 @@ class Twin:
         if state.version == 1:
             state.replies_chain.add(1, state_hash_v1.encoded_reply(reply))
         else:
-            state.replies_chain.add(2, reply.command_id + u64(reply.seq) + u32(reply.rejection.reason))
+            state.replies_chain.add(2, state_hash.encoded_reply(reply))
 
     def answer(self, epoch: int, query: v1.Query) -> v1.Answer:
         return questions.answer(self.state, epoch, query)

@@ -119,14 +119,14 @@ class Halt:
 class Chain:
     count: int = 0
     head: bytes = bytes(32)
-    pending: bytes = b""
+    pending: bytearray = field(default_factory=bytearray)
 
     def add(self, version: int, entry: bytes) -> None:
         self.count += 1
         self.pending += entry
-        if version == 1 or len(self.pending) >= 4096:
+        if version == 1 or len(self.pending) >= 1_048_576:
             self.head = hashlib.sha256(self.head + self.pending).digest()
-            self.pending = b""
+            self.pending.clear()
 
 
 def leaves(order: v1.Order) -> int:
@@ -178,6 +178,7 @@ class State:
     closed_chain: Chain = field(default_factory=Chain)
     # (account, client order id, closed at), oldest first
     closed_ids: list[tuple[int, str, int]] = field(default_factory=list)
+    closed_ids_chain: Chain = field(default_factory=Chain)
     closed_ids_forgotten: int = 0
     checkpoint: tuple[int, bytes] | None = None
 

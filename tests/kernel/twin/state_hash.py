@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from kernel.twin.encoding import counted, i64, text, u8, u32, u64, u128
 from kernel.twin.state import BUY, SELL, Book, Chain, State
+from kernel.twin.state_hash_v1 import encoded_fills
 
 from openbourse.contracts import v1
 
@@ -34,7 +35,8 @@ def state_hash(state: State) -> bytes:
     encoded += i64(second) + u32(orders)
     encoded += u64(state.remembered_commands) + encoded_chain(state.replies_chain)
     encoded += u64(state.remembered_orders) + encoded_chain(state.closed_chain)
-    encoded += u64(state.remembered_client_order_ids) + u64(state.closed_ids_forgotten)
+    encoded += u64(state.remembered_client_order_ids) + encoded_chain(state.closed_ids_chain)
+    encoded += u64(state.closed_ids_forgotten)
     return hashlib.sha256(encoded).digest()
 
 
@@ -47,7 +49,7 @@ def encoded_book(book: Book) -> bytes:
     encoded += b"".join(i64(value) for value in book.indicated) + i64(book.uncross_price)
     for side in (BUY, SELL):
         orders = book.side(side)
-        encoded += sum_of_digests(map(encoded_order, orders, [None, *orders]))
+        encoded += sum_of_digests(map(encoded_resting, orders, [None, *orders]))
     return encoded
 
 
@@ -65,11 +67,14 @@ def encoded_definition(terms: v1.SymbolDefinition) -> bytes:
     return encoded + i64(terms.volatility_auction_ms) + i64(terms.reference_price_ticks)
 
 
-def encoded_order(order: v1.Order, previous: v1.Order | None) -> bytes:
+def encoded_resting(order: v1.Order, previous: v1.Order | None) -> bytes:
     """Behind the order before it in the queue of its level."""
     is_first = previous is None or previous.price_ticks != order.price_ticks
-    encoded = u64(0 if previous is None or is_first else previous.order_id)
-    encoded += u64(order.order_id) + text(order.client_order_id) + u64(order.account) + text(order.symbol)
+    return u64(0 if previous is None or is_first else previous.order_id) + encoded_order(order)
+
+
+def encoded_order(order: v1.Order) -> bytes:
+    encoded = u64(order.order_id) + text(order.client_order_id) + u64(order.account) + text(order.symbol)
     encoded += u8(order.side) + u8(order.type) + u8(order.time_in_force) + i64(order.price_ticks)
     encoded += i64(order.quantity_lots) + i64(order.executed_lots) + i64(order.executed_quote_units)
     encoded += u8(order.status) + i64(order.created_at_us) + i64(order.updated_at_us) + i64(order.quote_units)
@@ -91,6 +96,37 @@ def encoded_account(state: State, account: int) -> bytes:
     encoded += u8(configured.reuse_client_order_ids)
     interval, orders = state.order_rates.get(account, (0, 0))
     return encoded + i64(interval) + u32(orders) + u8(state.kill_switches.get(account, False))
+
+
+def encoded_reply(reply: v1.Reply) -> bytes:
+    """An entry of the chain of command ids."""
+    encoded = reply.command_id + u64(reply.seq) + u64(reply.epoch) + i64(reply.occurred_at_us)
+    match reply.WhichOneof("result"):
+        case "order":
+            return encoded + u8(1) + encoded_result(reply.order)
+        case "rejection":
+            return encoded + u8(2) + encoded_rejection(reply.rejection)
+        case "replaced":
+            replaced = reply.replaced
+            if replaced.HasField("canceled"):
+                encoded += u8(3) + u8(1) + encoded_order(replaced.canceled)
+            else:
+                encoded += u8(3) + u8(2) + encoded_rejection(replaced.cancel_rejection)
+            if replaced.HasField("placed"):
+                return encoded + u8(1) + encoded_result(replaced.placed)
+            return encoded + u8(2) + encoded_rejection(replaced.place_rejection)
+        case "canceled_all":
+            return encoded + u8(4) + u32(reply.canceled_all.canceled) + u64(reply.canceled_all.remaining)
+        case _:
+            return encoded + u8(5)
+
+
+def encoded_result(result: v1.OrderResult) -> bytes:
+    return encoded_order(result.order) + encoded_fills(result)
+
+
+def encoded_rejection(rejection: v1.Rejection) -> bytes:
+    return u32(rejection.reason) + text(rejection.detail)
 
 
 def encoded_chain(chain: Chain) -> bytes:

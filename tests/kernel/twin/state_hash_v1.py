@@ -50,16 +50,19 @@ def encoded_order(order: v1.Order) -> bytes:
 def encoded_reply(reply: v1.Reply) -> bytes:
     entry = reply.command_id + u64(reply.seq) + u64(reply.epoch) + i64(reply.occurred_at_us)
     if reply.HasField("order"):
-        fills = (
-            u64(fill.trade_id)
-            + i64(fill.price_ticks)
-            + i64(fill.quantity_lots)
-            + i64(fill.quote_units)
-            + i64(fill.fee_units)
-            + text(fill.fee_asset)
-            for fill in reply.order.fills
-        )
-        return entry + u8(1) + encoded_order(reply.order.order) + counted(fills)
+        return entry + u8(1) + encoded_order(reply.order.order) + encoded_fills(reply.order)
     if reply.HasField("rejection"):
         return entry + u8(2) + u32(reply.rejection.reason) + text(reply.rejection.detail)
     return entry + u8(3)
+
+
+def encoded_fills(result: v1.OrderResult) -> bytes:
+    return counted(
+        u64(fill.trade_id)
+        + i64(fill.price_ticks)
+        + i64(fill.quantity_lots)
+        + i64(fill.quote_units)
+        + i64(fill.fee_units)
+        + text(fill.fee_asset)
+        for fill in result.fills
+    )

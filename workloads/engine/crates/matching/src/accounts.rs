@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::account_limits::Limits;
 use crate::digests::Digests;
 use crate::event::{Effects, Movement};
+use crate::foresight::look_at;
 use crate::index::{Index, Secret};
 use crate::listings::Listings;
 use crate::names::{AssetId, AssetName, ClientOrderId, SymbolId};
@@ -158,6 +159,14 @@ impl Accounts {
     pub fn get(&self, account: u64) -> Option<&Account> {
         let at = self.by_number.get(account)?;
         Some(&self.accounts[at as usize])
+    }
+
+    pub fn foresee(&self, account: u64) {
+        look_at(self.get(account).map(|account| (account.killed, account.number)));
+    }
+
+    pub fn foresee_id(&self, account: u64, id: ClientOrderId) {
+        self.by_client_order_id.foresee(self.hash(account, &id));
     }
 
     fn get_or_add(&mut self, account: u64) -> &mut Account {

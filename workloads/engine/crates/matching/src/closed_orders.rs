@@ -1,11 +1,11 @@
 //! Orders closed lately, so that a question about a filled or cancelled order has an answer.
 
-use crate::encoding::{Chain, status_number};
+use crate::encoding::Chain;
 use crate::index::{Index, Secret};
-use crate::names::{ClientOrderId, SymbolId};
+use crate::names::{ClientOrderId, SymbolId, SymbolName};
 use crate::order::Order;
+use crate::order_index::OrderIndex;
 use crate::stored::{Damage, Input, Stored, write_length};
-use crate::table::Table;
 use crate::version::Version;
 use crate::window::Window;
 
@@ -13,7 +13,7 @@ use crate::window::Window;
 pub(crate) struct ClosedOrders {
     secret: Secret,
     orders: Window<Order>,
-    by_order_id: Table<u32>,
+    by_order_id: OrderIndex,
     /// The one closed last, of those that an account gave the same id.
     by_client_order_id: Index,
     chain: Chain,
@@ -24,7 +24,7 @@ impl ClosedOrders {
         Self {
             secret: Secret::of(key),
             orders: Window::new(most),
-            by_order_id: Table::keyed(key),
+            by_order_id: OrderIndex::keyed(key),
             by_client_order_id: Index::default(),
             chain: Chain::default(),
         }
@@ -36,6 +36,10 @@ impl ClosedOrders {
 
     pub fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    pub fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
     }
 
     pub fn by_order_id(&self, order_id: u64) -> Option<&Order> {
@@ -52,19 +56,12 @@ impl ClosedOrders {
     }
 
     /// Remembers an order; forgets the one closed first when there are too many.
-    pub fn remember(&mut self, order: Order, symbol: &str, version: Version) {
+    pub fn remember(&mut self, order: Order, symbol: SymbolName, version: Version) {
         if version.hashes_everything() {
             self.chain
                 .add(|entry| entry.order_of_version_1(&order, symbol));
         } else {
-            self.chain.append(|entry| {
-                entry.u64(order.order_id);
-                entry.u8(status_number(order.status));
-                entry.i64(order.executed_lots);
-                entry.i64(order.executed_quote_units);
-                entry.i64(order.prevented_lots);
-                entry.i64(order.updated_at_us);
-            });
+            self.chain.append(|entry| entry.order(&order, symbol));
         }
         self.keep(order);
         if self.orders.is_over() {

@@ -3,59 +3,70 @@
 //! Integers are big-endian and of fixed width, a text is its length as u32 and its bytes, a list is its length as u64
 //! and its items. Enumerations have the numbers that they have in `openbourse.v1`.
 
+use std::fmt::Display;
+use std::io::Write as _;
+
 use sha2::{Digest, Sha256};
 
 use crate::fees::FeeCharge;
 use crate::order::{OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce};
 use crate::safety::SafetyLevel;
-use crate::stored::{Damage, Input, Stored};
+use crate::stored::{Damage, Input, Stored, write_length};
 use crate::symbol_state::SymbolState;
 
-/// Pending bytes at which a chain's head moves on.
-const FOLD_BYTES: usize = 4096;
+/// Pending bytes at which a chain's head moves on: so many that few commands pay for it, and few enough for a snapshot.
+const FOLD_BYTES: usize = 1 << 20;
 
-/// A hash over everything that ever entered a window.
+/// A hash over everything that ever entered a window. An entry costs its bytes; hashing them waits until the hash is
+/// asked for, or there are too many.
 #[derive(Clone)]
 pub(crate) struct Chain {
     count: u64,
     head: [u8; 32],
-    /// Of the head and what it does not cover yet: hashed as it comes, so that no entry pays for those before it.
+    /// What the head does not cover yet.
+    pending: Encoding,
+    /// Of the head and the first `hashed` pending bytes.
     hasher: Sha256,
-    /// What the hasher has had behind the head, so that it can be written down.
-    pending: Vec<u8>,
-    /// Kept for its allocation.
-    entry: Encoding,
+    hashed: usize,
 }
 
 impl Chain {
     /// As version 1 does: the head covers every entry at once.
     pub fn add(&mut self, entry: impl FnOnce(&mut Encoding)) {
-        self.entry.bytes(&self.head);
-        entry(&mut self.entry);
-        self.head = self.entry.digest();
+        self.pending.bytes(&self.head);
+        entry(&mut self.pending);
         self.count += 1;
-        self.begin();
+        let head = self.pending.digest();
+        self.begin(head);
     }
 
     pub fn append(&mut self, entry: impl FnOnce(&mut Encoding)) {
-        entry(&mut self.entry);
-        self.hasher.update(&self.entry.bytes);
-        self.pending.extend_from_slice(&self.entry.bytes);
-        self.entry.bytes.clear();
+        entry(&mut self.pending);
         self.count += 1;
-        if self.pending.len() >= FOLD_BYTES {
-            self.head = self.digest();
-            self.begin();
+        if self.pending.bytes.len() >= FOLD_BYTES {
+            self.hash_pending();
+            let head = self.digest();
+            self.begin(head);
         }
     }
 
-    fn begin(&mut self) {
-        self.pending.clear();
-        self.hasher = Sha256::new_with_prefix(self.head);
+    /// So that the digest costs little.
+    pub fn hash_pending(&mut self) {
+        self.hasher.update(&self.pending.bytes[self.hashed..]);
+        self.hashed = self.pending.bytes.len();
     }
 
     fn digest(&self) -> [u8; 32] {
-        self.hasher.clone().finalize().into()
+        let mut hasher = self.hasher.clone();
+        hasher.update(&self.pending.bytes[self.hashed..]);
+        hasher.finalize().into()
+    }
+
+    fn begin(&mut self, head: [u8; 32]) {
+        self.head = head;
+        self.pending.bytes.clear();
+        self.hasher = Sha256::new_with_prefix(head);
+        self.hashed = 0;
     }
 }
 
@@ -63,21 +74,22 @@ impl Stored for Chain {
     fn write(&self, out: &mut Vec<u8>) {
         self.count.write(out);
         self.head.write(out);
-        self.pending.write(out);
+        write_length(self.pending.bytes.len(), out);
+        out.extend_from_slice(&self.pending.bytes);
     }
 
     fn read(from: &mut Input) -> Result<Self, Damage> {
+        let count = Stored::read(from)?;
         let mut chain = Self {
-            count: Stored::read(from)?,
-            head: Stored::read(from)?,
+            count,
             ..Self::default()
         };
-        chain.begin();
-        chain.pending = Stored::read(from)?;
-        if chain.pending.len() >= FOLD_BYTES {
+        chain.begin(Stored::read(from)?);
+        let pending = from.length()?;
+        if pending >= FOLD_BYTES {
             return Err("a chain has more pending than it ever has");
         }
-        chain.hasher.update(&chain.pending);
+        chain.pending.bytes(from.take(pending)?);
         Ok(chain)
     }
 }
@@ -88,9 +100,9 @@ impl Default for Chain {
         Self {
             count: 0,
             head,
+            pending: Encoding::default(),
             hasher: Sha256::new_with_prefix(head),
-            pending: Vec::new(),
-            entry: Encoding::default(),
+            hashed: 0,
         }
     }
 }
@@ -129,6 +141,16 @@ impl Encoding {
     pub fn text(&mut self, text: &str) {
         self.u32(u32::try_from(text.len()).expect("texts in the state are short"));
         self.bytes(text.as_bytes());
+    }
+
+    /// As text.
+    pub fn shown(&mut self, value: impl Display) {
+        let length_at = self.bytes.len();
+        self.u32(0);
+        write!(self.bytes, "{value}").expect("there is no end to memory");
+        let length = self.bytes.len() - length_at - size_of::<u32>();
+        let length = u32::try_from(length).expect("texts in the state are short");
+        self.bytes[length_at..][..size_of::<u32>()].copy_from_slice(&length.to_be_bytes());
     }
 
     pub fn u128(&mut self, value: u128) {
@@ -242,5 +264,40 @@ pub(crate) fn level_number(level: SafetyLevel) -> u8 {
         SafetyLevel::Throttled => 2,
         SafetyLevel::CancelOnly => 3,
         SafetyLevel::Halt => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_the_same_whenever_its_hash_was_asked_for_and_after_a_snapshot() {
+        let entry = |number: u32| vec![number as u8; 1000 + number as usize % 7];
+        let (mut never, mut often) = (Chain::default(), Chain::default());
+        let (mut head, mut pending) = ([0; 32], Vec::new());
+        for number in 0..2_500 {
+            let bytes = entry(number);
+            never.append(|to| to.bytes(&bytes));
+            often.append(|to| to.bytes(&bytes));
+            pending.extend_from_slice(&bytes);
+            if pending.len() >= 1_048_576 {
+                head = Sha256::digest([&head[..], &pending].concat()).into();
+                pending.clear();
+            }
+            if number % 100 == 99 {
+                often.hash_pending();
+                let mut stored = Vec::new();
+                often.write(&mut stored);
+                often = Chain::read(&mut Input::new(&stored)).unwrap();
+            }
+            if number % 10 == 0 {
+                often.hash_pending();
+            }
+        }
+        let expected: [u8; 32] = Sha256::digest([&head[..], &pending].concat()).into();
+        assert_eq!([never.digest(), often.digest()], [expected; 2]);
+        assert_eq!((never.count, often.count), (2_500, 2_500));
+        assert_ne!(head, [0; 32], "its head is to move on");
     }
 }

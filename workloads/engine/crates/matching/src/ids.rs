@@ -6,10 +6,11 @@ use crate::event::{Fill, OrderOutcome, Outcome, Reply};
 use crate::index::{Index, Secret};
 use crate::listings::Listings;
 use crate::names::ClientOrderId;
-use crate::state_hash_v1;
+use crate::planted::{Bug, planted};
 use crate::stored::{Damage, Input, Stored, fields, write_length};
 use crate::version::Version;
 use crate::window::Window;
+use crate::{state_hash, state_hash_v1};
 
 /// A resend older than the window is carried out again, so the window must be longer than any sender's patience.
 #[derive(Clone)]
@@ -41,12 +42,25 @@ impl RecentCommands {
         &self.chain
     }
 
+    pub fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
+    }
+
     pub fn reply(&self, id: &CommandId) -> Option<&Reply> {
         let number = self.numbers.find(self.hash(id), |number| {
             let reply = self.replies.get(number);
             reply.is_some_and(|reply| reply.command_id.as_ref() == Some(id))
         });
         self.replies.get(number?)
+    }
+
+    /// Where that id is looked for, and the one that makes room for it.
+    pub fn foresee(&self, id: &CommandId) {
+        self.numbers.foresee(self.hash(id));
+        let oldest = self.replies.oldest().and_then(|(_, reply)| reply.command_id);
+        if let Some(oldest) = oldest {
+            self.numbers.foresee(self.hash(&oldest));
+        }
     }
 
     /// Remembers a first answer; forgets the oldest when there are too many.
@@ -60,14 +74,7 @@ impl RecentCommands {
         if version.hashes_everything() {
             (self.chain).add(|entry| state_hash_v1::encode_reply(&id, reply, listings, entry));
         } else {
-            self.chain.append(|entry| {
-                entry.bytes(&id);
-                entry.u64(reply.stamp.seq);
-                entry.u32(match &reply.outcome {
-                    Outcome::Refused(refusal) => refusal.reason(),
-                    _ => 0,
-                });
-            });
+            (self.chain).append(|entry| state_hash::encode_reply(&id, reply, listings, entry));
         }
         let copy = self.copy_of(reply);
         self.keep(id, copy);
@@ -158,6 +165,7 @@ pub(crate) struct ClosedClientIds {
     /// The one closed last, of those that are the same.
     last: Index,
     forgotten_early: u64,
+    chain: Chain,
 }
 
 fields! {
@@ -178,6 +186,7 @@ impl ClosedClientIds {
             closed: Window::new(most),
             last: Index::default(),
             forgotten_early: 0,
+            chain: Chain::default(),
         }
     }
 
@@ -185,9 +194,21 @@ impl ClosedClientIds {
         self.closed.most()
     }
 
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    pub fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
+    }
+
     /// How many had to make room for others before their time.
     pub fn forgotten_early(&self) -> u64 {
         self.forgotten_early
+    }
+
+    pub fn foresee(&self, account: u64, id: ClientOrderId) {
+        self.last.foresee(self.hash(account, &id));
     }
 
     pub fn is_recent(&self, account: u64, id: ClientOrderId, now_us: i64) -> bool {
@@ -200,6 +221,13 @@ impl ClosedClientIds {
     pub fn remember(&mut self, account: u64, id: ClientOrderId, now_us: i64) {
         while (self.closed.oldest()).is_some_and(|(_, oldest)| is_over(oldest, now_us)) {
             self.forget_oldest();
+        }
+        if !planted(Bug::StateHashIgnoresClosedClientOrderIds) {
+            self.chain.append(|entry| {
+                entry.u64(account);
+                entry.text(id.as_str());
+                entry.i64(now_us);
+            });
         }
         self.keep(ClosedClientId {
             account,
@@ -223,12 +251,14 @@ impl ClosedClientIds {
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.chain.write(out);
         self.forgotten_early.write(out);
         write_length(self.closed.len(), out);
         self.closed.iter().for_each(|closed| closed.write(out));
     }
 
     pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
+        self.chain = Stored::read(from)?;
         self.forgotten_early = Stored::read(from)?;
         for _ in 0..from.length()? {
             self.keep(Stored::read(from)?);

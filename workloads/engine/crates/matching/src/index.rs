@@ -3,6 +3,8 @@
 //! Holds hashes and positions, never the keys: those are in the list, and whoever asks compares them there. It is never
 //! walked through, so that its order cannot matter. Open addressing as in `table`; allocates only when it grows.
 
+use crate::foresight::look_at;
+
 /// What makes hashes unpredictable: with a key that nobody knows, nobody can choose names that collide. Which key it is
 /// changes no result.
 #[derive(Clone)]
@@ -52,6 +54,11 @@ impl Index {
     /// The first position with this hash that is the one.
     pub fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         self.entry(hash, is).map(|entry| self.entries[entry].at)
+    }
+
+    /// Where that hash is looked for.
+    pub fn foresee(&self, hash: u32) {
+        look_at(self.entries.get(self.home(hash)).map(|entry| entry.at));
     }
 
     /// A position that is not in it yet.

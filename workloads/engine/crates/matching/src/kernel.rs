@@ -165,6 +165,7 @@ impl Kernel {
         body: &Body,
         effects: &mut Effects,
     ) -> Result<(), Diverged> {
+        self.foresee(&id, body);
         if let Some(first) = self.recent.reply(&id)
             && !planted(Bug::CommandIdsAreForgotten)
         {

@@ -20,6 +20,7 @@ mod digests;
 mod encoding;
 pub mod event;
 pub mod fees;
+mod foresight;
 mod funds;
 mod halts;
 mod ids;

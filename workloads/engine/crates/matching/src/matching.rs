@@ -431,7 +431,7 @@ impl Market<'_> {
     /// Remembers an order that is to trade no more.
     pub(crate) fn close(&mut self, order: &Order) {
         let symbol = self.symbol.definition.symbol;
-        self.closed.remember(*order, symbol.as_str(), self.version);
+        self.closed.remember(*order, symbol, self.version);
         if self.version.limits_accounts() && !planted(Bug::ClientOrderIdsAreForgottenAtTheClose) {
             (self.closed_ids).remember(order.account, order.client_order_id, self.time_us);
         }

@@ -5,6 +5,7 @@
 //! once is used again.
 
 use crate::digests::Digests;
+use crate::foresight::look_at;
 use crate::order::Side;
 use crate::order_index::OrderIndex;
 use crate::price_levels::{Level, PriceLevels};
@@ -97,6 +98,17 @@ impl<O: Resting> OrderBook<O> {
     pub fn get(&self, order_id: u64) -> Option<&O> {
         let at = self.by_order_id.get(order_id)?;
         Some(&self.orders[at as usize])
+    }
+
+    /// The order, with those that are linked to it.
+    pub(crate) fn foresee(&self, order_id: u64) -> Option<&O> {
+        let at = self.by_order_id.get(order_id)?;
+        if let Some(link) = self.links.get(at as usize) {
+            for linked in [link.before, link.after] {
+                look_at(self.links.get(linked as usize).map(|link| link.leaf));
+            }
+        }
+        self.orders.get(at as usize)
     }
 
     /// What rests at a price; 0 where there is no level.

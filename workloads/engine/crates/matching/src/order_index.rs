@@ -1,4 +1,4 @@
-//! Which slot an order is in, by its id.
+//! Where an order is, by its id: in which slot of a book, or at which place of a window.
 //!
 //! Ids are handed out in order, so sixteen neighbours share a page, one cache line. The pages of young orders are
 //! few and warm; one whose orders are all gone is used again.
@@ -48,7 +48,7 @@ impl OrderIndex {
         };
         self.recent = (key, page);
         let before = &mut self.slots[page as usize][place(order_id)];
-        assert_eq!(*before, NONE, "order {order_id} rests twice");
+        assert_eq!(*before, NONE, "order {order_id} is there twice");
         *before = slot;
         self.taken[page as usize] += 1;
     }

@@ -20,13 +20,15 @@ pub enum Bug {
     AuctionTakesTheOtherPrice,
     OlderOrderIsTheTakerOfAnAuction,
     StateHashIgnoresTheQueue,
+    StateHashIgnoresClosedClientOrderIds,
+    StateHashIgnoresReplies,
     CommandIdsAreForgotten,
     ClientOrderIdsAreForgottenAtTheClose,
     SafetyHasNoHysteresis,
 }
 
 impl Bug {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::BuyersFeeIsRoundedUp,
         Self::FeesAreThoseOfTheTradesTime,
         Self::PartialFillLosesItsPlace,
@@ -40,6 +42,8 @@ impl Bug {
         Self::AuctionTakesTheOtherPrice,
         Self::OlderOrderIsTheTakerOfAnAuction,
         Self::StateHashIgnoresTheQueue,
+        Self::StateHashIgnoresClosedClientOrderIds,
+        Self::StateHashIgnoresReplies,
         Self::CommandIdsAreForgotten,
         Self::ClientOrderIdsAreForgottenAtTheClose,
         Self::SafetyHasNoHysteresis,

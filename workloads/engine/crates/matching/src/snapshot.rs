@@ -25,7 +25,7 @@ use crate::order_book::OrderBook;
 use crate::stored::{Damage, Input, Stored, write_length};
 use crate::version::Version;
 
-const ENCODING: u32 = 1;
+const ENCODING: u32 = 2;
 
 /// Why bytes are no snapshot that this kernel can go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,15 +3,18 @@
 
 use crate::accounts::Account;
 use crate::bands::PriceBand;
+use crate::command::{CommandId, Stamp};
 use crate::encoding::{
     Chain, Encoding, charge_number, level_number, prevention_number, side_number, state_number,
     status_number, time_in_force_number, type_number,
 };
+use crate::event::{Fill, Outcome, Reply};
 use crate::kernel::Kernel;
 use crate::listings::{Listings, Symbol, SymbolDefinition};
 use crate::names::SymbolName;
 use crate::order::{Order, Side};
 use crate::planted::{Bug, planted};
+use crate::refusal::Refusal;
 use crate::safety::SafetyLimits;
 
 impl Kernel {
@@ -21,6 +24,7 @@ impl Kernel {
             return self.state_hash_of_version_1();
         }
         self.bring_digests_up_to_date();
+        self.recent.chain_mut().hash_pending();
         self.hash_with(self.recent.chain())
     }
 
@@ -31,6 +35,8 @@ impl Kernel {
     }
 
     fn bring_digests_up_to_date(&mut self) {
+        self.closed.chain_mut().hash_pending();
+        self.closed_ids.chain_mut().hash_pending();
         let mut item = Encoding::default();
         (self.accounts).bring_digests_up_to_date(|account| {
             digest_of_account(account, &self.listings, &mut item)
@@ -97,6 +103,7 @@ impl Kernel {
         encoding.count(self.closed.most());
         encoding.chain(self.closed.chain());
         encoding.count(self.closed_ids.most());
+        encoding.chain(self.closed_ids.chain());
         encoding.u64(self.closed_ids.forgotten_early());
         encoding.digest()
     }
@@ -273,23 +280,111 @@ fn digest_of_order(
 ) -> u128 {
     let ahead = ahead.filter(|_| !planted(Bug::StateHashIgnoresTheQueue));
     item.u64(ahead.map_or(0, |ahead| ahead.order_id));
-    item.u64(order.order_id);
-    item.text(order.client_order_id.as_str());
-    item.u64(order.account);
-    item.text(symbol.as_str());
-    item.u8(side_number(order.side));
-    item.u8(type_number(order.order_type));
-    item.u8(time_in_force_number(order.time_in_force));
-    item.i64(order.price_ticks);
-    item.i64(order.quantity_lots);
-    item.i64(order.executed_lots);
-    item.i64(order.executed_quote_units);
-    item.u8(status_number(order.status));
-    item.i64(order.created_at_us);
-    item.i64(order.updated_at_us);
-    item.i64(order.quote_units);
-    item.i64(order.prevented_lots);
-    item.u8(prevention_number(order.self_trade_prevention));
-    item.u32(order.fee_schedule);
+    item.order(order, symbol);
     item.half_digest()
+}
+
+/// An entry of the chain of command ids.
+pub(crate) fn encode_reply(
+    id: &CommandId,
+    reply: &Reply,
+    listings: &Listings,
+    encoding: &mut Encoding,
+) {
+    encoding.bytes(id);
+    encoding.stamp(reply.stamp);
+    if planted(Bug::StateHashIgnoresReplies) {
+        return;
+    }
+    match &reply.outcome {
+        Outcome::Order(made) => {
+            encoding.u8(1);
+            encoding.order_of(&made.order, listings);
+            encoding.fills(&made.fills, listings);
+        }
+        Outcome::Refused(refusal) => {
+            encoding.u8(2);
+            encoding.refusal(refusal);
+        }
+        Outcome::Replaced { cancel, place } => {
+            encoding.u8(3);
+            encoding.either(cancel, |encoding, order| encoding.order_of(order, listings));
+            encoding.either(place, |encoding, made| {
+                encoding.order_of(&made.order, listings);
+                encoding.fills(&made.fills, listings);
+            });
+        }
+        Outcome::CanceledAll {
+            canceled,
+            remaining,
+        } => {
+            encoding.u8(4);
+            encoding.u32(*canceled);
+            encoding.u64(*remaining);
+        }
+        Outcome::Done => encoding.u8(5),
+    }
+}
+
+impl Encoding {
+    pub(crate) fn order(&mut self, order: &Order, symbol: SymbolName) {
+        self.u64(order.order_id);
+        self.text(order.client_order_id.as_str());
+        self.u64(order.account);
+        self.text(symbol.as_str());
+        self.u8(side_number(order.side));
+        self.u8(type_number(order.order_type));
+        self.u8(time_in_force_number(order.time_in_force));
+        self.i64(order.price_ticks);
+        self.i64(order.quantity_lots);
+        self.i64(order.executed_lots);
+        self.i64(order.executed_quote_units);
+        self.u8(status_number(order.status));
+        self.i64(order.created_at_us);
+        self.i64(order.updated_at_us);
+        self.i64(order.quote_units);
+        self.i64(order.prevented_lots);
+        self.u8(prevention_number(order.self_trade_prevention));
+        self.u32(order.fee_schedule);
+    }
+
+    fn order_of(&mut self, order: &Order, listings: &Listings) {
+        self.order(order, listings.symbol(order.symbol).definition.symbol);
+    }
+
+    pub(crate) fn stamp(&mut self, stamp: Stamp) {
+        self.u64(stamp.seq);
+        self.u64(stamp.epoch);
+        self.i64(stamp.time_us);
+    }
+
+    pub(crate) fn fills(&mut self, fills: &[Fill], listings: &Listings) {
+        self.count(fills.len());
+        for fill in fills {
+            self.u64(fill.trade_id);
+            self.i64(fill.price_ticks);
+            self.i64(fill.quantity_lots);
+            self.i64(fill.quote_units);
+            self.i64(fill.fee_units);
+            self.text(listings.asset(fill.fee_asset).asset.as_str());
+        }
+    }
+
+    pub(crate) fn refusal(&mut self, refusal: &Refusal) {
+        self.u32(refusal.reason());
+        self.shown(refusal);
+    }
+
+    fn either<T>(&mut self, result: &Result<T, Refusal>, encode: impl FnOnce(&mut Self, &T)) {
+        match result {
+            Ok(done) => {
+                self.u8(1);
+                encode(self, done);
+            }
+            Err(refusal) => {
+                self.u8(2);
+                self.refusal(refusal);
+            }
+        }
+    }
 }

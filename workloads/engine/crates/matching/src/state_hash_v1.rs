@@ -30,6 +30,7 @@ use crate::encoding::{Encoding, side_number, state_number, status_number, time_i
 use crate::event::{Outcome, Reply};
 use crate::kernel::Kernel;
 use crate::listings::Listings;
+use crate::names::SymbolName;
 use crate::order::{Order, Side};
 use crate::state_hash::encode_plain_definition;
 
@@ -60,7 +61,7 @@ impl Kernel {
             for side in [Side::Buy, Side::Sell] {
                 encoding.count(symbol.book.len(side));
                 for order in symbol.book.orders(side) {
-                    encoding.order_of_version_1(order, name.as_str());
+                    encoding.order_of_version_1(order, name);
                 }
             }
         }
@@ -85,11 +86,11 @@ impl Kernel {
 }
 
 impl Encoding {
-    pub(crate) fn order_of_version_1(&mut self, order: &Order, symbol: &str) {
+    pub(crate) fn order_of_version_1(&mut self, order: &Order, symbol: SymbolName) {
         self.u64(order.order_id);
         self.text(order.client_order_id.as_str());
         self.u64(order.account);
-        self.text(symbol);
+        self.text(symbol.as_str());
         self.u8(side_number(order.side));
         self.u8(time_in_force_number(order.time_in_force));
         self.i64(order.price_ticks);
@@ -110,28 +111,17 @@ pub(crate) fn encode_reply(
     encoding: &mut Encoding,
 ) {
     encoding.bytes(id);
-    encoding.u64(reply.stamp.seq);
-    encoding.u64(reply.stamp.epoch);
-    encoding.i64(reply.stamp.time_us);
+    encoding.stamp(reply.stamp);
     match &reply.outcome {
         Outcome::Order(made) => {
             let symbol = listings.symbol(made.order.symbol).definition.symbol;
             encoding.u8(1);
-            encoding.order_of_version_1(&made.order, symbol.as_str());
-            encoding.count(made.fills.len());
-            for fill in &made.fills {
-                encoding.u64(fill.trade_id);
-                encoding.i64(fill.price_ticks);
-                encoding.i64(fill.quantity_lots);
-                encoding.i64(fill.quote_units);
-                encoding.i64(fill.fee_units);
-                encoding.text(listings.asset(fill.fee_asset).asset.as_str());
-            }
+            encoding.order_of_version_1(&made.order, symbol);
+            encoding.fills(&made.fills, listings);
         }
         Outcome::Refused(refusal) => {
             encoding.u8(2);
-            encoding.u32(refusal.reason());
-            encoding.text(&refusal.to_string());
+            encoding.refusal(refusal);
         }
         Outcome::Replaced { .. } | Outcome::CanceledAll { .. } | Outcome::Done => encoding.u8(3),
     }

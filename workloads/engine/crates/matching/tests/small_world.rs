@@ -32,6 +32,16 @@ fn every_sequence_of_auctions_keeps_every_promise() {
     keeps_every_promise(&alphabets::AUCTIONS);
 }
 
+#[test]
+fn every_sequence_under_limits_keeps_every_promise() {
+    keeps_every_promise(&alphabets::LIMITS);
+}
+
+#[test]
+fn every_sequence_of_client_order_ids_keeps_every_promise() {
+    keeps_every_promise(&alphabets::IDS);
+}
+
 /// `SIMULATION_SEEDS=1000` takes more.
 #[test]
 fn simulation_long_sequences_of_everything_keep_every_promise() {

@@ -105,14 +105,18 @@ const LISTED: [&str; 5] = [
     "symbol ETHUSDT ETH USDT",
 ];
 
-/// Small windows, which are full most of the time.
 fn small() -> Kernel {
+    keyed(0)
+}
+
+/// Small windows, which are full most of the time.
+fn keyed(key: u64) -> Kernel {
     let windows = Windows {
         commands: 16,
         closed_orders: 8,
         closed_client_order_ids: 5,
     };
-    Kernel::at_version(Version::LATEST, "main", windows)
+    Kernel::keyed(Version::LATEST, "main", windows, key)
 }
 
 fn stream(random: &mut Random, length: usize) -> Vec<Command> {
@@ -172,6 +176,27 @@ fn a_restored_kernel_goes_on_as_the_one_that_wrote_the_snapshot() {
             assert_eq!(kernel.next_due_us(), other.next_due_us());
         }
         assert_eq!(kernel.state_hash(), other.state_hash(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_secret_makes_no_difference_to_replies_events_hashes_and_snapshots() {
+    for seed in 1..=8 {
+        let keys = [seed * 0x1234_5678_9abc_def1, u64::MAX];
+        let (mut kernel, mut others) = (small(), keys.map(keyed));
+        for (at, command) in stream(&mut Random(seed), 3000).iter().enumerate() {
+            let first = told(&step(&mut kernel, command));
+            for other in &mut others {
+                assert_eq!(first, told(&step(other, command)), "seed {seed}, {at}");
+            }
+            if at % 100 == 0 {
+                let bytes = bytes_of(&mut kernel);
+                for other in &mut others {
+                    assert!(bytes == bytes_of(other), "seed {seed}, command {at}");
+                    assert_eq!(kernel.state_hash(), other.state_hash());
+                }
+            }
+        }
     }
 }
 

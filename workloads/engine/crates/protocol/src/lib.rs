@@ -2,6 +2,7 @@
 //! and a shard that takes encoded commands and gives encoded replies, events and answers.
 //!
 //! Decides nothing but whether a message can be said in the kernel's types. No I/O, no clock, and no input that panics.
+//! What is drawn at random is the kernel's key, which changes no result.
 #![forbid(unsafe_code)]
 
 mod answer;

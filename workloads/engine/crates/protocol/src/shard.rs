@@ -1,5 +1,8 @@
 //! A kernel with bytes around it.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
 use openbourse_matching::safety::Lag;
 use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::symbol_state::SymbolState;
@@ -40,7 +43,7 @@ impl Shard {
 
     pub fn at_version(version: Version, shard: &str, windows: Windows) -> Self {
         Self {
-            kernel: Kernel::at_version(version, shard, windows),
+            kernel: Kernel::keyed(version, shard, windows, secret()),
             effects: Effects::new(),
         }
     }
@@ -48,7 +51,7 @@ impl Shard {
     /// That which `write_snapshot` wrote. No bytes make it panic.
     pub fn of_snapshot(bytes: &[u8]) -> Result<Self, Unusable> {
         Ok(Self {
-            kernel: Kernel::read_snapshot(bytes, 0)?,
+            kernel: Kernel::read_snapshot(bytes, secret())?,
             effects: Effects::new(),
         })
     }
@@ -170,4 +173,10 @@ impl Shard {
         });
         halts.collect()
     }
+}
+
+/// The kernel's key (`Kernel::keyed`), another one for each shard that is made: the standard library's hashes have keys
+/// from the operating system. Nothing that a shard says depends on it.
+fn secret() -> u64 {
+    RandomState::new().hash_one(0)
 }

@@ -89,4 +89,50 @@ pub const AUCTIONS: Alphabet = Alphabet {
     ],
 };
 
-pub const ALL: [Alphabet; 3] = [ORDERS, FEES, AUCTIONS];
+/// What an account and the shard are held to, and what goes on by itself: limits, kill switches, countdowns, safety.
+pub const LIMITS: Alphabet = Alphabet {
+    name: "limits",
+    setup: &[
+        "asset BTC 0",
+        "asset USDT 0",
+        "symbol BTCUSDT BTC USDT lot=7 max-price=11 max-quantity=3",
+        "credit 1000 BTC 40",
+        "credit 1000 USDT 400",
+        "credit 1001 USDT 150",
+        "safety lag=10/20/30 orders=1",
+    ],
+    letters: &[
+        "place 1000 BTCUSDT sell gtc 10 1 a",
+        "place 1000 BTCUSDT buy gtc 9 1 b",
+        "place 1001 BTCUSDT buy ioc 11 2 a",
+        "cancel-all 1000 *",
+        "account 1000 orders=1 rate=1/3000",
+        "account 1000 notional=USDT:69 reuse",
+        "kill 1000 on",
+        "kill 1000 off",
+        "countdown 1000 * 1000",
+        "lag 10 0",
+        "lag 5 0",
+        "tick",
+    ],
+};
+
+/// Client order ids that close, and one that is replaced by another.
+pub const IDS: Alphabet = Alphabet {
+    name: "ids",
+    setup: &[
+        "asset BTC 0",
+        "asset USDT 0",
+        "symbol BTCUSDT BTC USDT",
+        "credit 1000 USDT 400",
+    ],
+    letters: &[
+        "place 1000 BTCUSDT buy gtc 9 2 a",
+        "place 1000 BTCUSDT buy gtc 9 2 b",
+        "amend 1000 BTCUSDT a 1 id=b",
+        "amend 1000 BTCUSDT b 1",
+        "cancel 1000 BTCUSDT b",
+    ],
+};
+
+pub const ALL: [Alphabet; 5] = [ORDERS, FEES, AUCTIONS, LIMITS, IDS];

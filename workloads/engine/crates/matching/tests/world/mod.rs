@@ -8,11 +8,12 @@ mod reserved;
 mod told;
 pub mod wild;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use openbourse_matching::accounts::EXTERNAL_ACCOUNT;
-use openbourse_matching::command::Command;
-use openbourse_matching::event::Outcome;
+use openbourse_matching::command::{Command, Target};
+use openbourse_matching::event::{EventBody, Movement, Outcome, Reply};
+use openbourse_matching::order::Order;
 use openbourse_matching::symbol_state::SymbolState;
 use openbourse_matching::{Effects, Kernel, Stamp};
 
@@ -40,7 +41,7 @@ pub struct Alphabet {
 #[derive(Debug, Default)]
 pub struct Explored {
     pub commands: usize,
-    /// Different ones, of each length of sequence. What follows equal states is tried once.
+    /// Different ones, of each length of sequence.
     pub states: Vec<usize>,
 }
 
@@ -61,7 +62,7 @@ pub fn explore(alphabet: &Alphabet, length: usize) -> Result<Explored, Broken> {
         commands: 0,
         states: vec![0; length],
     };
-    let mut seen = vec![HashSet::new(); length];
+    let mut seen: Vec<_> = (0..length).map(|_| Seen::default()).collect();
     world.explore(alphabet.letters, &mut seen, &mut explored)?;
     Ok(explored)
 }
@@ -72,6 +73,8 @@ struct World {
     kernel: Kernel,
     told: Told,
     commands: Vec<String>,
+    /// To each of the commands.
+    replies: Vec<Reply>,
     /// But command ids.
     state_hash: [u8; 32],
 }
@@ -79,8 +82,25 @@ struct World {
 /// Of the longest sequences one in so many is played again from the beginning.
 const REPLAYED: usize = 16;
 
-/// Equal ones have the same future. Which client order ids closed is not in the hash.
-type State = ([u8; 32], Vec<(u64, String)>);
+/// The states that sequences of one length lead to: equal hashes must be equal states.
+#[derive(Default)]
+struct Seen {
+    /// By the hash but command ids, what comes of each letter there. Deeper sequences are tried behind the first one only.
+    futures: HashMap<[u8; 32], Vec<Done>>,
+    /// By the hash, what a resend of each command gets.
+    replies: HashMap<[u8; 32], Vec<Reply>>,
+}
+
+/// What a command did, and how the shard answers afterwards.
+#[derive(Debug, PartialEq)]
+struct Done {
+    reply: Reply,
+    events: Vec<(EventBody, Vec<Movement>)>,
+    state_hash: [u8; 32],
+    /// By id, open and closed ones.
+    orders: Vec<Order>,
+    next_due_us: Option<i64>,
+}
 
 impl World {
     fn new() -> Self {
@@ -90,38 +110,64 @@ impl World {
             kernel,
             told: Told::default(),
             commands: Vec::new(),
+            replies: Vec::new(),
         }
     }
 
+    /// What comes of each letter; nothing at the end of the longest sequences.
     fn explore(
         &mut self,
         letters: &[&str],
-        seen: &mut [HashSet<State>],
+        seen: &mut [Seen],
         explored: &mut Explored,
-    ) -> Result<(), Broken> {
+    ) -> Result<Vec<Done>, Broken> {
         let Some((here, deeper)) = seen.split_first_mut() else {
-            return if explored.commands.is_multiple_of(REPLAYED) {
-                self.check(Self::check_replay)
-            } else {
-                Ok(())
-            };
+            if explored.commands.is_multiple_of(REPLAYED) {
+                self.check(Self::check_replay)?;
+            }
+            return Ok(Vec::new());
         };
+        let mut futures = Vec::new();
         for letter in letters {
             let mut next = self.clone();
-            next.step(letter)?;
+            futures.push(next.step(letter)?);
             explored.commands += 1;
-            let state = (next.state_hash, next.told.closed_ids());
-            if here.insert(state) {
+            if let Some(future) = here.futures.get(&next.state_hash) {
+                next.check_future(letters, future)?;
+            } else {
                 let depth = explored.states.len() - deeper.len() - 1;
                 explored.states[depth] += 1;
-                next.explore(letters, deeper, explored)?;
+                let future = next.explore(letters, deeper, explored)?;
+                here.futures.insert(next.state_hash, future);
             }
+            let replies = here.replies.entry(next.kernel.state_hash());
+            let same = *replies.or_insert_with(|| next.replies.clone()) == next.replies;
+            next.check(|_| {
+                ensure!(same, "two states of one hash answer resends alike");
+                Ok(())
+            })?;
+        }
+        Ok(futures)
+    }
+
+    /// The same comes of each letter as where the hash was seen first.
+    fn check_future(&mut self, letters: &[&str], future: &[Done]) -> Result<(), Broken> {
+        for (letter, first) in letters.iter().zip(future) {
+            let mut next = self.clone();
+            let done = next.step(letter)?;
+            next.check(|_| {
+                ensure!(
+                    done == *first,
+                    "two states of one hash go on alike: {done:?} is not {first:?}"
+                );
+                Ok(())
+            })?;
         }
         Ok(())
     }
 
     /// Each command comes a second after the one before.
-    fn step(&mut self, text: &str) -> Result<(), Broken> {
+    fn step(&mut self, text: &str) -> Result<Done, Broken> {
         self.commands.push(text.into());
         let number = self.commands.len() as u64;
         let before = self.state_hash;
@@ -133,10 +179,9 @@ impl World {
         let heard = (effects.events())
             .try_for_each(|(event, moved)| self.told.hear(&self.kernel, &event.body, moved));
         self.state_hash = self.kernel.state_hash_but_command_ids();
-        let refused = match effects.reply.as_ref().map(|reply| &reply.outcome) {
-            Some(Outcome::Refused(_)) => Some(before),
-            _ => None,
-        };
+        let reply = effects.reply.clone().expect("every command is answered");
+        let refused = matches!(reply.outcome, Outcome::Refused(_)).then_some(before);
+        self.replies.push(reply.clone());
         self.check(|world| {
             heard?;
             world.check_refusal(refused)?;
@@ -145,7 +190,35 @@ impl World {
             world.check_book()?;
             world.told.check_indication(world.state())?;
             world.check_resend()
+        })?;
+        let events = (effects.events())
+            .map(|(event, moved)| (event.body.clone(), moved.to_vec()))
+            .collect();
+        Ok(Done {
+            reply,
+            events,
+            state_hash: self.state_hash,
+            orders: self.orders(),
+            next_due_us: self.kernel.next_due_us(),
         })
+    }
+
+    /// What the shard tells of every order that there ever was.
+    fn orders(&self) -> Vec<Order> {
+        let listed = self
+            .kernel
+            .symbols()
+            .next()
+            .map(|listing| listing.definition.symbol);
+        let ids = 1..=self.commands.len() as u64;
+        let told = ids.flat_map(|id| {
+            let accounts = self.kernel.accounts();
+            accounts.filter_map(move |account| {
+                let order = self.kernel.order(account, listed?, Target::OrderId(id));
+                order.ok().copied()
+            })
+        });
+        told.collect()
     }
 
     fn check(&mut self, check: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), Broken> {
@@ -251,9 +324,7 @@ impl World {
             "a resend changes nothing"
         );
         ensure!(
-            effects
-                .reply
-                .is_some_and(|reply| reply.stamp == stamp(number)),
+            effects.reply.as_ref() == self.replies.last(),
             "a resend gets its first answer"
         );
         Ok(())

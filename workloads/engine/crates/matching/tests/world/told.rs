@@ -60,14 +60,6 @@ impl Told {
         self.updates
     }
 
-    /// By account and id.
-    pub fn closed_ids(&self) -> Vec<(u64, String)> {
-        let mut ids = self.closed_ids.clone();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
     pub fn hear(
         &mut self,
         kernel: &Kernel,
