@@ -56,7 +56,7 @@ class RecordLease:
                 return Conflicted(ask)
             version = _version(written)
         except Refused as error:
-            if error.is_conflict or (error.is_missing and ask.expected is not None):
+            if error.is_conflict:
                 return Conflicted(ask)
             raise self._error(error) from error
         except (ApiError, ValueError) as error:
