@@ -62,7 +62,7 @@ def test_a_pause_of_the_interpreter_delays_no_heartbeat(pair: tuple[Heartbeats, 
     ((_, ago_ms, _),) = two.heard()
     goes_on.set()
     thread.join(10)
-    assert stood_still <= 1, "the interpreter was not held"
+    assert stood_still < 50, "the interpreter was not held: a thread goes round 500 times in that time"
     # 25 are due. On a busy machine some may come together, but none is lost.
     assert heard >= HELD_S * 1000 / INTERVAL_MS * 0.6
     assert ago_ms <= 5 * INTERVAL_MS

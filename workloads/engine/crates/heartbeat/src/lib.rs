@@ -21,7 +21,7 @@ use links::Links;
 pub use links::{Counts, Heard};
 
 /// How long the thread may go on after `close`, at the most.
-const LOOK_UP: Duration = Duration::from_millis(50);
+const LOOK_UP: Duration = Duration::from_millis(25);
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// A socket whose buffer is full loses a heartbeat rather than hold up the others.
 const SEND_TIMEOUT: Duration = Duration::from_millis(10);

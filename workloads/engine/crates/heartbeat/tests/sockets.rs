@@ -121,6 +121,8 @@ fn a_closed_one_is_silent_at_once_and_its_port_is_free() {
     );
     one.close();
     let again = Heartbeats::start(address, Duration::from_secs(60)).unwrap();
+    assert!(again.watch(LINK, &KEY, address));
+    std::thread::sleep(Duration::from_millis(20));
     let began = Instant::now();
     drop(again);
     assert!(

@@ -54,6 +54,8 @@ class RecordFolder:
 
     def _read(self) -> Held | None:
         found = self._found()
+        # Whoever linked it may not have come so far, and what is acted on must not be gone after a power cut.
+        durable.sync_folder(self._folder)
         return None if found is None else self._held(*found)
 
     def _compare_and_set(self, ask: CompareAndSet) -> Succeeded | Conflicted:
@@ -79,18 +81,14 @@ class RecordFolder:
         return Succeeded(ask, _version(number, content))
 
     def _found(self) -> tuple[int, bytes] | None:
-        """The number and the content of the record, which are durable."""
+        """The number and the content of the record. Its name may not be durable yet."""
         for _ in range(_READS_MAX):
             number = self._newest()
-            content = b""
-            if number is not None:
-                try:
-                    content = self._path(number).read_bytes()
-                except FileNotFoundError:
-                    continue  # it became an old one, and was removed
-            # Whoever linked it may not have come so far, and what is acted on must not be gone after a power cut.
-            durable.sync_folder(self._folder)
-            return None if number is None else (number, content)
+            if number is None:
+                return None
+            # It may have become an old one, and been removed.
+            with contextlib.suppress(FileNotFoundError):
+                return number, self._path(number).read_bytes()
         raise Unreachable(f"{self._folder}: the record changes faster than it can be read")
 
     def _newest(self) -> int | None:
