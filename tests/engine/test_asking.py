@@ -310,6 +310,20 @@ def test_a_record_that_may_be_read_and_not_written_is_trouble(does: Does, lasts:
     instant.run(main())
 
 
+@pytest.mark.parametrize(("does", "lasts"), [("is away", False), ("is not understood", True)])
+def test_a_record_that_may_be_written_and_not_read_is_trouble(does: Does, lasts: bool) -> None:
+    async def main() -> None:
+        async with stage((0.0, does), (0.0, "conflicts")) as on:
+            on.asker.ask(Read())
+            await asyncio.sleep(0.001)
+            assert on.asker.trouble is not None
+            on.asker.ask(change(1))
+            await asyncio.sleep(0.001)
+            assert (on.asker.trouble is not None) is lasts
+
+    instant.run(main())
+
+
 def test_what_the_hearer_raises_ends_the_run() -> None:
     def then(asker: Asker, outcome: Outcome) -> None:
         raise AssertionError("a broken invariant")

@@ -215,7 +215,7 @@ def test_of_many_processes_one_wins_each_version_whoever_is_killed_or_stopped(tm
         while look() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        for _ in range(100):
+        for _ in range(50):
             time.sleep(chance.uniform(0.0, 0.1))
             index = chance.randrange(len(racers))
             if chance.random() < 0.5:

@@ -106,7 +106,7 @@ class Asker:
                 async with asyncio.timeout(self._pace.timeout_s):
                     held = await self._arbiter.read()
             except (RecordError, TimeoutError) as error:
-                self._reads.failed(self._why(error))
+                self._reads.failed(self._why(error), lasting=_is_lasting(error))
                 continue
             self._reads.answered()
             self._writes.reached()
@@ -120,7 +120,7 @@ class Asker:
         group.create_task(self._try(ask, turn))
         await asyncio.sleep(self._pace.timeout_s)
         if not self._is_over(turn):
-            self._writes.failed(self._why(TimeoutError()))
+            self._writes.failed(self._why(TimeoutError()), lasting=False)
             self._answer(turn, Unsettled(ask))
 
     async def _try(self, ask: CompareAndSet, turn: int) -> None:
@@ -131,9 +131,10 @@ class Asker:
                 outcome = await self._arbiter.compare_and_set(ask)
         except (RecordError, TimeoutError) as error:
             if not self._is_over(turn):
-                self._writes.failed(self._why(error), lasting=not isinstance(error, Unreachable))
-            outcome = Unsettled(ask) if isinstance(error, Unreachable | TimeoutError) else Conflicted(ask)
+                self._writes.failed(self._why(error), lasting=_is_lasting(error))
+            outcome = Conflicted(ask) if _is_lasting(error) else Unsettled(ask)
         else:
+            self._reads.reached()
             if isinstance(outcome, Conflicted):
                 # Nothing is wrong with the record, but whoever lost should not try at once what others try too.
                 self._writes.lost()
@@ -161,6 +162,11 @@ class Asker:
         return str(error) if isinstance(error, RecordError) else f"no answer within {self._pace.timeout_s:g} s"
 
 
+def _is_lasting(error: RecordError | TimeoutError) -> bool:
+    """Only a person ends it; and a write that meets it did not land."""
+    return not isinstance(error, Unreachable | TimeoutError)
+
+
 class _Attempts:
     """What became of the asks of one kind, and how long the next one waits."""
 
@@ -179,8 +185,8 @@ class _Attempts:
         if delay_s > 0:
             await asyncio.sleep(delay_s)
 
-    def failed(self, why: str, *, lasting: bool = False) -> None:
-        """`lasting`: that the record can be read says nothing about it."""
+    def failed(self, why: str, *, lasting: bool) -> None:
+        """`lasting`: that asks of the other kind are answered says nothing about it."""
         self._back_off()
         if self.trouble is None or self.trouble.why != why:
             log.warning("record: not %s: %s", self._what, why)
