@@ -161,6 +161,9 @@ class ApiServer:
             connector = aiohttp.TCPConnector(limit=32, ssl=credentials.context)
         try:
             async with aiohttp.ClientSession(connector=connector, read_bufsize=LINE_BYTES_MAX) as session:
+                # aiohttp would send a PUT again, unasked, when its connection breaks: the first one has landed, the
+                # second is a conflict, and a compare-and-set that succeeded is told to have failed.
+                session._retry_connection = False
                 yield cls(credentials, session)
         finally:
             # A closed session still has connections that say goodbye in TLS: a loop that ends before leaves them open.

@@ -1,4 +1,4 @@
-"""The Rust core. Nothing here touches a socket; all I/O is the write-ahead log's."""
+"""The Rust core. Nothing here but Heartbeats touches a socket; all other I/O is the write-ahead log's."""
 
 from collections.abc import Iterator
 from os import PathLike
@@ -160,6 +160,37 @@ class Backlog:
     def __new__(cls, folder: str | PathLike[str], from_seq: int) -> Backlog: ...
     def read(self, durable_seq: int, bytes_most: int) -> tuple[int, bytes]:
         """Some more, none beyond `durable_seq`, and through which seq they go. Raises Fatal."""
+class Heartbeats:
+    """Heartbeats to and from other members, by UDP, on a thread of their own: no pause of Python delays them.
+
+    Hosts are IP addresses. What is malformed, unknown, forged or replayed is ignored, and counted.
+    """
+
+    def __new__(cls, host: str, port: int, interval_ms: int = 50) -> Heartbeats:
+        """Begins. Port 0 is a free one. Raises OSError when it cannot be had, and ValueError."""
+
+    @property
+    def port(self) -> int: ...
+    def watch(self, link_id: bytes, key: bytes, peer_host: str, peer_port: int) -> None:
+        """Sends to the peer and listens for it: 16 and 32 random bytes that both ends of one link know, and no other.
+
+        A peer that cannot be reached is counted and tried again. Raises ValueError, for a link that is watched too.
+        """
+
+    def forget(self, link_id: bytes) -> None:
+        """Unknown ones are ignored."""
+
+    def progress(self) -> None:
+        """The loop has gone round once more: its next heartbeats carry another stamp."""
+
+    def heard(self) -> list[tuple[bytes, int, int]]:
+        """link_id, ms since its last heartbeat was heard, the stamp in it: of the links that were heard at all."""
+
+    def counts(self) -> dict[str, int]:
+        """sent, heard, malformed, unknown, forged, reflected, replayed, send_errors, receive_errors: since it began."""
+
+    def close(self) -> None:
+        """Ends the thread, within 100 ms, and frees the port. Again is fine."""
 
 class Replay:
     """Committed events out of the log, through a kernel of its own. One thread at a time uses it.

@@ -9,7 +9,7 @@ def write(path: Path, content: bytes) -> None:
     """Durable when it comes back; a crash leaves the old file or the new one. Raises OSError."""
     new = _written(path, content, 0o644)
     new.rename(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def create(path: Path, content: bytes, mode: int) -> None:
@@ -19,7 +19,7 @@ def create(path: Path, content: bytes, mode: int) -> None:
         os.link(new, path)
     finally:
         new.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _written(path: Path, content: bytes, mode: int) -> Path:
@@ -27,14 +27,20 @@ def _written(path: Path, content: bytes, mode: int) -> Path:
     with contextlib.suppress(FileNotFoundError):
         # Left by a crash, with whatever mode it had.
         new.unlink()
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_new(new, content, mode)
     return new
 
 
-def _sync_folder(path: Path) -> None:
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """The content is durable when it comes back, the name only with `sync_folder`. Raises FileExistsError, OSError."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """All names in it are durable when it comes back. Raises OSError."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,6 +1,7 @@
 //! The one crate that knows Python: bytes in, bytes out, the GIL released wherever there is work. It decides nothing.
 
 mod engine;
+mod heartbeats;
 mod kernel;
 mod wal;
 
@@ -16,6 +17,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Backlog>()?;
     module.add_function(wrap_pyfunction!(engine::make_snapshot, module)?)?;
     module.add_function(wrap_pyfunction!(engine::retain, module)?)?;
+    module.add_class::<heartbeats::Heartbeats>()?;
     module.add_class::<kernel::Kernel>()?;
     module.add_class::<wal::Verified>()?;
     module.add_class::<wal::Records>()?;
