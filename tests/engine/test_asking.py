@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures import instant
@@ -349,6 +349,7 @@ SCRIPT = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS, SCRIPT, st.floats(0, 0.99))
 def test_only_outcomes_of_asks_that_were_made_are_handed_in(
     steps: Iterable[tuple[float, int | None]], script: list[tuple[float, Does]], jitter: float

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -248,6 +249,25 @@ def test_of_many_processes_one_wins_each_version_whoever_is_killed_or_stopped(tm
     assert all(epochs.get(held.record.epoch, held.version) == held.version for held in watched)
     assert kills > 10
     assert stops > 10
+
+
+async def test_a_write_is_synced_before_it_can_be_read_and_what_is_read_before_it_is_told(
+    arbiter: RecordFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each sync was of, and how many records there were to be read."""
+    syncs: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        what = "names" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content"
+        syncs.append((what, len(list(tmp_path.glob("record-*")))))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await write(arbiter, None, record(1))
+    assert syncs == [("content", 0), ("names", 1)]
+    await arbiter.read()
+    assert syncs[2:] == [("names", 1)]
 
 
 async def test_what_a_killed_writer_left_is_removed_later(arbiter: RecordFolder, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A volume keeps its id and its promise; one that was copied without them is somebody else."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,23 @@ def test_a_write_that_was_cut_off_leaves_the_promise_before_it(tmp_path: Path) -
     (tmp_path / f"{FILE}.tmp").write_text('{"shard": "ma')
     assert open_volume(tmp_path, "main", 0) == promised
     assert promise(tmp_path, promised, 5).promise == 5
+
+
+def test_what_was_read_is_as_durable_as_what_was_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote it may have died before its name was durable."""
+    open_volume(tmp_path, "main", 0)
+    syncs: list[bool] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        syncs.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    volume = open_volume(tmp_path, "main", 0)
+    assert syncs == [True]
+    promise(tmp_path, volume, 1)
+    assert syncs == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_only_the_binding_knows_python() -> None:
     assert [path.parent.name for path in manifests if "pyo3" in path.read_text()] == ["binding"]
 
 
-@pytest.mark.parametrize("crate", ["matching", "journal"])
+@pytest.mark.parametrize("crate", ["heartbeat", "journal", "matching"])
 def test_pure_crates_have_no_unsafe_code(crate: str) -> None:
     source = (ROOT / "workloads/engine/crates" / crate / "src/lib.rs").read_text()
     assert "#![forbid(unsafe_code)]" in source

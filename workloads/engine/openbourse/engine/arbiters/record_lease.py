@@ -5,6 +5,7 @@
 | epoch | annotation `openbourse.dev/epoch`; `spec.leaseTransitions` says the same |
 | leader | `spec.holderIdentity`, as `member/boot`; absent where nobody has led the epoch |
 | in-sync set | annotation `openbourse.dev/in-sync`, names with commas between them |
+| shard | annotation `openbourse.dev/shard` |
 | version | `metadata.resourceVersion` |
 
 Whatever else somebody wrote into its metadata stays. `spec.acquireTime` is when the epoch began, for people.
