@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.commits import Alone
 from openbourse.contracts import v1
-from openbourse.contracts.frames import encode
 from openbourse.engine import _core
 from openbourse.engine.errors import Fatal, Refused
 from openbourse.engine.loop import Loop
@@ -16,22 +16,17 @@ from openbourse.engine.own import OwnRequests
 async def test_a_panic_of_the_core_ends_the_engine(tmp_path: Path) -> None:
     core = _core.Engine(tmp_path, "main")
     loop = Loop(core)
-    said: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context["exception"]))
-    # It does not lead, so there is no log to write to.
-    loop.receive(
-        _core.ITSELF, encode(v1.ClientFrame(command=v1.Command(command_id=b"1" * 16, checkpoint=v1.Checkpoint())))
-    )
+    Alone(loop).lead()
+    with pytest.raises(BaseException, match="begins to lead once"):
+        loop.lead(9)
     with pytest.raises(Fatal, match="the core failed"):
         await asyncio.wait_for(loop.failed, 5)
-    assert said
 
 
 async def test_an_own_command_that_is_none_is_refused_and_the_next_one_goes_on(tmp_path: Path) -> None:
     core = _core.Engine(tmp_path, "main")
-    core.lead(1)
     loop = Loop(core)
-    loop.start()
+    Alone(loop).lead()
     own = OwnRequests(loop)
     with pytest.raises(Refused, match="does not allow CreditFunds"):
         own.submit(v1.Command(credit_funds=v1.CreditFunds(account=1001, asset="BTC", amount=1)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.commits import Alone
 from fixtures.engines import LISTINGS
 from openbourse.contracts import v1
 from openbourse.contracts.listings import Listings
@@ -66,9 +67,8 @@ class Ticking:
 @pytest.fixture
 async def ticking(tmp_path: Path) -> AsyncIterator[Ticking]:
     core = _core.Engine(tmp_path, "main")
-    core.lead(1)
     loop = Loop(core)
-    loop.start()
+    Alone(loop).lead()
     own = OwnRequests(loop)
     ticks = Ticks(core, own)
     loop.on_committed.append(ticks.committed)

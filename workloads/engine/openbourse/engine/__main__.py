@@ -2,12 +2,14 @@
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
 from openbourse.engine import snapshots
+from openbourse.engine.errors import BeginAgain
 from openbourse.engine.run import Settings, run
 
 EXAMPLES = """examples:
@@ -66,6 +68,26 @@ def _parser() -> argparse.ArgumentParser:
         help="whose progress in the committed stream counts, such as ledger; again for each: while it lags, the shard "
         "slows down, and what it has not made its own stays in the log",
     )
+    members = parser.add_argument_group("members", "a shard of several engines, of which one leads")
+    members.add_argument(
+        "--place", type=_address, metavar="IP:PORT", help="where the others reach this one: TCP and UDP"
+    )
+    members.add_argument(
+        "--peer",
+        dest="peers",
+        action="append",
+        default=[],
+        type=_address,
+        metavar="HOST:PORT",
+        help="the place of another member; again for each",
+    )
+    members.add_argument(
+        "--record", type=Path, metavar="DIR", help="folder that all members share, for the leadership record"
+    )
+    members.add_argument(
+        "--min-in-sync", type=int, default=1, metavar="N", help="with fewer in sync, orders are refused (default 1)"
+    )
+    members.add_argument("--found", action="store_true", help="make the shard, if this volume is empty: for one member")
     parser.add_argument(
         "--snapshot-commands",
         type=int,
@@ -90,7 +112,16 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if given.snapshot_commands < 1:
         parser.error("--snapshot-commands must be at least 1")
-    return run(Settings(**vars(given) | {"consumers": tuple(given.consumers)}))
+    if (given.place is None) != (given.record is None) or (given.peers and given.place is None):
+        parser.error("--place, --record and --peer go together")
+    if not 1 <= given.min_in_sync <= 1 + len(given.peers):
+        parser.error(f"--min-in-sync must be from 1 to {1 + len(given.peers)}, the number of members")
+    given.consumers, given.peers = tuple(given.consumers), tuple(given.peers)
+    try:
+        return run(Settings(**vars(given)))
+    except BeginAgain as error:
+        logging.warning("%s: beginning again", error)
+        os.execv(sys.executable, [sys.executable, "-m", "openbourse.engine", *sys.argv[1:]])  # noqa: S606 (itself)
 
 
 if __name__ == "__main__":

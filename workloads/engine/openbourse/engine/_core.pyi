@@ -25,11 +25,14 @@ class Engine:
     ) -> Engine:
         """Locks the folder, recovers the log and begins with the newest good snapshot. Raises Fatal."""
 
-    def lead(self, epoch: int) -> list[tuple[int, bytes]]:
+    def lead(self, epoch: int) -> None:
         """Begins to lead, under an epoch above `last_epoch`: carries out what the log has, committed or not.
 
-        Gives what the connections are told that waited for it. Raises Fatal.
+        ITSELF may send from here on, others wait for `welcome`. Raises Fatal.
         """
+
+    def welcome(self) -> list[tuple[int, bytes]]:
+        """Serves whoever says Hello. Gives what the connections are told that waited for it."""
 
     def follow(self, records: bytes) -> int:
         """Appends records of the leader, those that are here already excepted. The end of the log. Raises Fatal."""
@@ -160,6 +163,7 @@ class Backlog:
     def __new__(cls, folder: str | PathLike[str], from_seq: int) -> Backlog: ...
     def read(self, durable_seq: int, bytes_most: int) -> tuple[int, bytes]:
         """Some more, none beyond `durable_seq`, and through which seq they go. Raises Fatal."""
+
 class Heartbeats:
     """Heartbeats to and from other members, by UDP, on a thread of their own: no pause of Python delays them.
 

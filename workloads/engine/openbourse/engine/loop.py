@@ -2,9 +2,12 @@
 
 1. receive   bytes of any connection are cut into requests, which wait
 2. begin     all that wait become one batch: sequenced, handed to the disk, stepped by the kernel meanwhile
-3. collect   the bell rang: the batch is durable, its events are on the committed stream
-4. begin     the next batch, before anything is written to a socket, so that the disk never idles
-5. release   replies and answers to their connections, paused ones read again, subscribers get the new events
+3. propose   whoever decides about commit is told of the batch, and sends it to the standbys
+4. collect   the batch is committed, its events are on the committed stream
+5. begin     the next batch, before anything is written to a socket, so that the disk never idles
+6. release   replies and answers to their connections, paused ones read again, subscribers get the new events
+
+Before `lead` nothing begins: connections wait for their welcome.
 """
 
 import asyncio
@@ -15,7 +18,19 @@ from typing import Protocol
 
 from openbourse.engine._core import Engine, Fatal
 
-_NOTHING, _SYNCING, _READY = 0, 1, 2
+_READY = 2
+
+Frames = list[tuple[int, bytes]]
+
+
+class Commits(Protocol):
+    """Who decides what is committed, and says so to the core and to `Loop.committed`."""
+
+    def proposed(self, last: int) -> None:
+        """There is a batch, up to this seq."""
+
+    def durable(self, last: int) -> None:
+        """This engine's own log is durable through it."""
 
 
 class Peer(Protocol):
@@ -38,12 +53,16 @@ class Loop:
         # Nothing waits for a batch and none is on its way.
         self.idle = asyncio.Event()
         self.idle.set()
+        self.commits: Commits | None = None
+        self._leads = False
+        self._turning = False
+        self._proposed_seq = 0
         self._begin_is_due = False
         self._told_seq = core.committed_seq
         self._events = asyncio.get_running_loop()
 
-    def start(self) -> None:
-        """The core leads."""
+    def start(self, commits: Commits) -> None:
+        self.commits = commits
         self._events.add_reader(self.core.bell(), self._bell)
 
     def stop(self) -> None:
@@ -61,30 +80,66 @@ class Loop:
 
     def _due(self) -> None:
         self._begin_is_due = False
-        self._turn(collect=False)
+        self._turn()
+
+    def lead(self, epoch: int) -> None:
+        """The kernel gets the rest of the log, and batches begin: the engine's own, and after `welcome` everybody's."""
+        with self._fatal():
+            self.core.lead(epoch)
+        self._proposed_seq = self.core.end_seq
+        self._leads = True
+        self._turn()
+
+    def welcome(self) -> None:
+        """Those who wait are served."""
+        self._release(self.core.welcome())
+
+    def committed(self) -> None:
+        """The committed seq of the core has moved."""
+        if not self._turning:
+            self._turn()
 
     def _bell(self) -> None:
-        with self._fatal():
-            self.core.commit(self.core.durable_seq())
-        self._turn(collect=True)
+        assert self.commits is not None
+        self._turning = True
+        try:
+            with self._fatal():
+                self.commits.durable(self.core.durable_seq())
+        finally:
+            self._turning = False
+        self._turn()
 
-    def _turn(self, *, collect: bool) -> None:
-        if self.failed.done():
+    def _turn(self) -> None:
+        if self.failed.done() or not self._leads:
             return
-        with self._fatal():
-            collected = self.core.collect() if collect else None
-            frames = collected or []
-            begun = self._begin()
-            while begun == _READY:
-                frames += self.core.collect() or []
-                begun = self._begin()
+        self._turning = True
+        try:
+            with self._fatal():
+                frames = self._collect_and_begin()
+        finally:
+            self._turning = False
         if not self.core.is_syncing:
             self.begun_at_s = None
-        elif begun == _SYNCING and (self.begun_at_s is None or collected):
+        elif self.begun_at_s is None or frames:
             self.begun_at_s = time.monotonic()
         self._release(frames)
         if self.core.is_idle and not self._begin_is_due:
             self.idle.set()
+
+    def _collect_and_begin(self) -> Frames:
+        """What may leave. The next batch is begun, and whoever decides about commit is told of it."""
+        assert self.commits is not None
+        frames = self.core.collect() or []
+        while self._begin() == _READY:
+            ready = self.core.collect()
+            if ready is None:
+                # Answers about a seq that is not committed yet.
+                break
+            frames += ready
+        if (last := self.core.end_seq) > self._proposed_seq:
+            self._proposed_seq = last
+            self.commits.proposed(last)
+        return frames
 
     @contextlib.contextmanager
     def _fatal(self) -> Iterator[None]:
@@ -99,7 +154,7 @@ class Loop:
     def _begin(self) -> int:
         return self.core.begin(time.time_ns() // 1000)
 
-    def _release(self, frames: list[tuple[int, bytes]]) -> None:
+    def _release(self, frames: Frames) -> None:
         for connection, data in frames:
             if (peer := self.peers.get(connection)) is not None:
                 peer.send(data)

@@ -6,6 +6,7 @@ What is needed, `consumers` says; which segments that leaves, the journal.
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from openbourse.engine import _core, passed
@@ -26,12 +27,17 @@ def snapshots(folder: Path) -> list[int]:
     return _seqs(folder, _SNAPSHOT)
 
 
+def first_seq(folder: Path) -> int:
+    """Where the log begins; 1 where there is none."""
+    return next(iter(_seqs(folder, _SEGMENT)), 1)
+
+
 def oldest_served(folder: Path) -> int:
     """The first seq from which events can still be had: it takes the log from there on, and the state before it."""
-    segments = _seqs(folder, _SEGMENT)
-    if not segments or segments[0] == 1:
+    first = first_seq(folder)
+    if first == 1:
         return 1
-    return next((seq + 1 for seq in snapshots(folder) if seq + 1 >= segments[0]), segments[0])
+    return next((seq + 1 for seq in snapshots(folder) if seq + 1 >= first), first)
 
 
 def _seqs(folder: Path, pattern: re.Pattern[str]) -> list[int]:
@@ -39,8 +45,20 @@ def _seqs(folder: Path, pattern: re.Pattern[str]) -> list[int]:
 
 
 class Retention:
-    def __init__(self, folder: Path, consumers: Consumers) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        consumers: Consumers,
+        write_epochs: Callable[[], None],
+        held_from: Callable[[], int | None],
+    ) -> None:
+        """`write_epochs` makes durable which epochs wrote the log, which segments that are gone do not say any more.
+
+        `held_from` gives the first seq that another member may still have to be sent; None: there is no other.
+        """
+        self._held_from = held_from
         self._folder = folder
+        self._write_epochs = write_epochs
         self._consumers = consumers
         self._written: dict[str, int] = {}
         self._needed = Needed(1, "nobody has looked yet")
@@ -61,7 +79,12 @@ class Retention:
         try:
             # First: the next start must not believe that somebody needs what is gone.
             await self._write_down()
-            self._needed = needed_from(self._consumers, await asyncio.to_thread(snapshots, self._folder), KEPT)
+            await asyncio.to_thread(self._write_epochs)
+            needed = needed_from(self._consumers, await asyncio.to_thread(snapshots, self._folder), KEPT)
+            held_from = self._held_from()
+            if held_from is not None and held_from < needed.seq:
+                needed = Needed(held_from, "another member of the shard does not have it yet")
+            self._needed = needed
             # Not the engine's own object: that one belongs to the thread of the loop.
             gone = await asyncio.to_thread(_core.retain, self._folder, self._needed.seq)
         except (Fatal, OSError) as error:

@@ -1,11 +1,13 @@
 """The engine process, wired in one place.
 
-1. lock the log, recover it, replay what is behind the newest good snapshot into the kernel
-2. lead: a new epoch, durable before anything is served under it
-3. start the loop and the engine's own requests; sign the segments that are finished; make snapshots
-4. bring the shard to the kernel's version of this binary, and do what became due while nobody was there
-5. list what the listings file says, carry out the halts that were asked for meanwhile
-6. serve status, then the port; measure how far consumers are, recycle what they have passed
+1. lock the log and recover it, begin with the newest good snapshot; who the volume is and what it promised
+2. start the loop, the member and its links; sign the segments that are finished; make snapshots; serve status
+3. listen: whoever says Hello waits
+4. follow, until this member leads: then the kernel gets the rest of the log
+5. as the leader: bring the shard to the kernel's version of this binary, do what became due while nobody was there,
+   list what the listings file says, carry out the halts that were asked for meanwhile
+6. welcome those who wait (one that has followed does it before 5); hear how far the consumers are, recycle what
+   they have passed
 7. wait for a stop or a failure
 8. stop: take nothing more, answer what was taken, checkpoint, close
 """
@@ -23,14 +25,19 @@ from pathlib import Path
 
 from openbourse.contracts import tls, v1
 from openbourse.contracts.session import Address, NotTaken
-from openbourse.engine import arbiter, passed
-from openbourse.engine._core import Engine, Fatal
+from openbourse.engine import epochs, passed, replication, volume
+from openbourse.engine._core import Engine, Fatal, Heartbeats
+from openbourse.engine.arbiters.arbiter import Arbiter, RecordError
+from openbourse.engine.arbiters.own_record import own_record
+from openbourse.engine.arbiters.record_folder import RecordFolder
 from openbourse.engine.checkpoints import Checkpoints
 from openbourse.engine.consumers import Consumers
+from openbourse.engine.errors import BeginAgain
 from openbourse.engine.lag import LagReports
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
+from openbourse.engine.replica import Replica
 from openbourse.engine.retention import Retention
 from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
@@ -62,6 +69,13 @@ class Settings:
     exchange: str | None = None
     # Components whose progress in the committed stream counts, for safety and for what of the log is kept.
     consumers: tuple[str, ...] = ()
+    # Where the other members reach this one, and it them; the folder of the record that all of them share.
+    place: Address | None = None
+    peers: tuple[Address, ...] = ()
+    record: Path | None = None
+    min_in_sync: int = 1
+    # An empty volume makes the shard.
+    found: bool = False
     snapshot_commands: int = EVERY_COMMANDS
     batch_requests: int | None = None
     ring_commands: int | None = None
@@ -69,9 +83,8 @@ class Settings:
 
 
 def run(settings: Settings) -> int:
-    """Until SIGTERM or SIGINT (0), or until the log or the disk says no (1)."""
+    """Until SIGTERM or SIGINT (0), or until the log or the disk says no (1). Raises BeginAgain: start it once more."""
     try:
-        started = time.monotonic()
         core = Engine(
             settings.wal,
             settings.shard,
@@ -83,73 +96,60 @@ def run(settings: Settings) -> int:
             log.warning("a torn end was cut from the log, nothing of it was acknowledged: %s", core.torn)
         for name, why in core.bad_snapshots:
             log.error("the snapshot %s is bad, an older one or the whole log was used: %s", name, why)
-        leadership = arbiter.lead(settings.wal, settings.shard, core.last_epoch)
-        core.lead(leadership.epoch)
-        core.commit(core.durable_seq())
-        replayed = core.committed_seq - core.snapshot_seq
-        log.info(
-            "replayed %d commands behind seq %d in %.2f s", replayed, core.snapshot_seq, time.monotonic() - started
-        )
         signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
-        asyncio.run(_serve(settings, core, leadership, signer))
-    except (Fatal, OSError) as error:
+        asyncio.run(_serve(settings, core, signer))
+    except (Fatal, OSError, RecordError) as error:
         log.critical("the engine ends: %s", error)
         return 1
     log.info("stopped")
     return 0
 
 
-async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadership, signer: Signer) -> None:
+async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     loop = Loop(core)
-    loop.start()
+    replica = await _replica(settings, core, loop)
+    loop.start(replica)
     own = OwnRequests(loop)
     checkpoints, ticks = Checkpoints(core, own), Ticks(core, own)
-    consumers = Consumers(settings.consumers, passed.read(settings.wal), core.committed_seq, time.monotonic() * 1000)
-    lag, recycling = LagReports(core, own, consumers), Retention(settings.wal, consumers)
+    consumers = Consumers(settings.consumers, passed.read(settings.wal), core.end_seq, time.monotonic() * 1000)
+    lag = LagReports(core, own, consumers)
+    recycling = Retention(settings.wal, consumers, replica.write_epochs, lambda: replica.held_from)
     loop.on_committed += [checkpoints.committed, ticks.committed, lag.committed]
-    status = Status(loop, leadership, lag, recycling)
-    listings = ListingsFile(settings.listings, core, own)
+    status = Status(loop, replica, lag, recycling)
     try:
         async with asyncio.TaskGroup() as tasks:
             snapshots = Snapshots(core, settings.wal, settings.snapshot_commands, tasks)
             loop.on_committed.append(snapshots.committed)
-            snapshots.committed(core.committed_seq)
+            replica.on_advanced.append(snapshots.committed)
             status.snapshots = snapshots
-            watching = [tasks.create_task(_fail(loop)), tasks.create_task(keep_signed(settings.wal, signer, stop))]
-            await _change_version(core, own, stop)
-            ticks.look()
-            await listings.apply_if_changed()
-            watching.append(tasks.create_task(listings.watch(stop)))
-            if settings.halts_namespace is not None:
-                caught_up = asyncio.Event()
-                watching.append(tasks.create_task(_watch_halts(settings, own, loop, stop, caught_up)))
-                await _wait_for_halts(caught_up)
             server = Server(loop, Streams(core, settings.wal, tasks), lag.passed)
+            running = [
+                tasks.create_task(_fail(loop.failed)),
+                tasks.create_task(_fail(replica.failed)),
+                tasks.create_task(replica.run()),
+                tasks.create_task(keep_signed(settings.wal, signer, stop)),
+                tasks.create_task(recycling.run(stop)),
+                tasks.create_task(_follow(settings, replica, status)),
+                tasks.create_task(_lead(settings, replica, own=own, ticks=ticks, lag=lag, status=status, stop=stop)),
+            ]
             await status.listen(settings.status)
+            if settings.place is not None:
+                await replica.links.listen(settings.place, tls.server_context(settings.tls))
+                running.append(tasks.create_task(replica.links.dial(tls.client_context(settings.tls))))
             await server.listen(settings.listen, tls.server_context(settings.tls))
-            lag.start()
-            watching.append(tasks.create_task(recycling.run(stop)))
-            status.ready = True
-            gc.freeze()
-            print(  # noqa: T201 (whoever started the process waits for this line)
-                f"engine ready shard={core.shard} epoch={core.epoch} seq={core.committed_seq} "
-                f"listen={settings.listen} status={settings.status}",
-                file=sys.stderr,
-                flush=True,
-            )
             await stop.wait()
             status.ready = False
             ticks.stop()
             lag.stop()
             snapshots.stop()
-            await _finish(server, loop, checkpoints)
+            await _finish(server, loop, checkpoints if replica.leads.is_set() else None)
             status.close()
-            for task in watching:
+            for task in running:
                 task.cancel()
-    except* Fatal as failures:
+    except* (Fatal, BeginAgain, RecordError) as failures:
         raise failures.exceptions[0] from None
     except* OSError as failures:
         raise failures.exceptions[0] from None
@@ -157,9 +157,86 @@ async def _serve(settings: Settings, core: Engine, leadership: arbiter.Leadershi
         loop.stop()
 
 
-async def _fail(loop: Loop) -> None:
-    """Ends everything when the loop has failed."""
-    await loop.failed
+async def _replica(settings: Settings, core: Engine, loop: Loop) -> Replica:
+    """Raises Fatal, OSError and RecordError."""
+    found = volume.open_volume(settings.wal, settings.shard, core.last_epoch)
+    arbiter: Arbiter
+    if settings.record is None:
+        arbiter = await own_record(settings.wal, found, core.last_epoch)
+    else:
+        settings.record.mkdir(parents=True, exist_ok=True)
+        arbiter = RecordFolder(settings.record, settings.shard)
+    heartbeats = None if settings.place is None else Heartbeats(settings.place.host, settings.place.port)
+    return Replica(
+        core,
+        loop,
+        settings.wal,
+        found,
+        epochs.read(settings.wal, core.runs),
+        arbiter,
+        heartbeats,
+        place=str(settings.place or settings.listen),
+        settings=replication.Settings(tuple(map(str, settings.peers)), settings.min_in_sync),
+        found=settings.found or settings.record is None,
+    )
+
+
+async def _fail(failed: "asyncio.Future[None]") -> None:
+    """Ends everything."""
+    await failed
+
+
+async def _follow(settings: Settings, replica: Replica, status: Status) -> None:
+    await replica.joined.wait()
+    if not replica.leads.is_set():
+        status.ready = True
+        _say_ready(settings, replica)
+
+
+async def _lead(
+    settings: Settings,
+    replica: Replica,
+    *,
+    own: OwnRequests,
+    ticks: Ticks,
+    lag: LagReports,
+    status: Status,
+    stop: asyncio.Event,
+) -> None:
+    await replica.leads.wait()
+    core, loop = replica.core, replica.loop
+    has_followed = replica.joined.is_set()
+    if has_followed:
+        loop.welcome()
+    lag.committed(core.committed_seq)
+    listings = ListingsFile(settings.listings, core, own)
+    async with asyncio.TaskGroup() as tasks:
+        await _change_version(core, own, stop)
+        ticks.look()
+        await listings.apply_if_changed()
+        tasks.create_task(listings.watch(stop))
+        if settings.halts_namespace is not None:
+            caught_up = asyncio.Event()
+            tasks.create_task(_watch_halts(settings, own, loop, stop, caught_up))
+            if not has_followed:
+                await _wait_for_halts(caught_up)
+        if not has_followed:
+            loop.welcome()
+        lag.start()
+        status.ready = True
+        gc.freeze()
+        _say_ready(settings, replica)
+
+
+def _say_ready(settings: Settings, replica: Replica) -> None:
+    core = replica.core
+    role = "leader" if replica.leads.is_set() else "standby"
+    print(  # noqa: T201 (whoever started the process waits for this line)
+        f"engine ready shard={core.shard} role={role} epoch={core.epoch} seq={core.committed_seq} "
+        f"listen={settings.listen} status={settings.status}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 async def _change_version(core: Engine, own: OwnRequests, stop: asyncio.Event) -> None:
@@ -201,12 +278,14 @@ async def _watch_halts(
     )
 
 
-async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints) -> None:
+async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints | None) -> None:
+    """`checkpoints`: None for one that does not lead."""
     log.info("stopping")
     server.stop_taking()
-    # A log that takes no checkpoint has everything that was acknowledged all the same.
-    with contextlib.suppress(TimeoutError, NotTaken):
-        async with asyncio.timeout(FINISH_S):
-            await loop.idle.wait()
-            await checkpoints.finish()
+    if checkpoints is not None:
+        # A log that takes no checkpoint has everything that was acknowledged all the same.
+        with contextlib.suppress(TimeoutError, NotTaken):
+            async with asyncio.timeout(FINISH_S):
+                await loop.idle.wait()
+                await checkpoints.finish()
     await server.close()

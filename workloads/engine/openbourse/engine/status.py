@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 
 from openbourse.contracts.session import Address
-from openbourse.engine.arbiter import Leadership
 from openbourse.engine.lag import LagReports
 from openbourse.engine.loop import Loop
+from openbourse.engine.replica import Replica
 from openbourse.engine.retention import Retention
 from openbourse.engine.snapshots import Snapshots
 
@@ -24,13 +24,13 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 
 
 class Status:
-    def __init__(self, loop: Loop, leadership: Leadership, lag: LagReports, retention: Retention) -> None:
+    def __init__(self, loop: Loop, replica: Replica, lag: LagReports, retention: Retention) -> None:
         self.ready = False
         self.snapshots: Snapshots | None = None
         self._lag = lag
         self._retention = retention
         self._loop = loop
-        self._leadership = leadership
+        self._replica = replica
         self._listener: asyncio.Server | None = None
 
     async def listen(self, address: Address) -> None:
@@ -47,11 +47,8 @@ class Status:
         seq, state_hash = (checkpoint[0], checkpoint[1].hex()) if checkpoint else (0, "")
         return {
             "shard": core.shard,
-            "role": "leader",
+            **self._replica.document(),
             "epoch": core.epoch,
-            "member": self._leadership.member,
-            "boot": self._leadership.boot,
-            "in_sync": list(self._leadership.in_sync),
             "ready": self.ready,
             "committed_seq": core.committed_seq,
             "last_checkpoint_seq": seq,

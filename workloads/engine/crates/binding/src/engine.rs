@@ -52,9 +52,12 @@ impl Engine {
         })
     }
 
-    fn lead<'py>(&mut self, py: Python<'py>, epoch: u64) -> PyResult<PyFrames<'py>> {
-        let welcomes = py.detach(|| self.0.lead(epoch)).map_err(fatal)?;
-        Ok(frames(py, welcomes))
+    fn lead(&mut self, py: Python<'_>, epoch: u64) -> PyResult<()> {
+        py.detach(|| self.0.lead(epoch)).map_err(fatal)
+    }
+
+    fn welcome<'py>(&mut self, py: Python<'py>) -> PyFrames<'py> {
+        frames(py, self.0.welcome())
     }
 
     fn follow(&mut self, py: Python<'_>, records: &[u8]) -> PyResult<u64> {

@@ -53,6 +53,8 @@ pub struct Pipeline {
     epoch: u64,
     last_epoch: u64,
     last_time_us: i64,
+    /// Hellos are answered.
+    serves: bool,
     /// Why no command is taken, though the disk takes them.
     suspended: Option<String>,
     connections: BTreeMap<u64, Connection>,
@@ -111,6 +113,7 @@ impl Pipeline {
             epoch: 0,
             last_epoch: recovered.last_epoch.max(start.epoch),
             last_time_us: recovered.last_time_us.max(start.time_us),
+            serves: false,
             suspended: None,
             connections: BTreeMap::from([(ITSELF, Connection::new(Sender::Itself))]),
             waiting: VecDeque::new(),
@@ -124,8 +127,8 @@ impl Pipeline {
     }
 
     /// Begins to lead: carries out what the log has and is not carried out yet, committed or not. All that is sequenced
-    /// from here on carries `epoch`, which is above all epochs of the log. Returns what those are told that waited.
-    pub fn lead(&mut self, epoch: u64) -> Result<Frames, Fatal> {
+    /// from here on carries `epoch`, which is above all epochs of the log. Others than the engine itself still wait.
+    pub fn lead(&mut self, epoch: u64) -> Result<(), Fatal> {
         assert_eq!(self.epoch, 0, "an engine begins to lead once");
         if epoch <= self.last_epoch {
             return Err(Fatal::OldEpoch {
@@ -136,22 +139,26 @@ impl Pipeline {
         self.stepping.advance(self.appends.end_seq(), usize::MAX)?;
         self.last_time_us = self.last_time_us.max(self.stepping.last_time_us());
         self.epoch = epoch;
+        Ok(())
+    }
+
+    /// Serves whoever says Hello. Returns what those are told that waited for it.
+    pub fn welcome(&mut self) -> Frames {
+        assert!(self.epoch > 0, "only a leader serves");
+        self.serves = true;
+        let (shard, epoch, committed_seq) = (&self.shard, self.epoch, self.committed_seq());
         let mut frames = Frames::new();
         for (connection, hello) in std::mem::take(&mut self.parked) {
-            let Some(state) = self.connections.get_mut(&connection) else {
-                continue;
-            };
-            let said = greet(&hello, &self.shard, epoch);
+            let state = (self.connections.get_mut(&connection)).expect("a connection takes its Hello with it");
+            let said = greet(&hello, shard, epoch);
             state.greeted = said.is_ok();
-            frames.push(match said {
-                Ok(()) => (
-                    connection,
-                    welcome(&self.shard, epoch, self.committed_seq()),
-                ),
-                Err(refusal) => (connection, refusal.frame()),
-            });
+            let frame = match said {
+                Ok(()) => welcome(shard, epoch, committed_seq),
+                Err(refusal) => refusal.frame(),
+            };
+            frames.push((connection, frame));
         }
-        Ok(frames)
+        frames
     }
 
     /// Appends records that the leader has sent; those that are here already are passed over. Returns the new end.
@@ -307,7 +314,7 @@ impl Pipeline {
         received: &mut Received,
     ) -> Result<(), Refusal> {
         match understand(state.sender, state.greeted, body)? {
-            Said::Hello(hello) if self.epoch == 0 => {
+            Said::Hello(hello) if !self.serves => {
                 if self.parked.insert(connection, hello).is_some() {
                     return Err(Refusal::new(ProblemCode::Malformed, "a second Hello"));
                 }

@@ -96,6 +96,7 @@ fn a_standby_has_the_leaders_bytes_and_carries_out_what_is_committed_and_no_more
     let mut leader = standby(&disks[0]);
     let mut follower = standby(&disks[1]);
     leader.lead(1).unwrap();
+    let _ = leader.welcome();
     greet(&mut leader);
     let mut replies = Replies::new();
     for batch in script() {
@@ -148,6 +149,7 @@ fn one_that_takes_over_has_every_answer_and_the_old_leader_becomes_its_standby()
             let mut old = standby(&disks[0]);
             let mut new = standby(&disks[1]);
             old.lead(1).unwrap();
+            let _ = old.welcome();
             greet(&mut old);
             greet(&mut new);
             let mut replies = Replies::new();
@@ -164,7 +166,8 @@ fn one_that_takes_over_has_every_answer_and_the_old_leader_becomes_its_standby()
                 send(&old, &mut new);
             }
             drop(old);
-            let welcomes = new.lead(2).unwrap();
+            new.lead(2).unwrap();
+            let welcomes = new.welcome();
             assert_eq!(welcomes.len(), 2, "those who waited are welcome now");
             durable(&mut new);
             assert!(new.end_seq() >= answered);
@@ -208,6 +211,7 @@ fn records_of_another_history_are_refused_with_their_place_and_nothing_changes()
     let mut other = standby(&LossyDisk::new());
     for (pipeline, amount) in [(&mut leader, 5), (&mut other, 6)] {
         pipeline.lead(1).unwrap();
+        let _ = pipeline.welcome();
         greet(pipeline);
         play(
             pipeline,

@@ -128,6 +128,7 @@ pub fn open(disk: &LossyDisk, limits: Limits) -> Result<Pipeline, Fatal> {
     let mut pipeline = Pipeline::open(Arc::new(disk.clone()), "main", limits, OPTIONS)?;
     pipeline.lead(pipeline.last_epoch() + 1)?;
     commit(&mut pipeline)?;
+    assert!(pipeline.welcome().is_empty());
     for (connection, sender) in [(GATEWAY, Sender::Gateway), (LEDGER, Sender::Ledger)] {
         pipeline.connect(connection, sender);
         let received = pipeline.receive(connection, &hello("main", 0));

@@ -1,0 +1,374 @@
+"""One member of a shard at work: hands what happens to the pure `replication.Member`, and carries out what it wants.
+
+It decides nothing about leadership, commit or the in-sync set. One input after the other; the effects of one are
+carried out before the next.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+
+from openbourse.contracts import v1
+from openbourse.engine import epochs
+from openbourse.engine import volume as volumes
+from openbourse.engine._core import Engine, Fatal, Heartbeats
+from openbourse.engine.arbiters.arbiter import Arbiter
+from openbourse.engine.arbiters.asking import Asker
+from openbourse.engine.errors import BeginAgain
+from openbourse.engine.feed import Feed
+from openbourse.engine.link_messages import frame, message
+from openbourse.engine.links import Identity, Link, Links
+from openbourse.engine.loop import Loop
+from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
+from openbourse.engine.replication.detection import Closed, Detection, Heartbeat, Limits, Owes, Sign, Tick, detect
+from openbourse.engine.replication.history import History
+from openbourse.engine.replication.inputs import (
+    Beat,
+    CutIsDurable,
+    Found,
+    Linked,
+    LogIsDurable,
+    Look,
+    PromiseIsDurable,
+    Propose,
+    Received,
+    Unlinked,
+)
+from openbourse.engine.replication.member import Leader, Progress, Stopped
+from openbourse.engine.replication.messages import Append
+from openbourse.engine.replication.record import Session
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+LOOK_S = 0.5
+# Carried out in one go, so that the loop goes round meanwhile.
+ADVANCE_COMMANDS = 2000
+TOO_FEW = "too few members are in sync"
+
+
+class Replica:
+    """`leads` is set when this member leads and its kernel has everything. `failed` gets what ends the process."""
+
+    def __init__(
+        self,
+        core: Engine,
+        loop: Loop,
+        folder: Path,
+        volume: volumes.Volume,
+        history: History,
+        arbiter: Arbiter,
+        heartbeats: Heartbeats | None,
+        *,
+        place: str,
+        settings: Settings,
+        found: bool,
+    ) -> None:
+        """`heartbeats`: None where there are no other places. `found`: this volume makes the shard, if it is empty."""
+        self.core = core
+        self.loop = loop
+        self.volume = volume
+        self.me = Session(volume.member, volumes.new_id())
+        self.heartbeats = heartbeats
+        self.links = Links(Identity(volume.shard, place, self.me), settings.places, heartbeats, self)
+        self.leads = asyncio.Event()
+        self.joined = asyncio.Event()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.took_over_at_s: float | None = None
+        self._folder = folder
+        self._asker = Asker(arbiter, self.step)
+        self._found = found
+        self._inputs: deque[Input] = deque()
+        self._stepping = False
+        self._records = b""
+        self._feeds: dict[Link, Feed] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._detection = Detection(Limits(), _now_ms())
+        self._heard_ms: dict[str, int] = {}
+        # The leader's batches that somebody has not acknowledged yet: the last seq, and when it was begun.
+        self._begun: deque[tuple[int, int]] = deque()
+        self._beaten = 0
+        self._advancing = False
+        # Told how far a standby has carried out what is committed.
+        self.on_advanced: list[Callable[[int], None]] = []
+        self.member, self._first = boot(self.me, settings, history, volume.promise, core.committed_seq)
+
+    @property
+    def state(self) -> State:
+        return state(self.member)
+
+    @property
+    def trouble(self) -> str:
+        """Why the record cannot be read or written; empty: it can."""
+        return self._asker.trouble.why if self._asker.trouble is not None else ""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._asker.run())
+                self._carry_out(self._first)
+                tasks.create_task(self._watch())
+                tasks.create_task(self._look())
+        finally:
+            self.links.close()
+            if self.heartbeats is not None:
+                self.heartbeats.close()
+
+    def step(self, event: Input) -> None:
+        """What happened. Comes back when everything that follows from it is begun."""
+        self._inputs.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._inputs:
+                led = isinstance(self.member.role, Leader)
+                self.member, effects = step(self.member, self._inputs.popleft())
+                if led and not isinstance(self.member.role, Leader):
+                    # Its kernel may be ahead of what the next leader has: only a boot gets it back.
+                    for said in effects.said:
+                        log.warning("%s", said)
+                    raise BeginAgain(f"{self.me} does not lead any more")
+                self._carry_out(effects)
+        except BaseException as error:
+            if not self.failed.done():
+                self.failed.set_exception(error if isinstance(error, Exception) else Fatal(repr(error)))
+            if not isinstance(error, BeginAgain | Fatal):
+                raise
+        finally:
+            self._stepping = False
+
+    def _carry_out(self, effects: Effects) -> None:
+        """In the order of the fields of Effects."""
+        role = self.member.role
+        if effects.promise is not None:
+            self._task(self._promise(effects.promise))
+        if effects.cut is not None:
+            self._cut(effects.cut)
+        if effects.sync:
+            # The recovery of the log made durable what it read.
+            self._inputs.append(LogIsDurable(self.core.end_seq))
+        if effects.write is not None and not isinstance(role, Leader):
+            end_seq = self.core.follow(self._records)
+            assert end_seq >= effects.write.last, f"the records end at {end_seq}, not at {effects.write.last}"
+        for send in effects.send:
+            link = self.links.by_place.get(send.place)
+            if link is not None:
+                if isinstance(send.message, Append):
+                    self._feeds[link].send(send.message)
+                else:
+                    link.write(frame(send.message))
+        if effects.ask is not None:
+            self._asker.ask(effects.ask)
+        if effects.commit is not None:
+            self.core.commit(effects.commit)
+            if self.leads.is_set():
+                self.loop.committed()
+        for said in effects.said:
+            log.info("%s", said)
+        self._noted()
+
+    def _noted(self) -> None:
+        match self.state:
+            case State.LEADER if not self._advancing and not self.leads.is_set():
+                self._advancing = True
+                self.took_over_at_s = time.monotonic()
+                self._task(self._lead())
+            case State.STANDBY | State.IN_SYNC:
+                self.joined.set()
+                self._advance()
+            case State.STOPPED:
+                self.joined.clear()
+        if self.leads.is_set():
+            self.core.suspend(None if accepts(self.member) else TOO_FEW)
+
+    def _advance(self) -> None:
+        """A standby carries out what is committed, a piece at a time."""
+        if self._advancing or self.core.seq >= min(self.member.commit, self.member.durable):
+            return
+        self._advancing = True
+        self._task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        with self._fails():
+            while self.state in {State.STANDBY, State.IN_SYNC}:
+                # What its own disk does not have yet may come back as something else.
+                if self.core.advance(min(self.member.commit, self.member.durable), ADVANCE_COMMANDS):
+                    break
+                await asyncio.sleep(0)
+        self._advancing = False
+        for advanced in self.on_advanced:
+            advanced(self.core.seq)
+        self._noted()
+
+    async def _lead(self) -> None:
+        with self._fails():
+            while not self.core.advance(self.core.end_seq, ADVANCE_COMMANDS):
+                await asyncio.sleep(0)
+            assert isinstance(self.member.role, Leader), "one that stands down begins again"
+            self.loop.lead(self.member.role.epoch)
+            self.leads.set()
+            self._noted()
+
+    def _cut(self, last: int) -> None:
+        try:
+            self.core.cut(last)
+        except Fatal as error:
+            if self.core.seq > last:
+                raise BeginAgain(str(error)) from None
+            raise
+        self._inputs.append(CutIsDurable(last))
+
+    async def _promise(self, epoch: int) -> None:
+        while True:
+            try:
+                self.volume = await asyncio.to_thread(volumes.promise, self._folder, self.volume, epoch)
+                break
+            except OSError as error:
+                log.error("epoch %d cannot be promised, so this member waits: %s", epoch, error)
+                await asyncio.sleep(LOOK_S)
+        self.step(PromiseIsDurable(epoch))
+
+    def _task(self, work: Coroutine[None, None, None]) -> None:
+        assert self._tasks is not None, "it runs"
+        self._tasks.create_task(work)
+
+    @contextlib.contextmanager
+    def _fails(self) -> Iterator[None]:
+        try:
+            yield
+        except (Fatal, BeginAgain) as error:
+            if not self.failed.done():
+                self.failed.set_exception(error)
+
+    # The loop
+
+    def proposed(self, last: int) -> None:
+        """The loop made a batch."""
+        if self.links.by_place:
+            self._begun.append((last, _now_ms()))
+        self.step(Propose(last))
+
+    def durable(self, last: int) -> None:
+        """The log's writer says so."""
+        if last > self.member.durable:
+            self.step(LogIsDurable(last))
+
+    # The links
+
+    def linked(self, link: Link) -> None:
+        self._feeds[link] = Feed(self.core, self._folder, self._task, link)
+        self.step(Linked(link.place))
+
+    def unlinked(self, link: Link) -> None:
+        self._feeds.pop(link).close()
+        self.step(Unlinked(link.place))
+        self._sign(Closed(link.peer.member, _now_ms()))
+
+    def received(self, link: Link, said: v1.LinkFrame) -> None:
+        understood = message(said)
+        if understood is None:
+            log.warning("%s said what this version does not know", link.peer)
+            return
+        self._records = said.append.records
+        self.step(Received(link.place, understood))
+        self._records = b""
+
+    # Time
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ms = _now_ms()
+            if self.heartbeats is not None:
+                self.heartbeats.progress()
+                self._hear(self.heartbeats, now_ms)
+            for owes in self._owed():
+                self._sign(owes)
+            self._sign(Tick(now_ms))
+            if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
+                self._beaten = self.member.commit
+                self.step(Beat())
+
+    def _hear(self, heartbeats: Heartbeats, now_ms: int) -> None:
+        """One that never came says nothing: a network may not carry them."""
+        by_id = {link.link_id: link.peer.member for link in self.links.by_place.values()}
+        for link_id, ago_ms, stamp in heartbeats.heard():
+            member = by_id.get(link_id)
+            heard_ms = now_ms - ago_ms
+            if member is not None and heard_ms > self._heard_ms.get(member, 0):
+                self._heard_ms[member] = heard_ms
+                self._sign(Heartbeat(member, stamp, heard_ms))
+
+    def _owed(self) -> list[Owes]:
+        """Of each follower, when the oldest batch was begun that it has not acknowledged."""
+        role = self.member.role
+        if not isinstance(role, Leader):
+            return []
+        lowest = min((follower.matched for follower in role.progress if follower.place is not None), default=None)
+        while self._begun and (lowest is None or self._begun[0][0] <= lowest):
+            self._begun.popleft()
+        return [
+            Owes(follower.member, next((at_ms for last, at_ms in self._begun if last > follower.matched), None))
+            for follower in role.progress
+        ]
+
+    def _sign(self, sign: Sign) -> None:
+        self._detection, verdicts = detect(self._detection, sign)
+        for verdict in verdicts:
+            self.step(verdict)
+
+    async def _look(self) -> None:
+        """Nobody leads, as far as this member knows: the record may say otherwise by now."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.member.waiting is not None:
+                continue
+            if self.state in {State.UNKNOWN, State.SEALED}:
+                if self._found and self.member.promise == 0 and self.member.history.end == 0:
+                    self.step(Found())
+                self.step(Look())
+
+    @property
+    def held_from(self) -> int | None:
+        """The first seq that another member may still have to be sent; None: there is no other."""
+        if not self.links.places:
+            return None
+        role = self.member.role
+        if not isinstance(role, Leader):
+            return 1
+        known = [follower.matched for follower in role.progress]
+        return min(known) + 1 if len(known) == len(self.links.places) else 1
+
+    def write_epochs(self) -> None:
+        """Makes durable which epochs wrote the log. Raises OSError and Fatal."""
+        epochs.write(self._folder, self.member.history)
+
+    def document(self) -> dict[str, object]:
+        """For the status."""
+        role = self.member.role
+        leads = isinstance(role, Leader)
+        return {
+            "role": "leader" if leads else str(self.state),
+            "member": self.me.member,
+            "boot": self.me.boot,
+            "promised_epoch": self.member.promised,
+            "in_sync": sorted(role.held.record.in_sync) if isinstance(role, Leader) else [],
+            "followers": [_follower(follower) for follower in role.progress] if isinstance(role, Leader) else [],
+            "stopped": role.why if isinstance(role, Stopped) else "",
+            "record": self.trouble,
+        }
+
+
+def _follower(follower: Progress) -> dict[str, object]:
+    return {"member": follower.member, "place": follower.place, "durable_seq": follower.matched}
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
