@@ -7,6 +7,7 @@ pytest_plugins: list[str] = [
     "fixtures.engines",
     "fixtures.ledgers",
     "fixtures.gateways",
+    "fixtures.members",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",
     "fixtures.apiservers",

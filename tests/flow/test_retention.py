@@ -14,7 +14,7 @@ from fixtures.ledgers import LedgerFactory, RunningLedger
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import encode
-from openbourse.contracts.session import EngineSession, connect
+from openbourse.contracts.session import EngineSession, Leaders
 from openbourse.engine import passed, retention, snapshots
 
 pytestmark = pytest.mark.server
@@ -57,7 +57,8 @@ def first_seq(wal: Path) -> int:
 
 
 async def problem_of_a_subscriber(engine: RunningEngine, from_seq: int) -> v1.Problem:
-    async with connect(engine.address, "main", engine.client_tls(Component.CLI), "late", 0) as connection:
+    late = Leaders("main", [engine.address], engine.client_tls(Component.CLI), "late")
+    async with late as leaders, leaders.next() as connection:
         connection.writer.write(encode(v1.ClientFrame(subscribe=v1.Subscribe(from_seq=from_seq))))
         async with asyncio.timeout(TIMEOUT_S):
             async for message in connection.messages():
@@ -120,7 +121,8 @@ async def _catches_up(engine: RunningEngine, ledger: RunningLedger) -> None:
     oldest = needed["needed_from_seq"]
     assert problem.detail == f"events from seq 2 are not kept any more, the oldest are those of seq {oldest}"
     # Memory has the newest ones, and the log the rest.
-    async with connect(engine.address, "main", engine.client_tls(Component.CLI), "late", 0) as connection:
+    late = Leaders("main", [engine.address], engine.client_tls(Component.CLI), "late")
+    async with late as leaders, leaders.next() as connection:
         connection.writer.write(encode(v1.ClientFrame(subscribe=v1.Subscribe(from_seq=oldest))))
         async with asyncio.timeout(TIMEOUT_S):
             message = await anext(aiter(connection.messages()))

@@ -1,16 +1,17 @@
 """The client's side of an engine connection: find the shard's leader, ask it, and resend by id until it answers.
 
 An EngineSession outlives its connections. What was not answered when one broke goes out again on the next, with the
-same command id, so that the engine answers a command that it already carried out with its first answer. It never
-speaks to a leader of an older epoch than the newest it has heard of.
+same command id, so that the engine answers a command that it already carried out with its first answer. `Leaders` finds
+whoever leads, and never speaks to a leader of an older epoch than the newest it has heard of.
 """
 
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -44,6 +45,10 @@ class Busy(Exception):
 
 class NotLeader(Exception):
     """The listener did not welcome us as the leader of the shard that we want."""
+
+
+# What ends a connection, and is tried again with the next one.
+_LOST = (OSError, EOFError, NotLeader, DecodeError, FrameTooLarge, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +110,7 @@ class EngineSession:
         if not addresses:
             raise ValueError(f"no address for shard {shard}")
         self.shard = shard
-        self.highest_epoch = 0
-        self._addresses = tuple(addresses)
-        self._tls = tls
-        self._client = client
+        self._leaders = Leaders(shard, addresses, tls, client)
         self._commands: _Unanswered[v1.Reply] = _Unanswered()
         self._queries: _Unanswered[v1.Answer] = _Unanswered()
         self._last_query_id = 0
@@ -156,23 +158,17 @@ class EngineSession:
             self._writer.write(bytes(self._outgoing))
         self._outgoing.clear()
 
+    @property
+    def highest_epoch(self) -> int:
+        """Of the leaders heard of."""
+        return self._leaders.highest_epoch
+
     async def run(self) -> None:
-        """Connects, and connects again, until cancelled."""
-        retry_s = RETRY_FIRST_S
-        turn = 0
-        while True:
-            address = self._addresses[turn % len(self._addresses)]
-            turn += 1
-            try:
-                async with connect(address, self.shard, self._tls, self._client, self.highest_epoch) as connection:
-                    retry_s = RETRY_FIRST_S
-                    self.highest_epoch = connection.epoch
-                    log.info("connected to shard %s at %s, epoch %d", self.shard, address, connection.epoch)
+        """Is connected to whoever leads, until cancelled."""
+        async with self._leaders as leaders:
+            while True:
+                async with leaders.next() as connection:
                     await self._serve(connection)
-            except (OSError, EOFError, NotLeader, DecodeError, FrameTooLarge, TimeoutError) as error:
-                log.warning("shard %s at %s: %s; again in %.2f s", self.shard, address, error or "closed", retry_s)
-            await asyncio.sleep(retry_s)
-            retry_s = min(retry_s * 2, RETRY_MOST_S)
 
     async def _serve(self, connection: "Connection") -> None:
         self._writer = connection.writer
@@ -202,54 +198,137 @@ class EngineSession:
         return NotTaken(f"shard {self.shard} takes no commands now: {reply.rejection.detail}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Connection:
-    """One connection that was welcomed. Use `connect` to make one."""
+    """One connection that was welcomed."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     decoder: Decoder
     epoch: int
     committed_seq: int
+    # Nobody uses it any more.
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def messages(self) -> AsyncIterator[v1.ServerFrame]:
-        """Until the peer closes, which raises EOFError."""
+        """Until the peer closes, or a newer leader is there, which raises EOFError."""
         while data := await self.reader.read(READ_BYTES):
             for body in self.decoder.feed(data):
                 yield v1.ServerFrame.FromString(body)
         raise EOFError("connection closed by the engine")
 
 
-@contextlib.asynccontextmanager
-async def connect(
-    address: Address, shard: str, tls: ssl.SSLContext | None, client: str, highest_epoch: int
-) -> AsyncIterator[Connection]:
-    """A welcomed connection. Raises OSError, TimeoutError, EOFError, or NotLeader for a leader of an older epoch."""
-    async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls)
-    try:
-        decoder = Decoder()
-        writer.write(encode(v1.ClientFrame(hello=v1.Hello(shard=shard, client=client, highest_epoch=highest_epoch))))
+class Leaders:
+    """Knocks at all members of a shard at once: one that leads lets in, one that stands by lets wait until it leads.
+
+    So a leader that is new is known as soon as it leads, and the one before it is left. Leaders of an epoch older than
+    the highest heard of are not listened to. Knocks as long as it is entered.
+    """
+
+    def __init__(
+        self, shard: str, addresses: Sequence[Address], tls: ssl.SSLContext | None, client: str, highest_epoch: int = 0
+    ) -> None:
+        self.shard = shard
+        self.highest_epoch = highest_epoch
+        self._addresses = tuple(addresses)
+        self._tls = tls
+        self._client = client
+        self._newest: Connection | None = None
+        self._news = asyncio.Event()
+        self._knocking: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Leaders":
+        self._knocking = [asyncio.create_task(self._knock(address)) for address in self._addresses]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._knocking:
+            task.cancel()
+        await asyncio.gather(*self._knocking, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def next(self) -> AsyncIterator[Connection]:
+        """The newest leader that was not given yet. What goes wrong with its connection ends the block, and is said."""
+        await self._news.wait()
+        self._news.clear()
+        connection = self._newest
+        assert connection is not None
+        try:
+            yield connection
+        except _LOST as error:
+            log.warning("shard %s, epoch %d: %s", self.shard, connection.epoch, error or "closed")
+        finally:
+            connection.ended.set()
+
+    async def _knock(self, address: Address) -> None:
+        retry_s = RETRY_FIRST_S
+        while True:
+            try:
+                async with self._connected(address) as (reader, writer):
+                    connection = await self._welcome(reader, writer, address)
+                    retry_s = RETRY_FIRST_S
+                    self._found(connection, address)
+                    await connection.ended.wait()
+            except _LOST as error:
+                log.warning("shard %s at %s: %s; again in %.2f s", self.shard, address, error or "closed", retry_s)
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, RETRY_MOST_S)
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            first = await _first_frame(reader, decoder)
+            reader, writer = await asyncio.open_connection(address.host, address.port, ssl=self._tls)
+        _keep_alive(writer.get_extra_info("socket"))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            # The peer may be gone; what matters was said before.
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), CONNECT_TIMEOUT_S)
+
+    async def _welcome(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address
+    ) -> Connection:
+        """Waits for one that stands by as long as it does. Raises NotLeader for one that will not be listened to."""
+        decoder = Decoder()
+        hello = v1.Hello(shard=self.shard, client=self._client, highest_epoch=self.highest_epoch)
+        writer.write(encode(v1.ClientFrame(hello=hello)))
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            first = await _frame(reader, decoder)
+        if first.WhichOneof("frame") == "standby":
+            log.info("shard %s: %s stands by", self.shard, address)
+            first = await _frame(reader, decoder)
         match first.WhichOneof("frame"):
-            case "welcome" if first.welcome.epoch >= highest_epoch:
-                yield Connection(reader, writer, decoder, first.welcome.epoch, first.welcome.committed_seq)
+            case "welcome" if first.welcome.epoch >= self.highest_epoch:
+                return Connection(reader, writer, decoder, first.welcome.epoch, first.welcome.committed_seq)
             case "welcome":
-                raise NotLeader(f"epoch {first.welcome.epoch} is older than {highest_epoch}")
+                raise NotLeader(f"epoch {first.welcome.epoch} is older than {self.highest_epoch}")
             case "problem":
                 raise NotLeader(first.problem.detail)
             case other:
                 raise NotLeader(f"expected a welcome, got {other}")
-    finally:
-        writer.close()
-        # The peer may be gone; what matters was said before.
-        with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(writer.wait_closed(), CONNECT_TIMEOUT_S)
+
+    def _found(self, connection: Connection, address: Address) -> None:
+        log.info("connected to shard %s at %s, epoch %d", self.shard, address, connection.epoch)
+        self.highest_epoch = connection.epoch
+        if self._newest is not None:
+            # A leader that froze, or was cut off, does not close it.
+            self._newest.writer.transport.abort()
+            self._newest.ended.set()
+        self._newest = connection
+        self._news.set()
 
 
-async def _first_frame(reader: asyncio.StreamReader, decoder: Decoder) -> v1.ServerFrame:
-    """A server says nothing more before it has heard more, so nothing is behind the first frame."""
+def _keep_alive(connected: socket.socket) -> None:
+    """A peer whose machine is gone is noticed within about ten seconds, though nothing is sent."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3)):
+        connected.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+async def _frame(reader: asyncio.StreamReader, decoder: Decoder) -> v1.ServerFrame:
+    """A server says nothing more before it has heard more, so nothing is behind this frame."""
     while data := await reader.read(READ_BYTES):
         for body in decoder.feed(data):
             return v1.ServerFrame.FromString(body)
@@ -274,30 +353,20 @@ async def committed_events(
     is told when it has moved.
     """
     next_seq = from_seq
-    retry_s = RETRY_FIRST_S
-    turn = 0
-    while True:
-        address = addresses[turn % len(addresses)]
-        turn += 1
-        try:
-            async with connect(address, shard, tls, client, highest_epoch) as connection:
-                highest_epoch = connection.epoch
+    async with Leaders(shard, addresses, tls, client, highest_epoch) as leaders:
+        while True:
+            async with leaders.next() as connection:
                 connection.writer.write(encode(v1.ClientFrame(subscribe=v1.Subscribe(from_seq=next_seq))))
                 with _telling(connection.writer, passed):
                     async for message in connection.messages():
                         match message.WhichOneof("frame"):
                             case "events" if message.events.first_seq == next_seq:
-                                retry_s = RETRY_FIRST_S
                                 yield message.events
                                 next_seq = message.events.last_seq + 1
                             case "events":
                                 raise NotLeader(f"the stream went on at {message.events.first_seq}, not {next_seq}")
                             case "problem":
                                 raise NotLeader(message.problem.detail)
-        except (OSError, EOFError, NotLeader, DecodeError, FrameTooLarge, TimeoutError) as error:
-            log.warning("events of shard %s at %s: %s; again in %.2f s", shard, address, error or "closed", retry_s)
-        await asyncio.sleep(retry_s)
-        retry_s = min(retry_s * 2, RETRY_MOST_S)
 
 
 @contextlib.contextmanager

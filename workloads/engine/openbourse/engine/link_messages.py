@@ -1,4 +1,4 @@
-"""What members say to each other, as bytes on a link and back: `replication.messages` and `v1.LinkFrame`. No sockets."""
+"""What members say to each other, as frames of a link and back: `replication.messages`, `v1.LinkFrame`. No sockets."""
 
 from typing import assert_never
 

@@ -58,12 +58,12 @@ class Replica:
         self,
         core: Engine,
         loop: Loop,
+        *,
         folder: Path,
         volume: volumes.Volume,
         history: History,
         arbiter: Arbiter,
         heartbeats: Heartbeats | None,
-        *,
         place: str,
         settings: Settings,
         found: bool,
@@ -209,7 +209,9 @@ class Replica:
 
     async def _lead(self) -> None:
         with self._fails():
-            while not self.core.advance(self.core.end_seq, ADVANCE_COMMANDS):
+            while True:
+                if self.core.advance(self.core.end_seq, ADVANCE_COMMANDS):
+                    break
                 await asyncio.sleep(0)
             assert isinstance(self.member.role, Leader), "one that stands down begins again"
             self.loop.lead(self.member.role.epoch)
