@@ -106,10 +106,8 @@ async def test_a_killed_leader_is_followed_by_its_standby_and_comes_back_as_one(
             pauses_s.append(load.pause_s())
             await asyncio.to_thread(leader.start)
         leader = await asyncio.to_thread(pair.wait_for_leader, 2)
-    with capsys.disabled():
-        print(
-            f"\n{FAULTS} kills of the leader: pauses {sorted(round(pause_s * 1000) for pause_s in pauses_s)} ms", end=""
-        )  # noqa: T201
+    shown = ", ".join(f"{pause_s * 1000:.0f}" for pause_s in sorted(pauses_s))
+    say(capsys, f"{FAULTS} kills of the leader: no answer for {shown} ms")
     assert leader.status()["epoch"] == FAULTS + 1
     assert lost(load, leader) == []
     assert len(load.acknowledged) > 1000

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,24 @@ class Local:
         document: dict[str, Any] = httpx.get(self.found(rf"{component} +(http://\S+/status)"), timeout=5).json()
         return document
 
-    def kill_engine(self) -> None:
-        children = ["pgrep", "-P", str(self.process.pid), "-f", "openbourse.engine"]
+    def kill_engine(self, *, status_port: str = "") -> None:
+        """The one engine, or the one with this status port."""
+        children = ["pgrep", "-P", str(self.process.pid), "-f", f"openbourse.engine.*{status_port}"]
         found = subprocess.run(children, capture_output=True, text=True, timeout=5, check=True).stdout.split()
         assert len(found) == 1
         os.kill(int(found[0]), signal.SIGKILL)
+
+    def wait_for_leader(self, in_sync: int) -> str:
+        """The status port of the engine that leads with so many members in sync."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            for name in ("engine", "engine-1"):
+                with suppress(httpx.TransportError):
+                    status = self.status(rf"{name}")
+                    if status["role"] == "leader" and len(status["in_sync"]) == in_sync:
+                        return self.found(rf"{name} +http://127.0.0.1:(\d+)/status")
+            time.sleep(0.05)
+        raise AssertionError(f"nobody leads with {in_sync} in sync")
 
     def trader(self, label: str) -> ccxt.binance:
         key, secret = (
@@ -81,9 +94,9 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def local(data: Path) -> Iterator[Local]:
+def local(data: Path, *options: str) -> Iterator[Local]:
     """Started, and at the end stopped with Ctrl-C, which must be clean."""
-    command = [OPENBOURSE, "local", "--data", str(data), "--port", str(free_address().port)]
+    command = [OPENBOURSE, "local", "--data", str(data), "--port", str(free_address().port), *options]
     screen = data.with_suffix(".screen")
     with screen.open("wb") as output:
         process = subprocess.Popen(command, stderr=output, start_new_session=True)
@@ -123,6 +136,41 @@ def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
         assert bob.fetch_balance()["total"] == funds
         assert len(bob.fetch_my_trades("BTC/USDT")) == 2
         exchange.reconcile()
+
+
+def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with local(folder, "--standbys", "1") as exchange:
+        alice, bob = exchange.trader("alice"), exchange.trader("bob")
+        alice.create_order("BTC/USDT", "limit", "sell", 1, 50000)
+        bob.load_markets()
+        leader = exchange.wait_for_leader(in_sync=2)
+        answered = [time.monotonic()]
+        bought = 0
+        for order in range(60):
+            if order == 20:
+                exchange.kill_engine(status_port=leader)
+            assert bob.create_order("BTC/USDT", "limit", "buy", 0.001, 50000)["status"] == "closed"
+            answered.append(time.monotonic())
+            bought += 1
+        longest_s = max(after - before for before, after in zip(answered, answered[1:], strict=False))
+        with capsys.disabled():
+            print(f"\na killed leader: the longest of {bought} orders took {longest_s * 1000:.0f} ms", end="")  # noqa: T201
+        assert exchange.wait_for_leader(in_sync=2) != leader
+        exchange.reconcile()
+    with local(folder) as exchange:
+        exchange.wait_for_leader(in_sync=2)
+        assert exchange.trader("bob").fetch_balance()["total"]["BTC"] == pytest.approx(10 + 0.06 * 0.999)
+    refused = subprocess.run(
+        [OPENBOURSE, "local", "--data", str(folder), "--port", str(free_address().port), "--standbys", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "start it with --standbys 1" in refused.stderr.replace("\n", " ")
 
 
 def test_an_exchange_that_was_killed_starts_again(folder: Path) -> None:

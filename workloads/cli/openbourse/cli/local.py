@@ -27,6 +27,7 @@ from openbourse.cli.local_folder import (
     database,
     demo_keys,
     identity,
+    keep_standbys,
     only_one,
     write_certificates,
     write_listings,
@@ -39,6 +40,7 @@ from openbourse.gateway.keys import Key
 SHARD = "main"
 DEPOSIT_TIMEOUT_S = 30.0
 MIGRATE_TIMEOUT_S = 60.0
+STANDBYS_MOST = 2
 
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
 
@@ -46,13 +48,20 @@ console = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
+class EnginePorts:
+    commands: int
+    status: int
+    # For the other members of the shard.
+    links: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     gateway: int
     gateway_status: int
-    engine: int
-    engine_status: int
     ledger: int
     ledger_status: int
+    engines: tuple[EnginePorts, ...]
 
 
 def command(
@@ -60,23 +69,32 @@ def command(
         ".data/local"
     ),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway for traders.")] = 8080,
+    standbys: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=STANDBYS_MOST,
+            show_default="as many as the folder has, 0 in a new one",
+            help="Engines beside the leader: each has every order that was acknowledged, and takes over when it dies.",
+        ),
+    ] = None,
 ) -> None:
     """Run an exchange on this machine: engine, ledger, gateway, PostgreSQL, two demo accounts with funds.
 
     \b
     openbourse local
     openbourse local --data /tmp/exchange --port 9000
+    openbourse local --standbys 1      # then kill -9 the engine that leads: traders see a pause
     """
     try:
-        asyncio.run(_run(data.resolve(), port))
+        asyncio.run(_run(data.resolve(), port, standbys))
     except (ChildFailed, LocalFailed) as error:
         console.print(f"[red]{error}", markup=True)
         raise typer.Exit(1) from None
 
 
-async def _run(data: Path, port: int) -> None:
+async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
     started = time.monotonic()
-    ports = _ports(port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,6 +104,7 @@ async def _run(data: Path, port: int) -> None:
     (data / "logs").mkdir(parents=True, exist_ok=True)
     console.print("  PostgreSQL ...")
     with only_one(data), database(data / "postgresql") as dsn:
+        ports = _ports(port, engines=1 + keep_standbys(data / "standbys", wanted_standbys))
         write_certificates(data / "tls")
         write_listings(data / "listings.json")
         keys = demo_keys(data / "keys.json")
@@ -139,37 +158,59 @@ async def _keep(children: list[Child], stop: asyncio.Event) -> None:
 def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
     """In the order in which they are started."""
 
-    def child(component: Component, status_port: int, *arguments: str, **environment: str) -> Child:
+    def child(component: Component, name: str, status_port: int, *arguments: str, **environment: str) -> Child:
         common = ["--shard", SHARD, "--tls", str(data / "tls" / component), "--status", f"127.0.0.1:{status_port}"]
         return Child(
-            name=component,
+            name=name,
             command=[sys.executable, "-m", f"openbourse.{component}", *arguments, *common],
             status_port=status_port,
-            log=data / "logs" / f"{component}.log",
+            log=data / "logs" / f"{name}.log",
             environment=environment,
         )
 
-    engine, ledger = f"127.0.0.1:{ports.engine}", f"127.0.0.1:{ports.ledger}"
+    ledger = f"127.0.0.1:{ports.ledger}"
+    engines = [f"--engine=127.0.0.1:{engine.commands}" for engine in ports.engines]
     return [
-        child(
-            Component.ENGINE,
-            ports.engine_status,
-            *("--wal", str(data / "wal"), "--listen", engine, "--listings", str(data / "listings.json")),
-            *("--consumer", Component.LEDGER),
+        *(
+            child(
+                Component.ENGINE,
+                "engine" if index == 0 else f"engine-{index}",
+                engine.status,
+                *("--wal", str(_wal(data, index)), "--listen", f"127.0.0.1:{engine.commands}"),
+                *("--listings", str(data / "listings.json"), "--consumer", Component.LEDGER),
+                *_membership(data, ports.engines, index),
+            )
+            for index, engine in enumerate(ports.engines)
         ),
         child(
             Component.LEDGER,
+            Component.LEDGER,
             ports.ledger_status,
-            *("serve", "--engine", engine, "--listen", ledger),
+            *("serve", *engines, "--listen", ledger),
             OPENBOURSE_DATABASE=dsn,
         ),
         child(
             Component.GATEWAY,
+            Component.GATEWAY,
             ports.gateway_status,
-            *("--engine", engine, "--ledger", f"https://{ledger}", "--keys", str(data / "keys.json")),
+            *(*engines, "--ledger", f"https://{ledger}", "--keys", str(data / "keys.json")),
             *("--listen", f"127.0.0.1:{ports.gateway}"),
         ),
     ]
+
+
+def _wal(data: Path, index: int) -> Path:
+    return data / ("wal" if index == 0 else f"wal-{index}")
+
+
+def _membership(data: Path, engines: tuple[EnginePorts, ...], index: int) -> list[str]:
+    """Nothing for a shard of one engine, which keeps its leadership record itself: where the others look for it later."""
+    if len(engines) == 1:
+        return []
+    places = [f"127.0.0.1:{engine.links}" for engine in engines]
+    peers = [f"--peer={place}" for place in places if place != places[index]]
+    record = _wal(data, 0) / "leadership"
+    return [f"--place={places[index]}", *peers, f"--record={record}", *(["--found"] if index == 0 else [])]
 
 
 async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child]) -> None:
@@ -216,14 +257,28 @@ async def _fund(data: Path, ports: Ports) -> None:
                     raise LocalFailed(f"the demo funds were refused: {answer.text}")
 
 
-def _ports(gateway: int) -> Ports:
+def _ports(gateway: int, engines: int) -> Ports:
     """The gateway's port is as asked for; the others are the usual ones where they are free."""
     if not _is_free(gateway):
         raise LocalFailed(f"port {gateway} is taken: choose another one with --port")
-    chosen = [gateway]
-    for wanted in (gateway + 1, 7000, 7001, 7100, 7101):
-        chosen.append(wanted if wanted not in chosen and _is_free(wanted) else _any_free())
-    return Ports(*chosen)
+    chosen = {gateway}
+
+    def choose(wanted: int) -> int:
+        while wanted in chosen or not _is_free(wanted):
+            wanted = _any_free()
+        chosen.add(wanted)
+        return wanted
+
+    return Ports(
+        gateway=gateway,
+        gateway_status=choose(gateway + 1),
+        ledger=choose(7100),
+        ledger_status=choose(7101),
+        engines=tuple(
+            EnginePorts(choose(7000 + 10 * index), choose(7001 + 10 * index), choose(7002 + 10 * index))
+            for index in range(engines)
+        ),
+    )
 
 
 def _is_free(port: int) -> bool:

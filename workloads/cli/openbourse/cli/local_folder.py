@@ -65,6 +65,22 @@ def identity(data: Path) -> uuid.UUID:
     return uuid.UUID(path.read_text())
 
 
+def keep_standbys(path: Path, wanted: int | None) -> int:
+    """How many standbys the folder's shard has, which never become fewer: one of them may be the only one with all.
+
+    Raises LocalFailed.
+    """
+    kept = int(path.read_text()) if path.exists() else 0
+    standbys = kept if wanted is None else wanted
+    if standbys < kept:
+        raise LocalFailed(
+            f"the exchange in {path.parent} has {kept} standbys, and what was traded last may be on one of them alone: "
+            f"start it with --standbys {kept}, or another one with --data"
+        )
+    path.write_text(str(standbys))
+    return standbys
+
+
 @contextmanager
 def database(folder: Path) -> Iterator[str]:
     """A PostgreSQL of our own on a socket in `folder`; gives the owner's address."""

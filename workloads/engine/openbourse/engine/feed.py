@@ -20,14 +20,21 @@ WAIT_S = 0.02
 
 
 class Feed:
-    """One link's. `start` starts a task of whoever owns it."""
+    """One link's. `start` starts a task of whoever owns it; `durable` is how far this member's log is."""
 
     def __init__(
-        self, core: Engine, folder: Path, start: Callable[[Coroutine[None, None, None]], None], link: Link
+        self,
+        core: Engine,
+        folder: Path,
+        link: Link,
+        *,
+        start: Callable[[Coroutine[None, None, None]], None],
+        durable: Callable[[], int],
     ) -> None:
         self._core = core
         self._folder = folder
         self._start = start
+        self._durable = durable
         self._link = link
         self._sent = -1
         self._newest: Append | None = None
@@ -66,7 +73,7 @@ class Feed:
             while not self._closed and self._newest is not None:
                 if self._core.recent(self._sent, self._newest.last, 0) is not None:
                     break
-                last = min(self._newest.last, self._core.durable_seq())
+                last = min(self._newest.last, self._durable())
                 through, records = await asyncio.to_thread(backlog.read, last, PIECE_BYTES)
                 if through <= self._sent:
                     await asyncio.sleep(WAIT_S)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbourse.contracts import v1
@@ -36,19 +37,45 @@ from openbourse.engine.replication.inputs import (
     PromiseIsDurable,
     Propose,
     Received,
+    Seen,
+    Suspect,
     Unlinked,
 )
 from openbourse.engine.replication.member import Leader, Progress, Stopped
-from openbourse.engine.replication.messages import Append
-from openbourse.engine.replication.record import Session
+from openbourse.engine.replication.messages import Append, Offer
+from openbourse.engine.replication.record import Record, Session
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 LOOK_S = 0.5
+# At a start: a leader that is not linked by then is not there.
+ABSENT_S = 1.0
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
 TOO_FEW = "too few members are in sync"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """When this member suspected the leader, led in its place, and committed something; None: not yet, or never."""
+
+    suspected_s: float | None = None
+    led_s: float | None = None
+    committed_s: float | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self.suspected_s is not None
+
+    def document(self) -> dict[str, int] | None:
+        """Milliseconds since the suspicion. None: this member has not taken over from another one."""
+        if self.suspected_s is None or self.led_s is None:
+            return None
+        took = {"led_ms": round((self.led_s - self.suspected_s) * 1000)}
+        if self.committed_s is not None:
+            took["committed_ms"] = round((self.committed_s - self.suspected_s) * 1000)
+        return took
 
 
 class Replica:
@@ -78,12 +105,13 @@ class Replica:
         self.leads = asyncio.Event()
         self.joined = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.took_over_at_s: float | None = None
+        self._take_over = TakeOver()
         self._folder = folder
         self._asker = Asker(arbiter, self.step)
         self._found = found
         self._inputs: deque[Input] = deque()
         self._stepping = False
+        self._promising = asyncio.Lock()
         self._records = b""
         self._feeds: dict[Link, Feed] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -92,6 +120,8 @@ class Replica:
         # The leader's batches that somebody has not acknowledged yet: the last seq, and when it was begun.
         self._begun: deque[tuple[int, int]] = deque()
         self._beaten = 0
+        self._record: Record | None = None
+        self._unlinked_since_s = time.monotonic()
         self._advancing = False
         # Told how far a standby has carried out what is committed.
         self.on_advanced: list[Callable[[int], None]] = []
@@ -100,6 +130,11 @@ class Replica:
     @property
     def state(self) -> State:
         return state(self.member)
+
+    @property
+    def stands_by(self) -> bool:
+        """It follows a leader."""
+        return self.state in {State.STANDBY, State.IN_SYNC}
 
     @property
     def trouble(self) -> str:
@@ -123,13 +158,15 @@ class Replica:
     def step(self, event: Input) -> None:
         """What happened. Comes back when everything that follows from it is begun."""
         self._inputs.append(event)
-        if self._stepping:
+        if self._stepping or self.failed.done():
             return
         self._stepping = True
         try:
             while self._inputs:
                 led = isinstance(self.member.role, Leader)
-                self.member, effects = step(self.member, self._inputs.popleft())
+                happened = self._inputs.popleft()
+                self._note(happened)
+                self.member, effects = step(self.member, happened)
                 if led and not isinstance(self.member.role, Leader):
                     # Its kernel may be ahead of what the next leader has: only a boot gets it back.
                     for said in effects.said:
@@ -143,6 +180,16 @@ class Replica:
                 raise
         finally:
             self._stepping = False
+
+    def _note(self, happened: Input) -> None:
+        match happened:
+            case Seen(held):
+                self._record = held.record if held is not None else None
+            case Suspect() if self.stands_by and not self._take_over.begun:
+                self._take_over = TakeOver(suspected_s=time.monotonic())
+            case Received(_, Offer()):
+                # Somebody else was faster.
+                self._take_over = TakeOver()
 
     def _carry_out(self, effects: Effects) -> None:
         """In the order of the fields of Effects."""
@@ -170,6 +217,8 @@ class Replica:
             self.core.commit(effects.commit)
             if self.leads.is_set():
                 self.loop.committed()
+                if self._take_over.committed_s is None:
+                    self._take_over = replace(self._take_over, committed_s=time.monotonic())
         for said in effects.said:
             log.info("%s", said)
         self._noted()
@@ -178,13 +227,12 @@ class Replica:
         match self.state:
             case State.LEADER if not self._advancing and not self.leads.is_set():
                 self._advancing = True
-                self.took_over_at_s = time.monotonic()
                 self._task(self._lead())
             case State.STANDBY | State.IN_SYNC:
                 self.joined.set()
                 self._advance()
-            case State.STOPPED:
-                self.joined.clear()
+            case _:
+                pass
         if self.leads.is_set():
             self.core.suspend(None if accepts(self.member) else TOO_FEW)
 
@@ -197,7 +245,7 @@ class Replica:
 
     async def _catch_up(self) -> None:
         with self._fails():
-            while self.state in {State.STANDBY, State.IN_SYNC}:
+            while self.stands_by:
                 # What its own disk does not have yet may come back as something else.
                 if self.core.advance(min(self.member.commit, self.member.durable), ADVANCE_COMMANDS):
                     break
@@ -214,6 +262,7 @@ class Replica:
                     break
                 await asyncio.sleep(0)
             assert isinstance(self.member.role, Leader), "one that stands down begins again"
+            self._take_over = replace(self._take_over, led_s=time.monotonic())
             self.loop.lead(self.member.role.epoch)
             self.leads.set()
             self._noted()
@@ -228,13 +277,13 @@ class Replica:
         self._inputs.append(CutIsDurable(last))
 
     async def _promise(self, epoch: int) -> None:
-        while True:
-            try:
-                self.volume = await asyncio.to_thread(volumes.promise, self._folder, self.volume, epoch)
-                break
-            except OSError as error:
-                log.error("epoch %d cannot be promised, so this member waits: %s", epoch, error)
-                await asyncio.sleep(LOOK_S)
+        async with self._promising:
+            while self.volume.promise < epoch:
+                try:
+                    self.volume = await asyncio.to_thread(volumes.promise, self._folder, self.volume, epoch)
+                except OSError as error:
+                    log.error("epoch %d cannot be promised, so this member waits: %s", epoch, error)
+                    await asyncio.sleep(LOOK_S)
         self.step(PromiseIsDurable(epoch))
 
     def _task(self, work: Coroutine[None, None, None]) -> None:
@@ -265,7 +314,9 @@ class Replica:
     # The links
 
     def linked(self, link: Link) -> None:
-        self._feeds[link] = Feed(self.core, self._folder, self._task, link)
+        self._feeds[link] = Feed(
+            self.core, self._folder, link, start=self._task, durable=lambda: self.member.durable
+        )
         self.step(Linked(link.place))
 
     def unlinked(self, link: Link) -> None:
@@ -333,9 +384,19 @@ class Replica:
             if self.member.waiting is not None:
                 continue
             if self.state in {State.UNKNOWN, State.SEALED}:
+                self._suspect_the_absent()
                 if self._found and self.member.promise == 0 and self.member.history.end == 0:
                     self.step(Found())
                 self.step(Look())
+
+    def _suspect_the_absent(self) -> None:
+        """A leader that was gone before this start has no link that could end."""
+        leader = self._record.leader if self._record is not None else None
+        linked = {link.peer.member for link in self.links.by_place.values()}
+        if leader is None or leader.member in linked:
+            self._unlinked_since_s = time.monotonic()
+        elif time.monotonic() - self._unlinked_since_s > ABSENT_S:
+            self.step(Suspect(leader.member))
 
     @property
     def held_from(self) -> int | None:
@@ -365,6 +426,7 @@ class Replica:
             "followers": [_follower(follower) for follower in role.progress] if isinstance(role, Leader) else [],
             "stopped": role.why if isinstance(role, Stopped) else "",
             "record": self.trouble,
+            "last_failover": self._take_over.document(),
         }
 
 

@@ -132,7 +132,7 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
                 tasks.create_task(replica.run()),
                 tasks.create_task(keep_signed(settings.wal, signer, stop)),
                 tasks.create_task(recycling.run(stop)),
-                tasks.create_task(_follow(settings, replica, status)),
+                tasks.create_task(_follow(settings, replica)),
                 tasks.create_task(_lead(settings, replica, own=own, ticks=ticks, lag=lag, status=status, stop=stop)),
             ]
             await status.listen(settings.status)
@@ -141,7 +141,7 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
                 running.append(tasks.create_task(replica.links.dial(tls.client_context(settings.tls))))
             await server.listen(settings.listen, tls.server_context(settings.tls))
             await stop.wait()
-            status.ready = False
+            status.stopping = True
             ticks.stop()
             lag.stop()
             snapshots.stop()
@@ -186,10 +186,9 @@ async def _fail(failed: "asyncio.Future[None]") -> None:
     await failed
 
 
-async def _follow(settings: Settings, replica: Replica, status: Status) -> None:
+async def _follow(settings: Settings, replica: Replica) -> None:
     await replica.joined.wait()
     if not replica.leads.is_set():
-        status.ready = True
         _say_ready(settings, replica)
 
 
@@ -223,7 +222,7 @@ async def _lead(
         if not has_followed:
             loop.welcome()
         lag.start()
-        status.ready = True
+        status.serves = True
         gc.freeze()
         _say_ready(settings, replica)
 

@@ -25,7 +25,9 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 
 class Status:
     def __init__(self, loop: Loop, replica: Replica, lag: LagReports, retention: Retention) -> None:
-        self.ready = False
+        # It leads and serves.
+        self.serves = False
+        self.stopping = False
         self.snapshots: Snapshots | None = None
         self._lag = lag
         self._retention = retention
@@ -39,6 +41,11 @@ class Status:
     def close(self) -> None:
         if self._listener is not None:
             self._listener.close()
+
+    @property
+    def ready(self) -> bool:
+        """It serves, or follows whoever does."""
+        return (self.serves or self._replica.stands_by) and not self.stopping
 
     def document(self) -> dict[str, object]:
         """The state hash is that of the last checkpoint: to make one takes as long as the state is large."""
