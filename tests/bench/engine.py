@@ -221,7 +221,7 @@ class MeasuredEngine(RunningEngine):
 
 
 def _stages(engine: MeasuredEngine) -> list[Result]:
-    """Microseconds a command in each stage of the loop; of the wait for the disk, a batch.
+    """Microseconds of processor time a command in each stage of the loop; of the wait for the disk, time of a batch.
 
     `rest` is all other processor time of the process: TLS, asyncio, the thread that writes.
     """

@@ -22,7 +22,10 @@ _SYNCING = 1
 
 
 class MeasuredLoop(Loop):
-    """Seconds in each stage, so far. `sync` is what the loop waits for the disk while a batch is on its way."""
+    """Seconds of its thread's processor time in each stage, so far.
+
+    `sync` is time by the clock instead: what the loop waits for the disk while a batch is on its way.
+    """
 
     def __init__(self, core: Engine) -> None:
         super().__init__(core)
@@ -32,11 +35,11 @@ class MeasuredLoop(Loop):
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._write)
 
     def _timed(self, stage: str, call: Callable[[], T]) -> T:
-        before = time.perf_counter()
+        before = time.thread_time()
         try:
             return call()
         finally:
-            self.seconds[stage] += time.perf_counter() - before
+            self.seconds[stage] += time.thread_time() - before
 
     def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
         return self._timed("receive", lambda: super(MeasuredLoop, self).receive(connection, data))
@@ -45,10 +48,10 @@ class MeasuredLoop(Loop):
         if collect and self._synced_from is not None:
             self.seconds["sync"] += time.perf_counter() - self._synced_from
             self._synced_from = None
-        begun_s, before = self.seconds["begin"], time.perf_counter()
+        begun_s, before = self.seconds["begin"], time.thread_time()
         super()._turn(collect=collect)
         # All that is not the next batch: what is durable is taken, and goes to sockets and subscribers.
-        self.seconds["release"] += time.perf_counter() - before - (self.seconds["begin"] - begun_s)
+        self.seconds["release"] += time.thread_time() - before - (self.seconds["begin"] - begun_s)
 
     def _begin(self) -> int:
         begun = self._timed("begin", super()._begin)
