@@ -1,17 +1,20 @@
 """The engine as its clients see it: a real process, TLS over loopback, orders that are durable when they are answered.
 
 Ours commits in groups; the peer is the same engine with one fdatasync per command. Both run in turn, on one disk. The
-client is one Python process on the same machine: what it costs is in the figures.
+client is one Python process on the same machine: what it costs is in the figures, how late it sends is beside them.
+Latencies count from the moment at which a command was to be sent, whether it could be sent then or not.
 """
 
 import asyncio
+import gc
+import json
 import shutil
 import signal
 import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +31,8 @@ from fixtures.commands import ALICE, BOB, BTC, USDT, buy, credit, sell
 from fixtures.engines import RunningEngine, make_tls_material
 
 PEER = "one fdatasync per command"
-OFFERED = (1000, 10_000)
-OPEN_LOOP_S = 2.0
+OFFERED = (1000, 10_000, 50_000)
+OPEN_LOOP_S = 4.0
 SATURATION_COMMANDS = 20_000
 PEER_SATURATION_COMMANDS = 3_000
 WINDOW = 2000
@@ -89,13 +92,33 @@ async def _saturate(engine: RunningEngine, count: int) -> float:
     return count / took_s
 
 
-async def _open_loop(engine: RunningEngine, rate: int) -> list[float]:
-    """Milliseconds from the moment at which each command was to be sent, whether it could be sent then or not."""
+@dataclass(frozen=True, slots=True)
+class OpenLoop:
+    """One run. `late_ms` is how late each write was that was to be made; `client_cpu` the client's share of a core."""
+
+    times_ms: list[float]
+    throughput: float
+    late_ms: list[float]
+    client_cpu: float
+
+    def quantile(self, per_mille: int) -> float:
+        return _quantile(self.times_ms, per_mille)
+
+
+def _quantile(ordered: list[float], per_mille: int) -> float:
+    return ordered[min(len(ordered) - 1, len(ordered) * per_mille // 1000)]
+
+
+async def _open_loop(engine: RunningEngine, rate: int) -> OpenLoop:
     count = int(rate * OPEN_LOOP_S)
     orders = _orders(count)
     position = {command_id: at for at, (command_id, _) in enumerate(orders)}
     client = await _connect(engine, engine.client_tls(Component.GATEWAY))
     times_ms: list[float] = []
+    late_ms: list[float] = []
+    # A collection of what was made for the run would be a pause of the client.
+    gc.freeze()
+    cpu_s = time.process_time()
     started = time.perf_counter() + 0.01
 
     async def send() -> None:
@@ -103,6 +126,7 @@ async def _open_loop(engine: RunningEngine, rate: int) -> list[float]:
         while sent < count:
             due = min(count, int((time.perf_counter() - started) * rate) + 1)
             if due > sent:
+                late_ms.append((time.perf_counter() - started - sent / rate) * 1000)
                 client.writer.write(b"".join(frame for _, frame in orders[sent:due]))
                 sent = due
             await asyncio.sleep(max(0.0, started + sent / rate - time.perf_counter()))
@@ -118,8 +142,11 @@ async def _open_loop(engine: RunningEngine, rate: int) -> list[float]:
     async with asyncio.timeout(OPEN_LOOP_S + DRAIN_S), asyncio.TaskGroup() as tasks:
         tasks.create_task(send())
         tasks.create_task(receive())
+    took_s = time.perf_counter() - started
+    gc.unfreeze()
     client.writer.close()
-    return sorted(times_ms)
+    cpu_share = (time.process_time() - cpu_s) / took_s
+    return OpenLoop(sorted(times_ms), count / took_s, sorted(late_ms), cpu_share)
 
 
 def _replay(engine: RunningEngine) -> float:
@@ -148,8 +175,11 @@ def measure() -> list[Result]:
                 engine.start()
                 asyncio.run(_fund(engine))
             results = _throughput(ours, peer)
+            # More than the peer can work off in time is not asked of it.
+            peer_most = (results[0].peer_value or 0) * DRAIN_S / 2 / OPEN_LOOP_S
             for rate in OFFERED:
-                results += _latencies(ours, peer, rate)
+                results += _latencies(ours, peer if rate < peer_most else None, rate)
+            peer.stop()
             ours.stop()
             _say("replay")
             results.append(
@@ -159,7 +189,71 @@ def measure() -> list[Result]:
             for engine in engines:
                 if engine.process is not None:
                     engine.stop(signal.SIGTERM)
+        results += _stages(MeasuredEngine(Path(folder) / "measured", tls_material))
     return results
+
+
+class MeasuredEngine(RunningEngine):
+    """One that measures the stages of its loop."""
+
+    @property
+    def stages(self) -> Path:
+        return self.folder / "stages.json"
+
+    def command(self) -> list[str]:
+        python, _, _, *arguments = super().command()
+        return [python, str(Path(__file__).with_name("measured_engine.py")), *arguments]
+
+    def launch(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        super().launch(command, {**(environment or {}), "OPENBOURSE_STAGES": str(self.stages)})
+
+    def measured(self) -> dict[str, float]:
+        """Seconds of each stage, of processor time, batches and commands, since it started."""
+        assert self.process is not None
+        self.stages.unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + DRAIN_S
+        while not self.stages.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        document = json.loads(self.stages.read_text())
+        return {**document["seconds"], **{name: document[name] for name in ("cpu", "batches", "seq")}}
+
+
+def _stages(engine: MeasuredEngine) -> list[Result]:
+    """Microseconds of processor time a command in each stage of the loop; of the wait for the disk, time of a batch.
+
+    `rest` is all other processor time of the process: TLS, asyncio, the thread that writes.
+    """
+    engine.folder.mkdir()
+    found: dict[str, list[float]] = {}
+    try:
+        engine.start()
+        asyncio.run(_fund(engine))
+        for rate in OFFERED:
+            for _ in range(RUNS):
+                before = engine.measured()
+                asyncio.run(_open_loop(engine, rate))
+                after = engine.measured()
+                spent = {name: after[name] - before[name] for name in after}
+                own_s = spent["receive"] + spent["begin"] + spent["release"]
+                values = {
+                    **{name: spent[name] / spent["seq"] * 1e6 for name in ("receive", "begin", "release")},
+                    "rest": (spent["cpu"] - own_s) / spent["seq"] * 1e6,
+                    "sync": spent["sync"] / spent["batches"] * 1e6,
+                }
+                for name, value in values.items():
+                    found.setdefault(f"engine.durable.stage.{name}_us.offered_{rate}", []).append(value)
+                batch = spent["seq"] / spent["batches"]
+                found.setdefault(f"engine.durable.stage.batch_commands.offered_{rate}", []).append(batch)
+            _say(f"stages at {rate}/s: " + ", ".join(f"{name} {value:.1f}" for name, value in values.items()))
+    finally:
+        if engine.process is not None:
+            engine.stop()
+    return [
+        result(name, values, "us" if "_us" in name else "commands", "higher" if "batch" in name else "lower")
+        for name, values in found.items()
+    ]
 
 
 def _throughput(ours: RunningEngine, peer: RunningEngine) -> list[Result]:
@@ -172,26 +266,35 @@ def _throughput(ours: RunningEngine, peer: RunningEngine) -> list[Result]:
     return [result("engine.durable.throughput", values, "1/s", "higher", peer=PEER, peer_values=peer_values)]
 
 
-def _latencies(ours: RunningEngine, peer: RunningEngine, rate: int) -> list[Result]:
-    quantiles: dict[str, Callable[[list[float]], float]] = {
-        "p50_ms": lambda times: times[len(times) // 2],
-        "p99_ms": lambda times: times[len(times) * 99 // 100],
-        "p999_ms": lambda times: times[len(times) * 999 // 1000],
-    }
-    pairs = []
+def _latencies(ours: RunningEngine, peer: RunningEngine | None, rate: int) -> list[Result]:
+    mine, theirs = [], []
     for run in range(RUNS):
-        pairs.append((asyncio.run(_open_loop(ours, rate)), asyncio.run(_open_loop(peer, rate))))
-        shown = ", ".join(f"{name} {quantile(pairs[-1][0]):.2f}" for name, quantile in quantiles.items())
-        _say(f"offered {rate}/s {run + 1}/{RUNS}: {shown}")
-    return [
-        result(
-            f"engine.durable.{name}.offered_{rate}",
-            [quantile(mine) for mine, _ in pairs],
-            "ms",
-            "lower",
-            target=2.0 if name == "p99_ms" else None,
-            peer=PEER,
-            peer_values=[quantile(theirs) for _, theirs in pairs],
+        mine.append(asyncio.run(_open_loop(ours, rate)))
+        if peer is not None:
+            theirs.append(asyncio.run(_open_loop(peer, rate)))
+        last = mine[-1]
+        _say(
+            f"offered {rate}/s {run + 1}/{RUNS}: {last.throughput:.0f}/s, "
+            + ", ".join(f"p{per_mille / 10:g} {last.quantile(per_mille):.2f} ms" for per_mille in (500, 990, 999))
+            + f"; the client took {last.client_cpu:.0%} of a core, late p50 {_quantile(last.late_ms, 500):.2f} ms, "
+            f"p99 {_quantile(last.late_ms, 990):.2f} ms"
         )
-        for name, quantile in quantiles.items()
+
+    def beside(name: str, unit: str, better: str, value: Callable[[OpenLoop], float]) -> Result:
+        return result(
+            f"engine.durable.{name}.offered_{rate}",
+            [value(each) for each in mine],
+            unit,
+            better,
+            target=2.0 if name == "p99_ms" else None,
+            peer=PEER if theirs else None,
+            peer_values=[value(each) for each in theirs],
+        )
+
+    return [
+        beside("throughput", "1/s", "higher", lambda each: each.throughput),
+        beside("p50_ms", "ms", "lower", lambda each: each.quantile(500)),
+        beside("p99_ms", "ms", "lower", lambda each: each.quantile(990)),
+        beside("p999_ms", "ms", "lower", lambda each: each.quantile(999)),
+        beside("client_late_p99_ms", "ms", "lower", lambda each: _quantile(each.late_ms, 990)),
     ]

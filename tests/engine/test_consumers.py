@@ -73,8 +73,8 @@ LAGS = {
         Lag(900, "ledger", at_least=False),
     ),
     "a position beyond the log is one at its end": (
-        "start 5 ledger=9\n 100 ledger 5",
-        Lag(0, "ledger", at_least=False),
+        "start 5 ledger=9\n 100 committed 7",
+        Lag(900, "ledger", at_least=True),
     ),
     "who goes back, as from a backup, is behind since then at least": (
         "start 0 ledger\n 100 committed 4\n 200 committed 7\n 400 ledger 7\n 600 ledger 2",

@@ -69,6 +69,18 @@ def test_a_shard_shows_what_its_engine_said_lately_and_nothing_older(running: Ob
     assert "role" not in shard.manifest["status"]
 
 
+def test_a_shard_that_waits_for_its_ledger_says_so(running: Observed) -> None:
+    facts = EngineFacts.model_validate(
+        {"role": "leader", "safety": {"level": "HALT", "why": "ledger is 61000 ms behind"}}
+    )
+    behind = replace(running, engines={"main": Heard(facts, NOW)})
+    (fact,) = shard_facts(behind, behind.shards[0])
+    assert (fact.holds, fact.reason) == (True, "Lagging")
+    assert fact.message == "its engine serves at safety level HALT: ledger is 61000 ms behind"
+    (shard,) = [entry for entry in statuses(behind) if entry.resource.kind == "EngineShard"]
+    assert "safety" not in shard.manifest["status"]
+
+
 def test_a_status_that_says_it_already_is_not_written_again(running: Observed) -> None:
     written = {(s.resource.kind, s.manifest["metadata"]["name"]): s.manifest["status"] for s in statuses(running)}
     assert running.exchange is not None

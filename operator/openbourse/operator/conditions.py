@@ -74,8 +74,12 @@ def shard_facts(observed: Observed, shard: EngineShard) -> list[Fact]:
     problem = _engine_problem(observed, exchange, shard)
     if problem:
         return [Fact("Ready", False, "EngineNotReady", problem)]
-    if observed.engine(shard.metadata.name) is None:
+    engine = observed.engine(shard.metadata.name)
+    if engine is None:
         return [Fact("Ready", None, "EngineSilent", "its pod is ready and its status port does not answer")]
+    if engine.safety.level != "NORMAL":
+        lagging = f"its engine serves at safety level {engine.safety.level}: {engine.safety.why}"
+        return [Fact("Ready", True, "Lagging", lagging)]
     if exchange.spec.gateway.shard != shard.metadata.name:
         other = (
             f"its engine serves; the gateway serves shard {exchange.spec.gateway.shard} (Exchange.spec.gateway.shard)"
@@ -215,7 +219,7 @@ def _all(observed: Observed) -> Iterator[tuple[CustomResource, dict[str, Any], l
         yield observed.exchange, {}, exchange_facts(observed, observed.exchange)
     for shard in observed.shards:
         facts = observed.engine(shard.metadata.name)
-        fields = facts.model_dump(mode="json", by_alias=True) if facts else {}
+        fields = facts.model_dump(mode="json", by_alias=True, exclude={"safety"}) if facts else {}
         # A fresh engine has no checkpoint: what it has not is left away.
         yield shard, {name: value for name, value in fields.items() if value}, shard_facts(observed, shard)
     for symbol in observed.symbols:

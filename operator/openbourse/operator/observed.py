@@ -14,6 +14,13 @@ from openbourse.contracts.resources.meta import Stored
 FACT_AGE_MAX = datetime.timedelta(seconds=30)
 
 
+class SafetyFacts(Stored):
+    """What the engine's lag made of its shard, and why."""
+
+    level: str = "NORMAL"
+    why: str = ""
+
+
 class EngineFacts(Stored):
     """What an engine says of itself on its status port."""
 
@@ -22,6 +29,7 @@ class EngineFacts(Stored):
     committed_seq: int | None = None
     checkpoint: int | None = Field(default=None, validation_alias="last_checkpoint_seq")
     state_hash: str | None = None
+    safety: SafetyFacts = Field(default_factory=SafetyFacts)
 
 
 @dataclass(frozen=True, slots=True)

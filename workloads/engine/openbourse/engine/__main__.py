@@ -62,8 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="consumers",
         action="append",
         default=[],
-        type=Component,
-        choices=list(Component),
+        choices=[component.value for component in Component],
         metavar="COMPONENT",
         help="whose progress in the committed stream counts, such as ledger; again for each: while it lags, the shard "
         "slows down, and what it has not made its own stays in the log",

@@ -40,6 +40,7 @@ class LagReports:
             self._look()
 
     def start(self) -> None:
+        """Looks every LOOK_S until `stop`."""
         before_s, self._looked_s = self._looked_s, time.monotonic()
         if self._looked_s - before_s < HELD_UP_S:
             self._look()
