@@ -44,12 +44,15 @@ class MeasuredLoop(Loop):
     def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
         return self._timed("receive", lambda: super(MeasuredLoop, self).receive(connection, data))
 
-    def _turn(self, *, collect: bool) -> None:
-        if collect and self._synced_from is not None:
+    def _bell(self) -> None:
+        if self._synced_from is not None:
             self.seconds["sync"] += time.perf_counter() - self._synced_from
             self._synced_from = None
+        super()._bell()
+
+    def _turn(self) -> None:
         begun_s, before = self.seconds["begin"], time.thread_time()
-        super()._turn(collect=collect)
+        super()._turn()
         # All that is not the next batch: what is durable is taken, and goes to sockets and subscribers.
         self.seconds["release"] += time.thread_time() - before - (self.seconds["begin"] - begun_s)
 
