@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod appends;
+mod clients;
 mod connection;
 mod events;
 mod fatal;
@@ -17,11 +18,12 @@ mod sender;
 mod snapshots;
 mod stepping;
 
+pub use clients::ITSELF;
 pub use connection::Received;
 pub use events::Stream;
 pub use fatal::Fatal;
 pub use limits::Limits;
-pub use pipeline::{Begun, Frames, ITSELF, Pipeline};
+pub use pipeline::{Begun, Frames, Pipeline};
 pub use replay::Replay;
 pub use sender::Sender;
 pub use snapshots::{Made, make as make_snapshot};

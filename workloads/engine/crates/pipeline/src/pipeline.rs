@@ -1,28 +1,26 @@
 //! The engine between its sockets and its disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openbourse_journal::retention::{Passed, retain};
 use openbourse_journal::snapshot::Bad;
 use openbourse_journal::{
-    Bell, Chain, Error, Known, NotNext, OVERHEAD_MOST, Options, Place, Progress,
-    SEGMENT_HEADER_BYTES, Storage, Trouble, record_bytes,
+    Bell, Chain, Error, Known, NotNext, OVERHEAD_MOST, Options, Place,
+    SEGMENT_HEADER_BYTES, Storage, Trouble,
 };
-use openbourse_protocol::v1::{self, ProblemCode};
+use openbourse_protocol::v1;
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
 use prost::Message;
 
 use crate::appends::{self, Appends, Runs};
-use crate::connection::{Connection, Received, Refusal, Request, Said, understand};
+use crate::clients::{Clients, Standing};
+use crate::connection::{Received, Request};
 use crate::events::Stream;
-use crate::frames::{ANSWER, REPLY, SERVER_FRAME_BYTES, TooLarge, append, standby, welcome};
+use crate::frames::{ANSWER, REPLY, SERVER_FRAME_BYTES, append};
 use crate::snapshots::Start;
 use crate::stepping::Stepping;
 use crate::{Fatal, Limits, Sender};
-
-/// The connection of the engine's own commands. Its frames need no Hello.
-pub const ITSELF: u64 = 0;
 
 /// Frames to be sent, by connection.
 pub type Frames = Vec<(u64, Vec<u8>)>;
@@ -57,12 +55,7 @@ pub struct Pipeline {
     serves: bool,
     /// Why no command is taken, though the disk takes them.
     suspended: Option<String>,
-    connections: BTreeMap<u64, Connection>,
-    waiting: VecDeque<(u64, Request)>,
-    waiting_commands: usize,
-    resumed: Vec<u64>,
-    /// Hellos that wait for this member to lead.
-    parked: BTreeMap<u64, v1::Hello>,
+    clients: Clients,
     on_its_way: Option<OnItsWay>,
     /// The next segment was asked for, and nothing was submitted since.
     rolling: bool,
@@ -115,11 +108,7 @@ impl Pipeline {
             last_time_us: recovered.last_time_us.max(start.time_us),
             serves: false,
             suspended: None,
-            connections: BTreeMap::from([(ITSELF, Connection::new(Sender::Itself))]),
-            waiting: VecDeque::new(),
-            waiting_commands: 0,
-            resumed: Vec::new(),
-            parked: BTreeMap::new(),
+            clients: Clients::new(shard, limits),
             on_its_way: None,
             rolling: false,
             refused: BTreeMap::new(),
@@ -146,19 +135,15 @@ impl Pipeline {
     pub fn welcome(&mut self) -> Frames {
         assert!(self.epoch > 0, "only a leader serves");
         self.serves = true;
-        let (shard, epoch, committed_seq) = (&self.shard, self.epoch, self.committed_seq());
-        let mut frames = Frames::new();
-        for (connection, hello) in std::mem::take(&mut self.parked) {
-            let state = (self.connections.get_mut(&connection)).expect("a connection takes its Hello with it");
-            let said = greet(&hello, shard, epoch);
-            state.greeted = said.is_ok();
-            let frame = match said {
-                Ok(()) => welcome(shard, epoch, committed_seq),
-                Err(refusal) => refusal.frame(),
-            };
-            frames.push((connection, frame));
+        self.clients.welcome(self.epoch, self.standing())
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            epoch: self.serves.then_some(self.epoch),
+            last_epoch: self.last_epoch,
+            committed_seq: self.committed_seq(),
         }
-        frames
     }
 
     /// Appends records that the leader has sent; those that are here already are passed over. Returns the new end.
@@ -248,95 +233,17 @@ impl Pipeline {
     }
 
     pub fn connect(&mut self, connection: u64, sender: Sender) {
-        let new = self
-            .connections
-            .insert(connection, Connection::new(sender))
-            .is_none();
-        assert!(new, "connection {connection} is used twice");
+        self.clients.connect(connection, sender);
     }
 
     /// What it asked for goes on; nobody gets the replies.
     pub fn disconnect(&mut self, connection: u64) {
-        assert_ne!(connection, ITSELF, "the engine's own connection has no end");
-        self.connections.remove(&connection);
-        self.parked.remove(&connection);
+        self.clients.disconnect(connection);
     }
 
     /// Takes bytes from a connection. After a Problem the connection is gone.
     pub fn receive(&mut self, connection: u64, data: &[u8]) -> Received {
-        let mut received = Received::default();
-        let Some(mut state) = self.connections.remove(&connection) else {
-            received.close = true;
-            return received;
-        };
-        let mut cutter = std::mem::take(&mut state.cutter);
-        let mut refusal = None;
-        let cut = cutter.feed(data, self.limits.frame_bytes, |body| {
-            match self.take(connection, &mut state, body, &mut received) {
-                Ok(()) => true,
-                Err(why) => {
-                    refusal = Some(why);
-                    false
-                }
-            }
-        });
-        if let Err(TooLarge { bytes }) = cut {
-            let most = self.limits.frame_bytes;
-            let detail =
-                format!("a frame of {bytes} bytes was announced, at most {most} are taken");
-            refusal = Some(Refusal::new(ProblemCode::TooLarge, detail));
-        }
-        if let Some(refusal) = refusal {
-            received.send.extend(refusal.frame());
-            received.close = true;
-            if connection == ITSELF {
-                self.connections.insert(ITSELF, state);
-            }
-            return received;
-        }
-        state.cutter = cutter;
-        if !state.paused
-            && (state.waiting_requests >= self.limits.waiting_requests
-                || state.waiting_bytes >= self.limits.waiting_bytes)
-        {
-            state.paused = true;
-            received.pause = true;
-        }
-        self.connections.insert(connection, state);
-        received
-    }
-
-    fn take(
-        &mut self,
-        connection: u64,
-        state: &mut Connection,
-        body: &[u8],
-        received: &mut Received,
-    ) -> Result<(), Refusal> {
-        match understand(state.sender, state.greeted, body)? {
-            Said::Hello(hello) if !self.serves => {
-                if self.parked.insert(connection, hello).is_some() {
-                    return Err(Refusal::new(ProblemCode::Malformed, "a second Hello"));
-                }
-                received.send.extend(standby(&self.shard, self.last_epoch));
-            }
-            Said::Hello(hello) => {
-                greet(&hello, &self.shard, self.epoch)?;
-                state.greeted = true;
-                received
-                    .send
-                    .extend(welcome(&self.shard, self.epoch, self.committed_seq()));
-            }
-            Said::Ask(request) => {
-                state.waiting_requests += 1;
-                state.waiting_bytes += weight(&request);
-                self.waiting_commands += usize::from(matches!(request, Request::Command(_)));
-                self.waiting.push_back((connection, request));
-            }
-            Said::Subscribe(from_seq) => received.subscribe = Some(from_seq),
-            Said::Passed(seq) => received.pass(seq, self.committed_seq())?,
-        }
-        Ok(())
+        self.clients.receive(connection, data, self.standing())
     }
 
     /// Makes one batch of what waits: sequences it, hands it to the writer, and steps the kernel while the disk works.
@@ -353,7 +260,7 @@ impl Pipeline {
         } else if let Some(why) = self.suspended.clone() {
             self.refuse_commands(&why);
         }
-        if self.on_its_way.is_some() || self.waiting.is_empty() {
+        if self.on_its_way.is_some() || self.clients.is_idle() {
             return Ok(match self.refused.is_empty() {
                 true => Begun::Nothing,
                 false => Begun::Ready,
@@ -363,8 +270,8 @@ impl Pipeline {
             // The end of the log that it took over is on its way to the disk.
             return Ok(Begun::Syncing);
         }
-        let count = self.batch_requests();
-        if !self.has_room(count, &progress) {
+        let (count, bytes) = self.clients.next_batch();
+        if bytes > progress.room_bytes {
             if !self.rolling {
                 self.rolling = true;
                 self.appends.roll();
@@ -375,10 +282,7 @@ impl Pipeline {
     }
 
     fn begin_batch(&mut self, count: usize) -> Result<Begun, Fatal> {
-        let requests: Vec<_> = self.waiting.drain(..count).collect();
-        for (connection, request) in &requests {
-            self.no_longer_waits(*connection, request);
-        }
+        let requests = self.clients.take_batch(count);
         let commands: Vec<&[u8]> = requests
             .iter()
             .filter_map(|(_, request)| match request {
@@ -406,62 +310,12 @@ impl Pipeline {
         Ok(if syncs { Begun::Syncing } else { Begun::Ready })
     }
 
-    /// How many of the waiting requests the next batch takes.
-    fn batch_requests(&self) -> usize {
-        let mut bytes = 0;
-        self.waiting
-            .iter()
-            .take(self.limits.batch_requests)
-            .take_while(|(_, request)| {
-                bytes += match request {
-                    Request::Command(command) => record_bytes(command.len()),
-                    Request::Query(_) => weight(request),
-                };
-                bytes <= self.limits.batch_bytes
-            })
-            .count()
-            .max(1)
-    }
-
-    fn has_room(&self, count: usize, progress: &Progress) -> bool {
-        let commands = self
-            .waiting
-            .iter()
-            .take(count)
-            .map(|(_, request)| match request {
-                Request::Command(command) => record_bytes(command.len()),
-                Request::Query(_) => 0,
-            });
-        commands.sum::<usize>() <= progress.room_bytes
-    }
-
-    fn no_longer_waits(&mut self, connection: u64, request: &Request) {
-        self.waiting_commands -= usize::from(matches!(request, Request::Command(_)));
-        let Some(state) = self.connections.get_mut(&connection) else {
-            return;
-        };
-        state.waiting_requests -= 1;
-        state.waiting_bytes -= weight(request);
-        if state.paused
-            && state.waiting_requests <= self.limits.waiting_requests / 2
-            && state.waiting_bytes <= self.limits.waiting_bytes / 2
-        {
-            state.paused = false;
-            self.resumed.push(connection);
-        }
-    }
-
     /// Answers the commands that wait without sequencing them. Queries go on waiting: they need no room.
     fn refuse_commands(&mut self, why: &str) {
-        for (connection, request) in std::mem::take(&mut self.waiting) {
-            let Request::Command(command) = &request else {
-                self.waiting.push_back((connection, request));
-                continue;
-            };
-            let refusal = not_taken(command, &self.shard, self.epoch, self.last_time_us, why);
+        for (connection, command) in self.clients.take_commands() {
+            let refusal = not_taken(&command, &self.shard, self.epoch, self.last_time_us, why);
             let frames = self.refused.entry(connection).or_default();
             append(frames, REPLY, &refusal.encode_to_vec());
-            self.no_longer_waits(connection, &request);
         }
     }
 
@@ -525,13 +379,13 @@ impl Pipeline {
         for (connection, bytes) in committed.into_iter().flat_map(|batch| batch.frames) {
             frames.entry(connection).or_default().extend(bytes);
         }
-        let known = |(connection, _): &(u64, Vec<u8>)| self.connections.contains_key(connection);
+        let known = |(connection, _): &(u64, Vec<u8>)| self.clients.knows(*connection);
         Some(frames.into_iter().filter(known).collect())
     }
 
     /// Paused connections that may be read from again, each once.
     pub fn resumed(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.resumed)
+        self.clients.resumed()
     }
 
     /// The committed stream from `from_seq`.
@@ -541,7 +395,7 @@ impl Pipeline {
 
     /// Nothing waits and nothing is on its way.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.on_its_way.is_none()
+        self.clients.is_idle() && self.on_its_way.is_none()
     }
 
     pub fn shard(&self) -> &str {
@@ -602,7 +456,7 @@ impl Pipeline {
 
     /// A batch is on its way to the disk, or waits for its segment.
     pub fn is_syncing(&self) -> bool {
-        let waits = self.rolling && self.waiting_commands > 0 && self.trouble().is_none();
+        let waits = self.rolling && self.clients.waiting_commands() > 0 && self.trouble().is_none();
         waits || self.on_its_way.is_some()
     }
 
@@ -642,22 +496,6 @@ impl Pipeline {
     }
 }
 
-/// Whether a leader of this epoch may serve one that says this.
-fn greet(hello: &v1::Hello, shard: &str, epoch: u64) -> Result<(), Refusal> {
-    if hello.shard != shard {
-        let detail = format!("this is shard {shard:?}, not {:?}", hello.shard);
-        return Err(Refusal::new(ProblemCode::WrongShard, detail));
-    }
-    if hello.highest_epoch > epoch {
-        let detail = format!(
-            "this leader has epoch {epoch}; you know of {}",
-            hello.highest_epoch
-        );
-        return Err(Refusal::new(ProblemCode::NotLeader, detail));
-    }
-    Ok(())
-}
-
 /// The answer to a command that was not sequenced and is not remembered.
 fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, why: &str) -> v1::Reply {
     let command = v1::Command::decode(command).expect("it was decoded when it came");
@@ -671,12 +509,5 @@ fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, why: &str) ->
             reason: v1::RejectReason::LogUnavailable.into(),
             detail: why.into(),
         })),
-    }
-}
-
-fn weight(request: &Request) -> usize {
-    match request {
-        Request::Command(bytes) => bytes.len(),
-        Request::Query(query) => query.encoded_len(),
     }
 }
