@@ -96,6 +96,8 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             *("--halts-namespace", shard.metadata.namespace),
             *("--exchange", exchange.metadata.name),
         ],
+        # The kernel's tables are gigabytes, and looked into everywhere: from pages of 2 MiB it takes a third less time.
+        env=[{"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"}],
         ports=_PORTS,
         resources={
             **({"requests": resources.requests} if resources.requests else {}),
