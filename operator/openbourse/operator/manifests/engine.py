@@ -96,7 +96,7 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             *("--halts-namespace", shard.metadata.namespace),
             *("--exchange", exchange.metadata.name),
         ],
-        # The kernel's tables are gigabytes, and looked into everywhere: from pages of 2 MiB it takes a third less time.
+        # The kernel's tables are hundreds of MB and more, and looked into everywhere (`docs/performance.md`).
         env=[{"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"}],
         ports=_PORTS,
         resources={
