@@ -1,7 +1,8 @@
 """The matching kernel alone: its instructions by callgrind, whatever else the machine does, and its times.
 
 The programs are in `workloads/engine/bench`. The order book is driven through its Rust API with the same streams as the
-peer, the Rust crate orderbook-rs; the whole kernel has accounts, risk, fees and events.
+peer, the Rust crate orderbook-rs; the whole kernel has accounts, risk, fees and events; messages are decoded and
+encoded without it.
 """
 
 import json
@@ -20,6 +21,9 @@ SCENARIOS = ("quiet", "normal", "swinging", "crash", "sparse")
 INSTRUCTIONS_MOST = 350
 P99_NS_MOST = 1000
 SNAPSHOT_ORDERS = 1_000_000
+COUNTED_COMMANDS = 20_000
+# As the engine's container has it: a kernel's tables are gigabytes, and looked into everywhere.
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 PEER = "orderbook-rs 0.15.3"
 PYTHON_PEER = "matching-engine==0.1.1"
 PYTHON_OF_PEER = "3.12"
@@ -43,7 +47,8 @@ def _build() -> Path:
 
 
 def _run(*arguments: str) -> Report:
-    ran = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, timeout=PROGRAM_S)
+    environment = os.environ | HUGE_PAGES
+    ran = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, timeout=PROGRAM_S, env=environment)
     report: Report = json.loads(ran.stdout)
     return report
 
@@ -70,14 +75,15 @@ def _say(text: str) -> None:
 
 def measure() -> list[Result]:
     programs = _build()
-    names = ("book", "peer", "kernel", "stream", "snapshot")
-    book, peer, kernel, stream, snapshot = (str(programs / name) for name in names)
+    names = ("book", "peer", "kernel", "messages", "stream", "snapshot")
+    book, peer, kernel, messages, stream, snapshot = (str(programs / name) for name in names)
     _check_that_the_peer_trades_alike(book, peer)
     return [
         *_book_instructions(book, peer),
         *_book_times(book, peer),
         *_python_times(book, stream),
         *_kernel(kernel),
+        *_messages(messages),
         *_snapshot(snapshot),
     ]
 
@@ -159,6 +165,11 @@ def _kernel(kernel: str) -> list[Result]:
     return [
         of("risk_on.p50_ns", "p50_ns", "ns"),
         of("risk_on.p99_ns", "p99_ns", "ns", P99_NS_MOST),
+        *(
+            of(f"risk_on.matches_{matches}.{quantile}_ns", f"matches_{matches}_{quantile}_ns", "ns")
+            for matches in range(4)
+            for quantile in ("p50", "p99")
+        ),
         of("risk_on.sweeps.p50_ns", "sweep_p50_ns", "ns"),
         of("risk_on.sweeps.p99_ns", "sweep_p99_ns", "ns"),
         of("allocations_per_command", "allocations_per_command", "1", 0),
@@ -168,6 +179,22 @@ def _kernel(kernel: str) -> list[Result]:
         of("checkpoint_ms.commands_1000", "checkpoint_1000_ms", "ms"),
         of("checkpoint_ms.commands_10000", "checkpoint_10000_ms", "ms"),
     ]
+
+
+def _messages(messages: str) -> list[Result]:
+    """What the kernel does between decoding and encoding is not in them."""
+    reports = []
+    for run in range(RUNS):
+        reports.append(_run(messages))
+        _say(f"messages {run + 1}/{RUNS}: {reports[-1]}")
+    results = []
+    for stage in ("decode", "encode"):
+        counted = _instructions(f"{stage}_measured", messages, str(COUNTED_COMMANDS))
+        _say(f"{stage}: {counted:.0f} instructions a command")
+        times_ns = [report[f"{stage}_ns"] for report in reports]
+        results.append(result(f"kernel.{stage}_ns", times_ns, "ns", "lower"))
+        results.append(result(f"kernel.{stage}_instructions", [round(counted)], "1", "lower"))
+    return results
 
 
 def _snapshot(snapshot: str) -> list[Result]:

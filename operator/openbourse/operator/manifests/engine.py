@@ -97,6 +97,8 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             *("--exchange", exchange.metadata.name),
             *("--consumer", Component.LEDGER),
         ],
+        # The kernel's tables are hundreds of MB and more, and looked into everywhere (`docs/performance.md`).
+        env=[{"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"}],
         ports=_PORTS,
         resources={
             **({"requests": resources.requests} if resources.requests else {}),

@@ -26,3 +26,10 @@ pub fn arguments() -> (Scenario, u64) {
         }),
     )
 }
+
+/// Of times, whatever their order; 0 of none.
+pub fn quantile(times_ns: &mut [u64], per_mille: usize) -> u64 {
+    times_ns.sort_unstable();
+    let at = times_ns.len() * per_mille / 1000;
+    times_ns.get(at).copied().unwrap_or(0)
+}

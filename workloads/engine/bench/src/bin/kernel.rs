@@ -6,8 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use openbourse_bench::SEED;
 use openbourse_bench::exchange::Exchange;
+use openbourse_bench::{SEED, quantile};
 use openbourse_matching::event::EventBody;
 
 /// Counts what the kernel asks for. Nothing else runs while it counts.
@@ -64,6 +64,7 @@ fn main() {
     // From here on the kernel remembers what changes.
     let first_checkpoint_ms = checkpoint_ms(&mut exchange);
     let (mut few, mut sweeps) = (Vec::new(), Vec::new());
+    let mut by_matches = [const { Vec::new() }; MATCHES_MOST + 1];
     let mut allocations = 0;
     for _ in 0..commands {
         let command = exchange.next_command();
@@ -77,14 +78,22 @@ fn main() {
             .count();
         if matches <= MATCHES_MOST {
             few.push(took_ns);
+            by_matches[matches].push(took_ns);
         } else {
             sweeps.push(took_ns);
         }
     }
     let checkpoint_1000_ms = checkpoint_ms_after(&mut exchange, 1_000);
     let checkpoint_10000_ms = checkpoint_ms_after(&mut exchange, 10_000);
+    let by_matches: String = (by_matches.iter_mut().enumerate())
+        .map(|(matches, times_ns)| {
+            let [p50, p99] = [500, 990].map(|per_mille| quantile(times_ns, per_mille));
+            let name = format!("matches_{matches}");
+            format!("\"{name}_p50_ns\": {p50}, \"{name}_p99_ns\": {p99}, ")
+        })
+        .collect();
     println!(
-        "{{\"messages\": {commands}, \"few\": {}, \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {}, \"sweeps\": {}, \"sweep_p50_ns\": {}, \
+        "{{{by_matches}\"messages\": {commands}, \"few\": {}, \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {}, \"sweeps\": {}, \"sweep_p50_ns\": {}, \
          \"sweep_p99_ns\": {}, \"allocations_per_command\": {:.4}, \"bytes_per_resting_order\": {order_bytes}, \
          \"bytes_per_account\": {account_bytes}, \"first_checkpoint_ms\": {first_checkpoint_ms:.3}, \
          \"checkpoint_1000_ms\": {checkpoint_1000_ms:.3}, \"checkpoint_10000_ms\": {checkpoint_10000_ms:.3}}}",
@@ -121,10 +130,4 @@ fn checkpoint_ms(exchange: &mut Exchange) -> f64 {
     let started = Instant::now();
     exchange.step(&checkpoint);
     started.elapsed().as_secs_f64() * 1000.0
-}
-
-fn quantile(times_ns: &mut [u64], per_mille: usize) -> u64 {
-    times_ns.sort_unstable();
-    let at = times_ns.len() * per_mille / 1000;
-    times_ns.get(at).copied().unwrap_or(0)
 }

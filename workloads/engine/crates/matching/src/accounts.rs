@@ -162,7 +162,10 @@ impl Accounts {
     }
 
     pub fn foresee(&self, account: u64) {
-        look_at(self.get(account).map(|account| (account.killed, account.number)));
+        look_at(
+            self.get(account)
+                .map(|account| (account.killed, account.number)),
+        );
     }
 
     pub fn foresee_id(&self, account: u64, id: ClientOrderId) {

@@ -4,7 +4,7 @@ use crate::command::{
     CancelAllOrders, CancelOrder, CancelReason, CancelRestriction, ReplaceOrder, SetKillSwitch,
     Stamp, Target,
 };
-use crate::event::{Effects, EventBody, OrderOutcome, Outcome};
+use crate::event::{Effects, EventBody, OrderOutcome, Outcome, Replacement};
 use crate::kernel::Kernel;
 use crate::listings::Symbol;
 use crate::matching::Market;
@@ -46,7 +46,7 @@ impl Kernel {
         } else {
             Err(Refusal::NotAttempted)
         };
-        Outcome::Replaced { cancel, place }
+        Outcome::Replaced(Box::new(Replacement { cancel, place }))
     }
 
     fn cancel_one(

@@ -42,6 +42,18 @@ impl ClosedOrders {
         &mut self.chain
     }
 
+    /// Where that id is looked for, and the one that makes room for it.
+    pub fn foresee(&self, account: u64, symbol: SymbolId, id: ClientOrderId) {
+        (self.by_client_order_id).foresee(self.hash(account, symbol, &id));
+        if let Some((_, oldest)) = self.orders.oldest() {
+            let Order {
+                account, symbol, ..
+            } = *oldest;
+            let hash = self.hash(account, symbol, &oldest.client_order_id);
+            self.by_client_order_id.foresee(hash);
+        }
+    }
+
     pub fn by_order_id(&self, order_id: u64) -> Option<&Order> {
         self.orders.get(self.by_order_id.get(order_id)?)
     }

@@ -138,9 +138,10 @@ impl Encoding {
         self.u64(count as u64);
     }
 
-    pub fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         self.u32(u32::try_from(text.len()).expect("texts in the state are short"));
-        self.bytes(text.as_bytes());
+        self.bytes(text);
     }
 
     /// As text.

@@ -36,10 +36,8 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Order(OrderOutcome),
-    Replaced {
-        cancel: Result<Order, Refusal>,
-        place: Result<OrderOutcome, Refusal>,
-    },
+    /// In a box, since two results would make every reply twice as large.
+    Replaced(Box<Replacement>),
     CanceledAll {
         canceled: u32,
         /// What the command asked for and did not reach.
@@ -47,6 +45,13 @@ pub enum Outcome {
     },
     Refused(Refusal),
     Done,
+}
+
+/// What became of either half of a ReplaceOrder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    pub cancel: Result<Order, Refusal>,
+    pub place: Result<OrderOutcome, Refusal>,
 }
 
 /// The order as the command left it, with the trades that the command made.

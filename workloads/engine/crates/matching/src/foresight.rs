@@ -6,9 +6,14 @@
 
 use std::hint::black_box;
 
-use crate::command::{Body, CancelOrder, CommandId, PlaceOrder, Target};
+use crate::command::{Body, CancelOrder, CommandId, PlaceOrder, Target, Terms};
 use crate::kernel::Kernel;
+use crate::matching::crosses;
 use crate::names::{ClientOrderId, SymbolName};
+use crate::order::Order;
+
+/// Few orders trade with more.
+const MAKERS_MOST: usize = 4;
 
 impl Kernel {
     pub(crate) fn foresee(&self, id: &CommandId, body: &Body) {
@@ -27,8 +32,23 @@ impl Kernel {
         }
     }
 
+    /// With the orders at the best price, if it would trade there.
     fn foresee_new(&self, place: &PlaceOrder) {
         self.foresee_ids(place.account.account(), place.client_order_id);
+        let Ok(symbol) = self.listings.symbol_id(place.symbol) else {
+            return;
+        };
+        let reaches = |maker: &Order| match place.terms {
+            Terms::Limit { price_ticks, .. } => crosses(place.side, price_ticks, maker.price_ticks),
+            Terms::LimitMaker { .. } => false,
+            Terms::MarketByLots { .. } | Terms::MarketByAmount { .. } => true,
+        };
+        let book = &self.listings.symbol(symbol).book;
+        let side = place.side.opposite();
+        if book.front(side).is_some_and(reaches) {
+            let makers = book.first_queue(side).take(MAKERS_MOST);
+            makers.for_each(|maker| self.foresee_close(maker));
+        }
     }
 
     fn foresee_cancel(&self, cancel: &CancelOrder) {
@@ -44,10 +64,15 @@ impl Kernel {
                     return;
                 };
                 if let Some(order) = self.listings.symbol(symbol).book.foresee(order_id) {
-                    self.foresee_ids(account, order.client_order_id);
+                    self.foresee_close(order);
                 }
             }
         }
+    }
+
+    fn foresee_close(&self, order: &Order) {
+        self.foresee_ids(order.account, order.client_order_id);
+        (self.closed).foresee(order.account, order.symbol, order.client_order_id);
     }
 
     fn foresee_ids(&self, account: u64, id: ClientOrderId) {

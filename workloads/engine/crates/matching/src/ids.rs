@@ -57,7 +57,10 @@ impl RecentCommands {
     /// Where that id is looked for, and the one that makes room for it.
     pub fn foresee(&self, id: &CommandId) {
         self.numbers.foresee(self.hash(id));
-        let oldest = self.replies.oldest().and_then(|(_, reply)| reply.command_id);
+        let oldest = self
+            .replies
+            .oldest()
+            .and_then(|(_, reply)| reply.command_id);
         if let Some(oldest) = oldest {
             self.numbers.foresee(self.hash(&oldest));
         }
@@ -207,8 +210,12 @@ impl ClosedClientIds {
         self.forgotten_early
     }
 
+    /// Where that id is looked for, and the one that makes room for it.
     pub fn foresee(&self, account: u64, id: ClientOrderId) {
         self.last.foresee(self.hash(account, &id));
+        if let Some((_, oldest)) = self.closed.oldest() {
+            self.last.foresee(self.hash(oldest.account, &oldest.id));
+        }
     }
 
     pub fn is_recent(&self, account: u64, id: ClientOrderId, now_us: i64) -> bool {
@@ -225,7 +232,7 @@ impl ClosedClientIds {
         if !planted(Bug::StateHashIgnoresClosedClientOrderIds) {
             self.chain.append(|entry| {
                 entry.u64(account);
-                entry.text(id.as_str());
+                entry.text(id);
                 entry.i64(now_us);
             });
         }

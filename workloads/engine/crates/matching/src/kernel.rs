@@ -180,13 +180,12 @@ impl Kernel {
             Err(refusal) => Outcome::Refused(refusal),
         };
         self.indicate_all(effects);
-        let reply = Reply {
+        let reply = effects.reply.insert(Reply {
             command_id: Some(id),
             stamp,
             outcome,
-        };
-        (self.recent).remember(id, &reply, &self.listings, self.version);
-        effects.reply = Some(reply);
+        });
+        (self.recent).remember(id, reply, &self.listings, self.version);
         if let Body::Checkpoint(_) = body {
             let state_hash = self.state_hash();
             self.last_checkpoint = Some((stamp.seq, state_hash));

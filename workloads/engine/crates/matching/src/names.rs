@@ -25,7 +25,13 @@ impl<const N: usize> Text<N> {
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).expect("only ASCII is let in")
+        std::str::from_utf8(self.as_ref()).expect("only ASCII is let in")
+    }
+}
+
+impl<const N: usize> AsRef<[u8]> for Text<N> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
     }
 }
 

@@ -125,13 +125,21 @@ impl<O: Resting> OrderBook<O> {
 
     /// In the order in which they would trade.
     pub fn orders(&self, side: Side) -> impl Iterator<Item = &O> {
-        self.ranked(side).flat_map(move |(_, level)| {
-            let mut next = level.first;
-            std::iter::from_fn(move || {
-                let order = self.orders.get(next as usize)?;
-                next = self.links[next as usize].after;
-                Some(order)
-            })
+        self.ranked(side)
+            .flat_map(move |(_, level)| self.queue(level.first))
+    }
+
+    /// Those at the best price.
+    pub(crate) fn first_queue(&self, side: Side) -> impl Iterator<Item = &O> {
+        self.queue(self.side(side).front)
+    }
+
+    /// From a slot on.
+    fn queue(&self, mut next: u32) -> impl Iterator<Item = &O> {
+        std::iter::from_fn(move || {
+            let order = self.orders.get(next as usize)?;
+            next = self.links[next as usize].after;
+            Some(order)
         })
     }
 

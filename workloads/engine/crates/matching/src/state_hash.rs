@@ -8,7 +8,7 @@ use crate::encoding::{
     Chain, Encoding, charge_number, level_number, prevention_number, side_number, state_number,
     status_number, time_in_force_number, type_number,
 };
-use crate::event::{Fill, Outcome, Reply};
+use crate::event::{Fill, Outcome, Replacement, Reply};
 use crate::kernel::Kernel;
 use crate::listings::{Listings, Symbol, SymbolDefinition};
 use crate::names::SymbolName;
@@ -111,7 +111,7 @@ impl Kernel {
     pub(crate) fn encode_assets(&self, encoding: &mut Encoding) {
         encoding.count(self.listings.assets().count());
         for asset in self.listings.assets() {
-            encoding.text(asset.asset.as_str());
+            encoding.text(asset.asset);
             encoding.u32(asset.scale);
         }
     }
@@ -130,7 +130,7 @@ impl Kernel {
             encoding.u8(state_number(halt.terms.state));
             encoding.count(halt.terms.symbols.len());
             for symbol in &halt.terms.symbols {
-                encoding.text(symbol.as_str());
+                encoding.text(symbol);
             }
             encoding.text(&halt.terms.reason);
             encoding.u64(halt.seq);
@@ -205,9 +205,9 @@ fn encode_symbol(symbol: &Symbol, encoding: &mut Encoding) {
 
 /// The fields that version 1 knows, which are the first ones of both.
 pub(crate) fn encode_plain_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
-    encoding.text(definition.symbol.as_str());
-    encoding.text(definition.base_asset.as_str());
-    encoding.text(definition.quote_asset.as_str());
+    encoding.text(definition.symbol);
+    encoding.text(definition.base_asset);
+    encoding.text(definition.quote_asset);
     encoding.i64(definition.tick_units);
     encoding.i64(definition.lot_units);
     encoding.i64(definition.max_price_ticks);
@@ -246,7 +246,7 @@ fn digest_of_account(account: &Account, listings: &Listings, item: &mut Encoding
     let balances = account.balances_by_name(listings);
     item.count(balances.len());
     for (asset, balance) in balances {
-        item.text(asset.as_str());
+        item.text(asset);
         item.i64(balance.available);
         item.i64(balance.hold);
     }
@@ -257,7 +257,7 @@ fn digest_of_account(account: &Account, listings: &Listings, item: &mut Encoding
     let notionals = configured.map_or(&[][..], |of| &of.max_open_notional);
     item.count(notionals.len());
     for (asset, most) in notionals {
-        item.text(asset.as_str());
+        item.text(asset);
         item.i64(*most);
     }
     item.u32(configured.map_or(0, |of| of.max_orders_per_interval));
@@ -306,7 +306,8 @@ pub(crate) fn encode_reply(
             encoding.u8(2);
             encoding.refusal(refusal);
         }
-        Outcome::Replaced { cancel, place } => {
+        Outcome::Replaced(replacement) => {
+            let Replacement { cancel, place } = &**replacement;
             encoding.u8(3);
             encoding.either(cancel, |encoding, order| encoding.order_of(order, listings));
             encoding.either(place, |encoding, made| {
@@ -329,9 +330,9 @@ pub(crate) fn encode_reply(
 impl Encoding {
     pub(crate) fn order(&mut self, order: &Order, symbol: SymbolName) {
         self.u64(order.order_id);
-        self.text(order.client_order_id.as_str());
+        self.text(order.client_order_id);
         self.u64(order.account);
-        self.text(symbol.as_str());
+        self.text(symbol);
         self.u8(side_number(order.side));
         self.u8(type_number(order.order_type));
         self.u8(time_in_force_number(order.time_in_force));
@@ -366,7 +367,7 @@ impl Encoding {
             self.i64(fill.quantity_lots);
             self.i64(fill.quote_units);
             self.i64(fill.fee_units);
-            self.text(listings.asset(fill.fee_asset).asset.as_str());
+            self.text(listings.asset(fill.fee_asset).asset);
         }
     }
 

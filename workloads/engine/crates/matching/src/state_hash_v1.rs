@@ -77,7 +77,7 @@ impl Kernel {
         for (number, _) in self.accounts.iter() {
             for (asset, balance) in self.balances_of(number) {
                 encoding.u64(number);
-                encoding.text(asset.as_str());
+                encoding.text(asset);
                 encoding.i64(balance.available);
                 encoding.i64(balance.hold);
             }
@@ -88,9 +88,9 @@ impl Kernel {
 impl Encoding {
     pub(crate) fn order_of_version_1(&mut self, order: &Order, symbol: SymbolName) {
         self.u64(order.order_id);
-        self.text(order.client_order_id.as_str());
+        self.text(order.client_order_id);
         self.u64(order.account);
-        self.text(symbol.as_str());
+        self.text(symbol);
         self.u8(side_number(order.side));
         self.u8(time_in_force_number(order.time_in_force));
         self.i64(order.price_ticks);
@@ -123,6 +123,6 @@ pub(crate) fn encode_reply(
             encoding.u8(2);
             encoding.refusal(refusal);
         }
-        Outcome::Replaced { .. } | Outcome::CanceledAll { .. } | Outcome::Done => encoding.u8(3),
+        Outcome::Replaced(_) | Outcome::CanceledAll { .. } | Outcome::Done => encoding.u8(3),
     }
 }

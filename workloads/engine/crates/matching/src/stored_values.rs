@@ -5,7 +5,7 @@ use crate::accounts::Balance;
 use crate::auction::Indication;
 use crate::bands::{Minute, PriceBand};
 use crate::command::{DefineAsset, Stamp};
-use crate::event::{Fill, OrderOutcome, Outcome, Reply};
+use crate::event::{Fill, OrderOutcome, Outcome, Replacement, Reply};
 use crate::fees::{FeeCharge, FeeSchedule};
 use crate::kernel::Windows;
 use crate::listings::SymbolDefinition;
@@ -41,6 +41,7 @@ fields! {
     }
     OrderOutcome { order, fills }
     PriceBand { lowest_ppm, highest_ppm }
+    Replacement { cancel, place }
     Reply { command_id, stamp, outcome }
     Safety { configuration, lag, level, second, accepted }
     SafetyConfiguration { settlement_lag_ms, unpublished_commands, throttled_orders_per_second }
@@ -62,7 +63,7 @@ choices! {
     }
     OrderType { 1 => Limit, 2 => Market, 3 => LimitMaker }
     Outcome {
-        1 => Order(order), 2 => Replaced { cancel, place }, 3 => CanceledAll { canceled, remaining },
+        1 => Order(order), 2 => Replaced(replacement), 3 => CanceledAll { canceled, remaining },
         4 => Refused(refusal), 5 => Done,
     }
     Refusal {

@@ -281,7 +281,7 @@ fn an_order_cannot_grow_where_it_rests() {
 }
 
 #[test]
-#[should_panic(expected = "order 1 rests twice")]
+#[should_panic(expected = "order 1 is there twice")]
 fn an_order_rests_once() {
     let mut book = OrderBook::default();
     let order = Order {

@@ -47,12 +47,12 @@ fn outcome(kernel: &Kernel, outcome: &Outcome) -> v1::reply::Result {
     use v1::reply::Result as Answered;
     match outcome {
         Outcome::Order(made) => Answered::Order(order_result(kernel, made)),
-        Outcome::Replaced { cancel, place } => Answered::Replaced(v1::ReplaceResult {
-            cancel: Some(match cancel {
+        Outcome::Replaced(replacement) => Answered::Replaced(v1::ReplaceResult {
+            cancel: Some(match &replacement.cancel {
                 Ok(canceled) => Cancel::Canceled(order(kernel, canceled)),
                 Err(refusal) => Cancel::CancelRejection(rejection(refusal)),
             }),
-            place: Some(match place {
+            place: Some(match &replacement.place {
                 Ok(made) => Place::Placed(order_result(kernel, made)),
                 Err(refusal) => Place::PlaceRejection(rejection(refusal)),
             }),

@@ -13,7 +13,7 @@ mod shard;
 pub use openbourse_matching::snapshot::Unusable;
 pub use openbourse_matching::symbol_state::SymbolState;
 pub use openbourse_matching::{Diverged, Stamp, Version, Windows};
-pub use shard::{HaltInForce, Shard};
+pub use shard::{Decoded, HaltInForce, Shard};
 
 /// Generated from `workloads/contracts/openbourse/contracts/v1`.
 pub mod v1 {

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use openbourse_matching::command::Command;
 use openbourse_matching::safety::Lag;
 use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::symbol_state::SymbolState;
@@ -20,6 +21,51 @@ const EVENTS_FIELD: u32 = 4;
 pub struct Shard {
     kernel: Kernel,
     effects: Effects,
+}
+
+/// A command as the kernel takes it, and what of its message the events repeat.
+pub struct Decoded {
+    pub command: Command,
+    correlation_id: String,
+    causation_id: String,
+}
+
+impl Decoded {
+    /// Of an encoded `v1::Command`, or of any other bytes: then of one that is refused.
+    pub fn of(command: &[u8], version: Version) -> Self {
+        let message = v1::Command::decode(command).ok();
+        let command = decode::command(message.as_ref(), version);
+        let message = message.unwrap_or_default();
+        Self {
+            command,
+            correlation_id: message.correlation_id,
+            causation_id: message.causation_id,
+        }
+    }
+
+    /// Appends what the command did, as `Shard::step` does. The effects are those of this kernel's last step.
+    pub fn encode(
+        &self,
+        kernel: &Kernel,
+        effects: &Effects,
+        reply: &mut Vec<u8>,
+        events: &mut Vec<u8>,
+    ) {
+        let made = effects.reply.as_ref().expect("every step has a reply");
+        encode::reply(kernel, made)
+            .encode(reply)
+            .expect("a vector has room");
+        let envelope = Envelope {
+            kernel,
+            stamp: made.stamp,
+            correlation_id: &self.correlation_id,
+            causation_id: &self.causation_id,
+        };
+        for (index, (event, movements)) in (0..).zip(effects.events()) {
+            let event = envelope.event(index, event, movements);
+            message::encode(EVENTS_FIELD, &event, events);
+        }
+    }
 }
 
 /// A halt that has been imposed and not lifted.
@@ -76,29 +122,9 @@ impl Shard {
         reply: &mut Vec<u8>,
         events: &mut Vec<u8>,
     ) -> Result<(), Diverged> {
-        let message = v1::Command::decode(command).ok();
-        let command = decode::command(message.as_ref(), self.kernel.version());
-        self.kernel.step(stamp, &command, &mut self.effects)?;
-        let made = self.effects.reply.as_ref().expect("every step has a reply");
-        encode::reply(&self.kernel, made)
-            .encode(reply)
-            .expect("a vector has room");
-        let Some(message) = &message else {
-            return Ok(());
-        };
-        let envelope = Envelope {
-            kernel: &self.kernel,
-            stamp,
-            correlation_id: &message.correlation_id,
-            causation_id: &message.causation_id,
-        };
-        for (index, (event, movements)) in (0..).zip(self.effects.events()) {
-            message::encode(
-                EVENTS_FIELD,
-                &envelope.event(index, event, movements),
-                events,
-            );
-        }
+        let decoded = Decoded::of(command, self.kernel.version());
+        (self.kernel).step(stamp, &decoded.command, &mut self.effects)?;
+        decoded.encode(&self.kernel, &self.effects, reply, events);
         Ok(())
     }
 

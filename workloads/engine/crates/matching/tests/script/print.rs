@@ -19,10 +19,10 @@ pub fn reply(kernel: &Kernel, reply: &Reply) -> String {
     };
     let outcome = match &reply.outcome {
         Outcome::Order(outcome) => placed(outcome),
-        Outcome::Replaced { cancel, place } => format!(
+        Outcome::Replaced(replacement) => format!(
             "cancel {}; place {}",
-            cancel.as_ref().map_or_else(refused, order),
-            place.as_ref().map_or_else(refused, placed),
+            (replacement.cancel.as_ref()).map_or_else(refused, order),
+            (replacement.place.as_ref()).map_or_else(refused, placed),
         ),
         Outcome::CanceledAll {
             canceled,

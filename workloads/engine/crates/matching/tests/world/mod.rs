@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use openbourse_matching::accounts::EXTERNAL_ACCOUNT;
 use openbourse_matching::command::{Command, Target};
 use openbourse_matching::event::{EventBody, Movement, Outcome, Reply};
+use openbourse_matching::names::HaltName;
 use openbourse_matching::order::Order;
-use openbourse_matching::symbol_state::SymbolState;
+use openbourse_matching::symbol_state::{Halt, SymbolState};
 use openbourse_matching::{Effects, Kernel, Stamp};
 
 use crate::script::parse;
@@ -100,6 +101,7 @@ struct Done {
     /// By id, open and closed ones.
     orders: Vec<Order>,
     next_due_us: Option<i64>,
+    halts: Vec<(HaltName, Halt)>,
 }
 
 impl World {
@@ -200,6 +202,9 @@ impl World {
             state_hash: self.state_hash,
             orders: self.orders(),
             next_due_us: self.kernel.next_due_us(),
+            halts: (self.kernel.halts())
+                .map(|(name, halt)| (name.clone(), halt.clone()))
+                .collect(),
         })
     }
 
