@@ -146,7 +146,7 @@ def test_a_torn_end_is_no_damage_and_is_named(folder: Path) -> None:
     assert shown.exit_code == 0
     assert f"(seq {COMMANDS})" in shown.stderr
     engine = _core.Engine(folder, "main", segment_bytes=SEGMENT_BYTES)
-    assert engine.committed_seq == COMMANDS - 1
+    assert engine.end_seq == COMMANDS - 1
     assert engine.cut is not None
 
 
@@ -179,6 +179,7 @@ def test_a_replay_shows_the_state_at_each_checkpoint_and_at_the_end(folder: Path
     shown = run("replay", folder)
     states = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [state["seq"] for state in states] == [*CHECKPOINTS, COMMANDS]
+    engine.advance(COMMANDS, COMMANDS)
     seq, state_hash = engine.state_hash()
     assert states[-1] == {"seq": seq, "state_hash": state_hash.hex()}
     last = engine.last_checkpoint()
@@ -351,4 +352,4 @@ def test_one_folder_is_one_engines_alone(folder: Path) -> None:
     # The commands read beside it.
     assert run("verify", folder).exit_code == 0
     del engine
-    assert _core.Engine(folder, "main").committed_seq == COMMANDS
+    assert _core.Engine(folder, "main").end_seq == COMMANDS

@@ -51,6 +51,8 @@ class Life:
         self.core = _core.Engine(self.folder, "main")
         self.epoch = max(self.epoch, self.core.last_epoch) + 1
         self.core.lead(self.epoch)
+        self.core.commit(self.core.durable_seq())
+        self.core.welcome()
         for connection, component in ((GATEWAY, "gateway"), (LEDGER, "ledger")):
             self.core.connect(connection, component)
             self.core.receive(connection, encode(v1.ClientFrame(hello=v1.Hello(shard="main"))))
@@ -65,6 +67,7 @@ class Life:
         begun = self.core.begin(self.now_us)
         frames = None
         while begun and frames is None:
+            self.core.commit(self.core.durable_seq())
             frames = self.core.collect()
         answers = []
         for _, data in frames or ():

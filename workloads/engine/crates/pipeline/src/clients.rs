@@ -122,7 +122,9 @@ impl Clients {
         match understand(state.sender, state.greeted, body)? {
             Said::Hello(hello) => match standing.epoch {
                 Some(epoch) => {
-                    received.send.extend(self.greet(state, &hello, epoch, standing)?);
+                    received
+                        .send
+                        .extend(self.greet(state, &hello, epoch, standing)?);
                 }
                 None if self.parked.insert(connection, hello).is_some() => {
                     return Err(Refusal::new(ProblemCode::Malformed, "a second Hello"));

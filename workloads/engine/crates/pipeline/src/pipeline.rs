@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use openbourse_journal::retention::{Passed, retain};
 use openbourse_journal::snapshot::Bad;
 use openbourse_journal::{
-    Bell, Chain, Error, Known, NotNext, OVERHEAD_MOST, Options, Place,
-    SEGMENT_HEADER_BYTES, Storage, Trouble,
+    Bell, Chain, Error, Known, NotNext, OVERHEAD_MOST, Options, Place, SEGMENT_HEADER_BYTES,
+    Storage, Trouble,
 };
 use openbourse_protocol::v1;
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
@@ -38,8 +37,6 @@ pub enum Begun {
 
 pub struct Pipeline {
     shard: String,
-    limits: Limits,
-    storage: Arc<dyn Storage>,
     appends: Appends,
     runs: Runs,
     stepping: Stepping,
@@ -95,9 +92,7 @@ impl Pipeline {
         let recent_bytes = limits.recent_bytes;
         Ok(Pipeline {
             shard: shard.into(),
-            limits,
             appends: Appends::start(storage.clone(), shard, options, recovered.log, recent_bytes)?,
-            storage,
             runs,
             stepping,
             torn: recovered.cut,
@@ -451,7 +446,7 @@ impl Pipeline {
 
     /// Commands that wait for a batch, and that are on their way to the disk.
     pub fn pending_commands(&self) -> usize {
-        self.waiting_commands + self.on_its_way.as_ref().map_or(0, |batch| batch.commands)
+        self.clients.waiting_commands() + self.on_its_way.as_ref().map_or(0, |batch| batch.commands)
     }
 
     /// A batch is on its way to the disk, or waits for its segment.
@@ -468,11 +463,6 @@ impl Pipeline {
     /// Why the next segment could not be made ahead of need: commands will be refused when this one is full.
     pub fn warning(&self) -> Option<String> {
         self.appends.progress().warning
-    }
-
-    /// Recycles the segments that nobody needs any more, never the newest. Returns their names.
-    pub fn retain(&self, passed: &Passed) -> Result<Vec<String>, Error> {
-        retain(&*self.storage, passed.needed_from())
     }
 
     /// The segment that is written.
