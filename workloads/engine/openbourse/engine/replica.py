@@ -257,10 +257,13 @@ class Replica:
 
     async def _lead(self) -> None:
         with self._fails():
+            before, began_s = self.core.seq, time.monotonic()
             while True:
                 if self.core.advance(self.core.end_seq, ADVANCE_COMMANDS):
                     break
                 await asyncio.sleep(0)
+            replayed, took_s = self.core.seq - before, time.monotonic() - began_s
+            log.info("replayed %d commands behind seq %d in %.2f s", replayed, before, took_s)
             assert isinstance(self.member.role, Leader), "one that stands down begins again"
             self._take_over = replace(self._take_over, led_s=time.monotonic())
             self.loop.lead(self.member.role.epoch)
@@ -314,9 +317,7 @@ class Replica:
     # The links
 
     def linked(self, link: Link) -> None:
-        self._feeds[link] = Feed(
-            self.core, self._folder, link, start=self._task, durable=lambda: self.member.durable
-        )
+        self._feeds[link] = Feed(self.core, self._folder, link, start=self._task, durable=lambda: self.member.durable)
         self.step(Linked(link.place))
 
     def unlinked(self, link: Link) -> None:
