@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GROUPS = ("kernel", "engine", "ledger", "gateway")
+GROUPS = ("kernel", "engine", "failover", "ledger", "gateway")
 
 
 def fdatasync_us(folder: Path, writes: int = 500) -> list[float]:
