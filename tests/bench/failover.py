@@ -1,7 +1,7 @@
-"""How long clients get no answer when the engine that leads is killed, frozen or stopped: first answer after it minus last before.
+"""How long clients get no answer when the leading engine fails: first answer after it minus last before.
 
-Two real engines of one shard on this machine, sixteen commands on their way at any time. BENCH_CRASHES says how many kills
-there are; there are half as many planned stops and a quarter as many freezes.
+Two real engines of one shard on this machine, sixteen commands on their way at any time. BENCH_CRASHES says how often
+the leader is killed; it is stopped half as often, and frozen a quarter as often.
 """
 
 import asyncio

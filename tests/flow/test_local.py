@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(
             assert bob.create_order("BTC/USDT", "limit", "buy", 0.001, 50000)["status"] == "closed"
             answered.append(time.monotonic())
             bought += 1
-        longest_s = max(after - before for before, after in zip(answered, answered[1:], strict=False))
+        longest_s = max(after - before for before, after in pairwise(answered))
         with capsys.disabled():
             print(f"\na killed leader: the longest of {bought} orders took {longest_s * 1000:.0f} ms", end="")  # noqa: T201
         assert exchange.wait_for_leader(in_sync=2) != leader

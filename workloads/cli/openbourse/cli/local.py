@@ -204,7 +204,7 @@ def _wal(data: Path, index: int) -> Path:
 
 
 def _membership(data: Path, engines: tuple[EnginePorts, ...], index: int) -> list[str]:
-    """Nothing for a shard of one engine, which keeps its leadership record itself: where the others look for it later."""
+    """Nothing for a shard of one engine, which keeps its leadership record where others will look for it."""
     if len(engines) == 1:
         return []
     places = [f"127.0.0.1:{engine.links}" for engine in engines]

@@ -139,8 +139,10 @@ class EngineSession:
         future = unanswered.add(key, data)
         self._send(data)
         try:
-            # Shielded: another caller may wait for the same id.
-            return await asyncio.wait_for(asyncio.shield(future), timeout_s)
+            # Not wait_for, which in Python 3.11 swallows a cancellation that comes with the answer.
+            async with asyncio.timeout(timeout_s):
+                # Shielded: another caller may wait for the same id.
+                return await asyncio.shield(future)
         except TimeoutError:
             unanswered.drop(key)
             raise Unavailable(f"shard {self.shard} did not answer within {timeout_s:g} s") from None
@@ -285,7 +287,8 @@ class Leaders:
             writer.close()
             # The peer may be gone; what matters was said before.
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await writer.wait_closed()
 
     async def _welcome(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address

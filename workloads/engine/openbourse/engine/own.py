@@ -35,7 +35,8 @@ class OwnRequests:
 
     async def sequence(self, command: v1.Command) -> v1.Reply:
         """The committed answer, which may be a rejection. Raises Refused, TimeoutError, and NotTaken: send it again."""
-        reply = await asyncio.wait_for(asyncio.shield(self.submit(command)), TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            reply = await asyncio.shield(self.submit(command))
         if reply.rejection.reason == v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE:
             raise NotTaken(reply.rejection.detail)
         return reply
@@ -47,7 +48,8 @@ class OwnRequests:
         future: asyncio.Future[v1.Answer] = asyncio.get_running_loop().create_future()
         self._answers[query.query_id] = future
         self._receive(v1.ClientFrame(query=query))
-        return await asyncio.wait_for(future, TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            return await future
 
     def _receive(self, frame: v1.ClientFrame) -> None:
         asked = self._loop.receive(ITSELF, encode(frame))

@@ -73,7 +73,8 @@ class Server:
         for connection in tuple(self.connections):
             connection.close_with("the engine stops", code=v1.ProblemCode.PROBLEM_CODE_NOT_LEADER)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.empty.wait(), FLUSH_S)
+            async with asyncio.timeout(FLUSH_S):
+                await self.empty.wait()
         for connection in tuple(self.connections):
             connection.abort()
 

@@ -118,6 +118,11 @@ impl Kernel {
         self.safety.level_at(lag)
     }
 
+    /// What a command with this id would be answered by, if it was carried out not too long ago.
+    pub fn first_reply(&self, id: &CommandId) -> Option<&Reply> {
+        self.recent.reply(id)
+    }
+
     /// Seq and state hash of the last EngineCheckpoint.
     pub fn last_checkpoint(&self) -> Option<(u64, [u8; 32])> {
         self.last_checkpoint

@@ -56,7 +56,7 @@ pub struct Pipeline {
     on_its_way: Option<OnItsWay>,
     /// The next segment was asked for, and nothing was submitted since.
     rolling: bool,
-    /// Refusals of commands that the log cannot take, by connection.
+    /// Answers to commands that the log cannot take, by connection.
     refused: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -305,12 +305,43 @@ impl Pipeline {
         Ok(if syncs { Begun::Syncing } else { Begun::Ready })
     }
 
-    /// Answers the commands that wait without sequencing them. Queries go on waiting: they need no room.
+    /// Answers the commands that wait without sequencing them: one that is here again by its first answer, once that is
+    /// committed. Queries go on waiting: they need no room.
     fn refuse_commands(&mut self, why: &str) {
-        for (connection, command) in self.clients.take_commands() {
-            let refusal = not_taken(&command, &self.shard, self.epoch, self.last_time_us, why);
-            let frames = self.refused.entry(connection).or_default();
-            append(frames, REPLY, &refusal.encode_to_vec());
+        for (connection, bytes) in self.clients.take_commands() {
+            let command = v1::Command::decode(&bytes[..]).expect("it was decoded when it came");
+            let (frames, said) = match self.stepping.kernel.first_reply(&command.command_id) {
+                Some((seq, first)) if seq <= self.committed_seq() => (&mut self.refused, first),
+                Some((seq, first))
+                    if self
+                        .on_its_way
+                        .as_ref()
+                        .is_some_and(|batch| seq <= batch.last_seq) =>
+                {
+                    let batch = self.on_its_way.as_mut().expect("it is");
+                    (&mut batch.frames, first)
+                }
+                _ => {
+                    let refusal = self.not_taken(command, why);
+                    (&mut self.refused, refusal.encode_to_vec())
+                }
+            };
+            append(frames.entry(connection).or_default(), REPLY, &said);
+        }
+    }
+
+    /// The answer to a command that was not sequenced and is not remembered.
+    fn not_taken(&self, command: v1::Command, why: &str) -> v1::Reply {
+        v1::Reply {
+            command_id: command.command_id,
+            shard: self.shard.clone(),
+            epoch: self.epoch,
+            seq: 0,
+            occurred_at_us: self.last_time_us,
+            result: Some(v1::reply::Result::Rejection(v1::Rejection {
+                reason: v1::RejectReason::LogUnavailable.into(),
+                detail: why.into(),
+            })),
         }
     }
 
@@ -483,21 +514,5 @@ impl Pipeline {
     /// The torn end that recovery cut from the log.
     pub fn torn(&self) -> Option<&Place> {
         self.torn.as_ref()
-    }
-}
-
-/// The answer to a command that was not sequenced and is not remembered.
-fn not_taken(command: &[u8], shard: &str, epoch: u64, now_us: i64, why: &str) -> v1::Reply {
-    let command = v1::Command::decode(command).expect("it was decoded when it came");
-    v1::Reply {
-        command_id: command.command_id,
-        shard: shard.into(),
-        epoch,
-        seq: 0,
-        occurred_at_us: now_us,
-        result: Some(v1::reply::Result::Rejection(v1::Rejection {
-            reason: v1::RejectReason::LogUnavailable.into(),
-            detail: why.into(),
-        })),
     }
 }

@@ -175,6 +175,16 @@ fn without_room_commands_are_refused_with_a_reason_and_queries_are_answered() {
     assert!(matches!(&answers[..], [_, _]), "{answers:?}");
     assert_eq!((pipeline.seq(), pipeline.is_idle()), (seq, true));
 
+    // What was carried out before is answered as it was then.
+    let (id, connection, again) = script().remove(0);
+    let _ = pipeline.receive(connection, &again);
+    let [Frame::Reply(reply)] = &frames(&mut pipeline)[..] else {
+        panic!("one reply")
+    };
+    assert_eq!((id_of(reply), why_not_taken(reply)), (id, None));
+    assert!((1..=seq).contains(&reply.seq));
+    assert_eq!(pipeline.seq(), seq, "it is not sequenced again");
+
     disk.bound(None);
     let deadline = Instant::now() + Duration::from_secs(10);
     while pipeline.trouble().is_some() {

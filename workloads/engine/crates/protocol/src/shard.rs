@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-use openbourse_matching::command::Command;
+use openbourse_matching::command::{Command, CommandId};
 use openbourse_matching::safety::Lag;
 use openbourse_matching::snapshot::Unusable;
 use openbourse_matching::symbol_state::SymbolState;
@@ -142,6 +142,14 @@ impl Shard {
     /// The same as if no command had had an id: a refused command leaves it as it was.
     pub fn state_hash_but_command_ids(&mut self) -> [u8; 32] {
         self.kernel.state_hash_but_command_ids()
+    }
+
+    /// The first answer to a command with this id, which is remembered: its seq, and the encoded `v1::Reply`.
+    pub fn first_reply(&self, command_id: &[u8]) -> Option<(u64, Vec<u8>)> {
+        let id = CommandId::try_from(command_id).ok()?;
+        let first = self.kernel.first_reply(&id)?;
+        let encoded = encode::reply(&self.kernel, first).encode_to_vec();
+        Some((first.stamp.seq, encoded))
     }
 
     /// Its name.

@@ -155,12 +155,11 @@ impl World {
     /// The same comes of each letter as where the hash was seen first.
     fn check_future(&mut self, letters: &[&str], future: &[Done]) -> Result<(), Broken> {
         for (letter, first) in letters.iter().zip(future) {
-            let mut next = self.clone();
-            let done = next.step(letter)?;
-            next.check(|_| {
+            let done = carry_out(&mut self.kernel.clone(), letter, &mut Effects::new());
+            self.check(|_| {
                 ensure!(
                     done == *first,
-                    "two states of one hash go on alike: {done:?} is not {first:?}"
+                    "two states of one hash go on alike, also with {letter}: {done:?} is not {first:?}"
                 );
                 Ok(())
             })?;
@@ -168,22 +167,17 @@ impl World {
         Ok(())
     }
 
-    /// Each command comes a second after the one before.
     fn step(&mut self, text: &str) -> Result<Done, Broken> {
-        self.commands.push(text.into());
-        let number = self.commands.len() as u64;
         let before = self.state_hash;
-        self.told.command_begins(stamp(number).time_us);
+        self.commands.push(text.into());
+        (self.told).command_begins(stamp(self.commands.len() as u64).time_us);
         let mut effects = Effects::new();
-        (self.kernel)
-            .step(stamp(number), &command(number, text), &mut effects)
-            .unwrap();
+        let done = carry_out(&mut self.kernel, text, &mut effects);
         let heard = (effects.events())
             .try_for_each(|(event, moved)| self.told.hear(&self.kernel, &event.body, moved));
-        self.state_hash = self.kernel.state_hash_but_command_ids();
-        let reply = effects.reply.clone().expect("every command is answered");
-        let refused = matches!(reply.outcome, Outcome::Refused(_)).then_some(before);
-        self.replies.push(reply.clone());
+        self.state_hash = done.state_hash;
+        self.replies.push(done.reply.clone());
+        let refused = matches!(done.reply.outcome, Outcome::Refused(_)).then_some(before);
         self.check(|world| {
             heard?;
             world.check_refusal(refused)?;
@@ -193,37 +187,7 @@ impl World {
             world.told.check_indication(world.state())?;
             world.check_resend()
         })?;
-        let events = (effects.events())
-            .map(|(event, moved)| (event.body.clone(), moved.to_vec()))
-            .collect();
-        Ok(Done {
-            reply,
-            events,
-            state_hash: self.state_hash,
-            orders: self.orders(),
-            next_due_us: self.kernel.next_due_us(),
-            halts: (self.kernel.halts())
-                .map(|(name, halt)| (name.clone(), halt.clone()))
-                .collect(),
-        })
-    }
-
-    /// What the shard tells of every order that there ever was.
-    fn orders(&self) -> Vec<Order> {
-        let listed = self
-            .kernel
-            .symbols()
-            .next()
-            .map(|listing| listing.definition.symbol);
-        let ids = 1..=self.commands.len() as u64;
-        let told = ids.flat_map(|id| {
-            let accounts = self.kernel.accounts();
-            accounts.filter_map(move |account| {
-                let order = self.kernel.order(account, listed?, Target::OrderId(id));
-                order.ok().copied()
-            })
-        });
-        told.collect()
+        Ok(done)
     }
 
     fn check(&mut self, check: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), Broken> {
@@ -347,6 +311,42 @@ impl World {
         );
         Ok(())
     }
+}
+
+/// Each command comes a second after the one before.
+fn carry_out(kernel: &mut Kernel, text: &str, effects: &mut Effects) -> Done {
+    let number = kernel.seq() + 1;
+    (kernel.step(stamp(number), &command(number, text), effects)).unwrap();
+    let events = effects.events();
+    Done {
+        reply: effects.reply.clone().expect("every command is answered"),
+        events: events
+            .map(|(event, moved)| (event.body.clone(), moved.to_vec()))
+            .collect(),
+        state_hash: kernel.state_hash_but_command_ids(),
+        orders: every_order(kernel),
+        next_due_us: kernel.next_due_us(),
+        halts: (kernel.halts())
+            .map(|(name, halt)| (name.clone(), halt.clone()))
+            .collect(),
+    }
+}
+
+/// What the shard tells of every order that there ever was.
+fn every_order(kernel: &Kernel) -> Vec<Order> {
+    let Some(listing) = kernel.symbols().next() else {
+        return Vec::new();
+    };
+    let accounts: Vec<u64> = kernel.accounts().collect();
+    let asked =
+        (1..=kernel.seq()).flat_map(|id| accounts.iter().map(move |account| (*account, id)));
+    let told = asked.filter_map(|(account, id)| {
+        let target = Target::OrderId(id);
+        kernel
+            .order(account, listing.definition.symbol, target)
+            .ok()
+    });
+    told.copied().collect()
 }
 
 fn command(number: u64, text: &str) -> Command {
