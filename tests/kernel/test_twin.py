@@ -23,13 +23,16 @@ NOT_OF_THE_KERNEL = {v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE}
 @pytest.mark.parametrize("mix", MIXES)
 def test_streams_give_the_same_replies_events_and_hashes(mix: str) -> None:
     """20,000 commands in `make test`, 1,000,000 in `make soak`."""
-    left = COMMANDS // len(MIXES)
+    left = count = COMMANDS // len(MIXES)
+    matches = 0
     for seed in range(1, 2 + left // COMMANDS_A_SEED):
-        stream(mix, seed, min(left, COMMANDS_A_SEED))
+        matches += stream(mix, seed, min(left, COMMANDS_A_SEED))
         left -= COMMANDS_A_SEED
+    assert matches > count // 100, "orders are to meet"
 
 
-def stream(mix: str, seed: int, count: int) -> None:
+def stream(mix: str, seed: int, count: int) -> int:
+    """Returns how many matches there were."""
     pair = Pair(remembered_commands=150, remembered_orders=80, remembered_client_order_ids=60 + seed % 2 * 2_000)
     workload = Workload(seed, mix)
     matches = 0
@@ -40,7 +43,7 @@ def stream(mix: str, seed: int, count: int) -> None:
             pair.compare_states()
         if pair.seq % 500 == 0:
             pair.compare_answers(workload)
-    assert matches > count // 50, f"orders of seed {seed} are to meet"
+    return matches
 
 
 def test_the_streams_visit_every_reason_and_every_event() -> None:

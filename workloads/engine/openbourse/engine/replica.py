@@ -39,9 +39,10 @@ from openbourse.engine.replication.inputs import (
     Received,
     Seen,
     Suspect,
+    Trust,
     Unlinked,
 )
-from openbourse.engine.replication.member import Leader, Progress, Stopped
+from openbourse.engine.replication.member import Joining, Leader, Progress, Sealed, Standby, Stopped, Unknown
 from openbourse.engine.replication.messages import Append, Offer
 from openbourse.engine.replication.record import Record, Session
 
@@ -319,11 +320,16 @@ class Replica:
     def linked(self, link: Link) -> None:
         self._feeds[link] = Feed(self.core, self._folder, link, start=self._task, durable=lambda: self.member.durable)
         self.step(Linked(link.place))
+        if all(known.member != link.peer.member for known in self._detection.watched):
+            # Of one that no heartbeat came from, the link is all that is known.
+            self.step(Trust(link.peer.member))
 
     def unlinked(self, link: Link) -> None:
         self._feeds.pop(link).close()
         self.step(Unlinked(link.place))
         self._sign(Closed(link.peer.member, _now_ms()))
+        # Also of one that no heartbeat came from yet.
+        self.step(Suspect(link.peer.member))
 
     def received(self, link: Link, said: v1.LinkFrame) -> None:
         understood = message(said)
@@ -384,20 +390,26 @@ class Replica:
             await asyncio.sleep(LOOK_S)
             if self.member.waiting is not None:
                 continue
+            self._suspect_the_absent()
             if self.state in {State.UNKNOWN, State.SEALED}:
-                self._suspect_the_absent()
                 if self._found and self.member.promise == 0 and self.member.history.end == 0:
                     self.step(Found())
                 self.step(Look())
 
     def _suspect_the_absent(self) -> None:
-        """A leader that was gone before this start has no link that could end."""
-        leader = self._record.leader if self._record is not None else None
+        """A leader that was gone before this start, or before the first heartbeat, has no link that could end."""
+        match self.member.role:
+            case Standby(offer=offer) | Joining(offer=offer):
+                leader = offer.leader.member
+            case Unknown() | Sealed() if self._record is not None and self._record.leader is not None:
+                leader = self._record.leader.member
+            case _:
+                leader = self.me.member
         linked = {link.peer.member for link in self.links.by_place.values()}
-        if leader is None or leader.member in linked:
+        if leader in {self.me.member, *linked}:
             self._unlinked_since_s = time.monotonic()
         elif time.monotonic() - self._unlinked_since_s > ABSENT_S:
-            self.step(Suspect(leader.member))
+            self.step(Suspect(leader))
 
     @property
     def held_from(self) -> int | None:
