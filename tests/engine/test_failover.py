@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,11 @@ from fixtures.commands import TIMEOUT_S, sell
 from fixtures.engines import fund
 from fixtures.failover_load import lost, under_load
 from fixtures.members import RunningShard
+from openbourse.contracts import v1
 from openbourse.contracts.component import Component
+from openbourse.engine import snapshots
+from openbourse.engine.arbiters.record_folder import RecordFolder
+from openbourse.engine.replication.record import CompareAndSet
 
 pytestmark = pytest.mark.server
 
@@ -72,3 +78,60 @@ async def test_a_resend_across_a_take_over_gets_the_first_answer(pair: RunningSh
         leader = await asyncio.to_thread(pair.wait_for_leader, 2)
         await asyncio.to_thread(leader.kill)
         assert await gateway.command(order, TIMEOUT_S) == first
+
+
+async def _credited(shard: RunningShard) -> None:
+    async with shard.session(Component.LEDGER) as ledger:
+        await fund(ledger)
+
+
+async def _balances(shard: RunningShard) -> int:
+    async with shard.session(Component.CLI) as session:
+        answer = await session.query(v1.Query(balances=v1.BalancesQuery()), TIMEOUT_S)
+        return len(answer.balances.balances)
+
+
+async def test_after_a_power_cut_the_member_that_comes_back_alone_leads_on(pair: RunningShard) -> None:
+    await _credited(pair)
+    leader = await asyncio.to_thread(pair.wait_for_leader, 2)
+    for member in pair.members:
+        member.kill()
+    await asyncio.to_thread(leader.start)
+    assert await asyncio.to_thread(pair.wait_for_leader) is leader
+    assert await _balances(pair) >= 2
+
+
+async def test_a_standby_that_comes_back_alone_after_a_power_cut_leads_on(pair: RunningShard) -> None:
+    await _credited(pair)
+    leader = await asyncio.to_thread(pair.wait_for_leader, 2)
+    (other,) = (member for member in pair.members if member is not leader)
+    for member in pair.members:
+        member.kill()
+    await asyncio.to_thread(other.start)
+    assert await asyncio.to_thread(pair.wait_for_leader) is other
+    assert await _balances(pair) >= 2
+
+
+async def test_members_with_snapshots_of_several_epochs_go_on_together(pair: RunningShard) -> None:
+    await _credited(pair)
+    for _ in range(3):
+        leader = await asyncio.to_thread(pair.wait_for_leader, 2)
+        await asyncio.to_thread(snapshots.make, leader.wal, leader.shard, leader.status()["committed_seq"])
+        leader.kill()
+        await asyncio.to_thread(pair.wait_for_leader)
+        await asyncio.to_thread(leader.start)
+    await asyncio.to_thread(pair.wait_for_leader, 2)
+
+
+async def test_a_leader_whose_in_sync_set_somebody_edited_stops_and_says_so(pair: RunningShard, tmp_path: Path) -> None:
+    leader = await asyncio.to_thread(pair.wait_for_leader, 2)
+    record = RecordFolder(tmp_path / "record", leader.shard)
+    held = await record.read()
+    assert held is not None
+    edited = replace(held.record, in_sync=frozenset({"00000000000000ff", leader.status()["member"]}))
+    await record.compare_and_set(CompareAndSet(held.version, edited))
+    (standby,) = (member for member in pair.members if member is not leader)
+    standby.kill()
+    stopped = await asyncio.to_thread(leader.wait_for, "it stops", lambda status: status["role"] == "stopped")
+    assert "somebody edited the record" in stopped["stopped"]
+    assert not stopped["ready"]

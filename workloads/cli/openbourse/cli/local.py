@@ -27,6 +27,7 @@ from openbourse.cli.local_folder import (
     database,
     demo_keys,
     identity,
+    is_new,
     keep_standbys,
     only_one,
     write_certificates,
@@ -41,6 +42,7 @@ SHARD = "main"
 DEPOSIT_TIMEOUT_S = 30.0
 MIGRATE_TIMEOUT_S = 60.0
 STANDBYS_MOST = 2
+ENGINE_RETRY_S = 5.0
 
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
 
@@ -143,7 +145,11 @@ async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event
 
 async def _keep(children: list[Child], stop: asyncio.Event) -> None:
     """Until `stop`. Raises ChildFailed when a part dies too often."""
-    keepers = [asyncio.create_task(child.keep(console.print)) for child in children]
+    engines = [child for child in children if child.name.startswith(Component.ENGINE)]
+    keepers = [
+        asyncio.create_task(_keep_trying(child) if len(engines) > 1 and child in engines else child.keep(console.print))
+        for child in children
+    ]
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait({*keepers, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +159,16 @@ async def _keep(children: list[Child], stop: asyncio.Event) -> None:
         for task in (*keepers, stopping):
             task.cancel()
         await asyncio.gather(*keepers, stopping, return_exceptions=True)
+
+
+async def _keep_trying(engine: Child) -> None:
+    """One of several, which the others do without, however often it dies."""
+    while True:
+        try:
+            await engine.keep(console.print)
+        except ChildFailed as failure:
+            console.print(str(failure), markup=False)
+        await asyncio.sleep(ENGINE_RETRY_S)
 
 
 def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
@@ -209,18 +225,31 @@ def _membership(data: Path, engines: tuple[EnginePorts, ...], index: int) -> lis
         return []
     places = [f"127.0.0.1:{engine.links}" for engine in engines]
     peers = [f"--peer={place}" for place in places if place != places[index]]
-    record = _wal(data, 0) / "leadership"
-    return [f"--place={places[index]}", *peers, f"--record={record}", *(["--found"] if index == 0 else [])]
+    found = ["--found"] if index == 0 and is_new(data) else []
+    return [f"--place={places[index]}", *peers, f"--record={data / 'leadership'}", *found]
 
 
 async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child]) -> None:
     """One after another, as each needs the one before."""
     console.print("  database ...")
     await _migrate(data, dsn)
-    for child in children:
+    engines, others = children[: len(ports.engines)], children[len(ports.engines) :]
+    console.print(f"  {', '.join(engine.name for engine in engines)} ...")
+    await _start_engines(engines)
+    for child in others:
         console.print(f"  {child.name} ...")
         await child.start()
     await _fund(data, ports)
+
+
+async def _start_engines(engines: list[Child]) -> None:
+    """All at once, for who leads may be any of them. One that does not come up is left to be started again."""
+    outcomes = await asyncio.gather(*(engine.start() for engine in engines), return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if len(failures) == len(engines) or any(not isinstance(failure, ChildFailed) for failure in failures):
+        raise failures[0]
+    for failure in failures:
+        console.print(str(failure), markup=False)
 
 
 async def _migrate(data: Path, dsn: str) -> None:

@@ -77,8 +77,17 @@ def keep_standbys(path: Path, wanted: int | None) -> int:
             f"the exchange in {path.parent} has {kept} standbys, and what was traded last may be on one of them alone: "
             f"start it with --standbys {kept}, or another one with --data"
         )
+    alone = path.parent / "wal" / "leadership"
+    if standbys and not kept and alone.exists():
+        # The engine that was alone kept its record on its own volume.
+        alone.rename(path.parent / "leadership")
     path.write_text(str(standbys))
     return standbys
+
+
+def is_new(data: Path) -> bool:
+    """No engine ever ran here: one of them makes the shard."""
+    return not any(data.glob("wal*")) and not (data / "leadership").exists()
 
 
 @contextmanager

@@ -83,6 +83,10 @@ class Consumers:
         self.passed = {name: min(known.get(name, 0), committed_seq) for name in counting}
         # Not heard of since the start.
         self.unheard = set(self.passed)
+        self.begin(committed_seq, now_ms)
+
+    def begin(self, committed_seq: int, now_ms: float) -> None:
+        """Whoever asks leads from here on."""
         self._committed_seq = committed_seq
         self._begin(now_ms)
 

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 1024 * 1024
 WAIT_S = 0.02
+# What one that is far behind leaves unread before it is sent more.
+UNREAD_BYTES = 4 * 1024 * 1024
 
 
 class Feed:
@@ -36,24 +38,28 @@ class Feed:
         self._start = start
         self._durable = durable
         self._link = link
-        self._sent = -1
-        self._newest: Append | None = None
+        self._epoch = 0
+        self._sent = 0
+        # What the leader's member wants sent, and how far it is committed.
+        self._last = 0
+        self._commit = 0
         self._reading = False
         self._closed = False
 
     def send(self, append: Append) -> None:
-        if self._newest is None or append.epoch != self._newest.epoch or append.after < self._sent:
+        if append.epoch != self._epoch or (append.after < self._sent and append.last > append.after):
             # A session begins where the follower is.
-            self._sent = append.after
-        self._newest = append
-        if append.after == append.last and not self._reading:
-            self._link.write(frame(append))
-        elif not self._reading:
+            self._epoch, self._sent, self._last = append.epoch, append.after, append.after
+        self._commit = append.commit
+        if append.last > append.after:
+            self._last = max(self._last, append.last)
             self._pump()
+        elif not self._reading:
+            self._link.write(frame(append))
 
     def _pump(self) -> None:
-        while not self._closed and self._newest is not None and self._sent < self._newest.last:
-            piece = self._core.recent(self._sent, self._newest.last, PIECE_BYTES)
+        while not self._closed and not self._reading and self._sent < self._last:
+            piece = self._core.recent(self._sent, self._last, PIECE_BYTES)
             if piece is None:
                 self._reading = True
                 self._start(self._read())
@@ -61,24 +67,28 @@ class Feed:
             self._write(*piece)
 
     def _write(self, through: int, records: bytes) -> None:
-        assert self._newest is not None
-        append = Append(self._newest.epoch, self._sent, through, self._newest.commit)
-        self._link.write(frame(append, records))
+        self._link.write(frame(Append(self._epoch, self._sent, through, self._commit), records))
         self._sent = through
 
     async def _read(self) -> None:
         backlog = Backlog(self._folder, self._sent + 1)
         log.info("%s is sent what the segments have from seq %d on", self._link.peer, self._sent + 1)
         try:
-            while not self._closed and self._newest is not None:
-                if self._core.recent(self._sent, self._newest.last, 0) is not None:
+            while not self._closed and self._sent < self._last:
+                if self._core.recent(self._sent, self._last, 0) is not None:
                     break
-                last = min(self._newest.last, self._durable())
+                began, last = self._sent, min(self._last, self._durable())
                 through, records = await asyncio.to_thread(backlog.read, last, PIECE_BYTES)
-                if through <= self._sent:
-                    await asyncio.sleep(WAIT_S)
+                if self._sent != began:
+                    # Meanwhile a session began elsewhere.
+                    backlog = Backlog(self._folder, self._sent + 1)
                     continue
-                self._write(through, records)
+                if through > began:
+                    self._write(through, records)
+                while self._link.unread_bytes > UNREAD_BYTES or through <= began:
+                    await asyncio.sleep(WAIT_S)
+                    if self._closed or self._durable() > last:
+                        break
         except Fatal as error:
             # Trading goes on with those that have more.
             log.error("%s cannot be sent what it lacks: %s", self._link.peer, error)

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import Decoder, FrameTooLarge, encode
-from openbourse.contracts.session import Address
+from openbourse.contracts.session import Address, keep_alive
 from openbourse.contracts.tls import PeerRefused, component_of
 from openbourse.engine._core import Heartbeats
 from openbourse.engine.replication.record import Session
@@ -109,6 +109,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        keep_alive(transport.get_extra_info("socket"))
         try:
             component = component_of(transport.get_extra_info("peercert"))
         except PeerRefused as error:
@@ -175,6 +176,10 @@ class Link(asyncio.Protocol):
         self._transport.write(encode(frame))
         if self._transport.get_write_buffer_size() > UNREAD_BYTES_MOST:
             self._refuse(f"it leaves {UNREAD_BYTES_MOST} bytes unread")
+
+    @property
+    def unread_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def _refuse(self, why: str) -> None:
         peer = self._transport.get_extra_info("peername")

@@ -90,6 +90,10 @@ class Loop:
         self._leads = True
         self._turn()
 
+    def leave(self) -> None:
+        """Nothing begins or leaves any more."""
+        self._leads = False
+
     def welcome(self) -> None:
         """Those who wait are served."""
         self._release(self.core.welcome())

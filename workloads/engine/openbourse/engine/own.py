@@ -34,22 +34,28 @@ class OwnRequests:
         return self._replies.setdefault(command.command_id, asyncio.get_running_loop().create_future())
 
     async def sequence(self, command: v1.Command) -> v1.Reply:
-        """The committed answer, which may be a rejection. Raises Refused, TimeoutError, and NotTaken: send it again."""
-        async with asyncio.timeout(TIMEOUT_S):
-            reply = await asyncio.shield(self.submit(command))
+        """The committed answer, which may be a rejection. Raises Refused, and NotTaken: look, and send it again."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                reply = await asyncio.shield(self.submit(command))
+        except TimeoutError:
+            raise NotTaken(f"not committed within {TIMEOUT_S:g} s") from None
         if reply.rejection.reason == v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE:
             raise NotTaken(reply.rejection.detail)
         return reply
 
     async def ask(self, query: v1.Query) -> v1.Answer:
-        """Raises TimeoutError."""
+        """Raises NotTaken where no answer is committed in time."""
         self._last_query_id += 1
         query.query_id = self._last_query_id
         future: asyncio.Future[v1.Answer] = asyncio.get_running_loop().create_future()
         self._answers[query.query_id] = future
         self._receive(v1.ClientFrame(query=query))
-        async with asyncio.timeout(TIMEOUT_S):
-            return await future
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await future
+        except TimeoutError:
+            raise NotTaken(f"not committed within {TIMEOUT_S:g} s") from None
 
     def _receive(self, frame: v1.ClientFrame) -> None:
         asked = self._loop.receive(ITSELF, encode(frame))

@@ -42,7 +42,16 @@ from openbourse.engine.replication.inputs import (
     Trust,
     Unlinked,
 )
-from openbourse.engine.replication.member import Joining, Leader, Progress, Sealed, Standby, Stopped, Unknown
+from openbourse.engine.replication.member import (
+    Candidate,
+    Joining,
+    Leader,
+    Progress,
+    Sealed,
+    Standby,
+    Stopped,
+    Unknown,
+)
 from openbourse.engine.replication.messages import Append, Offer
 from openbourse.engine.replication.record import Record, Session
 
@@ -104,6 +113,7 @@ class Replica:
         self.heartbeats = heartbeats
         self.links = Links(Identity(volume.shard, place, self.me), settings.places, heartbeats, self)
         self.leads = asyncio.Event()
+        self.stopped = asyncio.Event()
         self.joined = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._take_over = TakeOver()
@@ -122,7 +132,8 @@ class Replica:
         self._begun: deque[tuple[int, int]] = deque()
         self._beaten = 0
         self._record: Record | None = None
-        self._unlinked_since_s = time.monotonic()
+        self._absent_since_s: dict[str, float] = {}
+        self._leaving = False
         self._advancing = False
         # Told how far a standby has carried out what is committed.
         self.on_advanced: list[Callable[[int], None]] = []
@@ -164,16 +175,24 @@ class Replica:
         self._stepping = True
         try:
             while self._inputs:
-                led = isinstance(self.member.role, Leader)
+                before = self.member.role
+                led = isinstance(before, Leader)
                 happened = self._inputs.popleft()
                 self._note(happened)
                 self.member, effects = step(self.member, happened)
-                if led and not isinstance(self.member.role, Leader):
+                if led and isinstance(self.member.role, Stopped):
+                    self.loop.leave()
+                    self.stopped.set()
+                elif led and not isinstance(self.member.role, Leader):
                     # Its kernel may be ahead of what the next leader has: only a boot gets it back.
                     for said in effects.said:
                         log.warning("%s", said)
                     raise BeginAgain(f"{self.me} does not lead any more")
                 self._carry_out(effects)
+                if isinstance(before, Standby | Joining | Candidate) and isinstance(
+                    self.member.role, Unknown | Stopped
+                ):
+                    self._leave()
         except BaseException as error:
             if not self.failed.done():
                 self.failed.set_exception(error if isinstance(error, Exception) else Fatal(repr(error)))
@@ -181,6 +200,13 @@ class Replica:
                 raise
         finally:
             self._stepping = False
+
+    def _leave(self) -> None:
+        """A session that is left has its link closed, so that whoever leads offers anew."""
+        self._leaving = True
+        for link in tuple(self.links.by_place.values()):
+            link.close()
+        self._leaving = False
 
     def _note(self, happened: Input) -> None:
         match happened:
@@ -265,7 +291,8 @@ class Replica:
                 await asyncio.sleep(0)
             replayed, took_s = self.core.seq - before, time.monotonic() - began_s
             log.info("replayed %d commands behind seq %d in %.2f s", replayed, before, took_s)
-            assert isinstance(self.member.role, Leader), "one that stands down begins again"
+            if not isinstance(self.member.role, Leader):
+                return
             self._take_over = replace(self._take_over, led_s=time.monotonic())
             self.loop.lead(self.member.role.epoch)
             self.leads.set()
@@ -327,6 +354,8 @@ class Replica:
     def unlinked(self, link: Link) -> None:
         self._feeds.pop(link).close()
         self.step(Unlinked(link.place))
+        if self._leaving:
+            return
         self._sign(Closed(link.peer.member, _now_ms()))
         # Also of one that no heartbeat came from yet.
         self.step(Suspect(link.peer.member))
@@ -367,17 +396,20 @@ class Replica:
                 self._sign(Heartbeat(member, stamp, heard_ms))
 
     def _owed(self) -> list[Owes]:
-        """Of each follower, when the oldest batch was begun that it has not acknowledged."""
+        """Of each follower that a commit waits for, when the oldest batch was begun that it has not acknowledged."""
         role = self.member.role
         if not isinstance(role, Leader):
             return []
-        lowest = min((follower.matched for follower in role.progress if follower.place is not None), default=None)
-        while self._begun and (lowest is None or self._begun[0][0] <= lowest):
+        counted = [follower for follower in role.progress if follower.member in role.counted]
+        lowest = min((follower.matched for follower in counted), default=self.member.history.end)
+        while self._begun and self._begun[0][0] <= lowest:
             self._begun.popleft()
-        return [
+        owes = [
             Owes(follower.member, next((at_ms for last, at_ms in self._begun if last > follower.matched), None))
-            for follower in role.progress
+            for follower in counted
         ]
+        # Nothing waits for the others.
+        return owes + [Owes(known.member, None) for known in role.progress if known.member not in role.counted]
 
     def _sign(self, sign: Sign) -> None:
         self._detection, verdicts = detect(self._detection, sign)
@@ -397,19 +429,26 @@ class Replica:
                 self.step(Look())
 
     def _suspect_the_absent(self) -> None:
-        """A leader that was gone before this start, or before the first heartbeat, has no link that could end."""
-        match self.member.role:
-            case Standby(offer=offer) | Joining(offer=offer):
-                leader = offer.leader.member
-            case Unknown() | Sealed() if self._record is not None and self._record.leader is not None:
-                leader = self._record.leader.member
-            case _:
-                leader = self.me.member
+        """Who was gone before this start, or before the first heartbeat, has no link that could end."""
         linked = {link.peer.member for link in self.links.by_place.values()}
-        if leader in {self.me.member, *linked}:
-            self._unlinked_since_s = time.monotonic()
-        elif time.monotonic() - self._unlinked_since_s > ABSENT_S:
-            self.step(Suspect(leader))
+        absent = self._awaited() - linked - {self.me.member}
+        now_s = time.monotonic()
+        self._absent_since_s = {member: self._absent_since_s.get(member, now_s) for member in absent}
+        for member, since_s in self._absent_since_s.items():
+            if now_s - since_s > ABSENT_S:
+                self.step(Suspect(member))
+
+    def _awaited(self) -> frozenset[str]:
+        """Whose silence matters: of a leader's followers those that count, else the leader."""
+        match self.member.role:
+            case Leader(counted=counted):
+                return counted
+            case Standby(offer=offer) | Joining(offer=offer):
+                return frozenset({offer.leader.member})
+            case Unknown() | Sealed() if self._record is not None and self._record.leader is not None:
+                return frozenset({self._record.leader.member})
+            case _:
+                return frozenset()
 
     @property
     def held_from(self) -> int | None:
@@ -417,10 +456,8 @@ class Replica:
         if not self.links.places:
             return None
         role = self.member.role
-        if not isinstance(role, Leader):
-            return 1
-        known = [follower.matched for follower in role.progress]
-        return min(known) + 1 if len(known) == len(self.links.places) else 1
+        linked = [known.matched for known in role.progress if known.place] if isinstance(role, Leader) else []
+        return min(linked) + 1 if len(linked) == len(self.links.places) else 1
 
     def write_epochs(self) -> None:
         """Makes durable which epochs wrote the log. Raises OSError and Fatal."""

@@ -129,6 +129,7 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
             running = [
                 tasks.create_task(_fail(loop.failed)),
                 tasks.create_task(_fail(replica.failed)),
+                tasks.create_task(_stop_serving(replica, server, status)),
                 tasks.create_task(replica.run()),
                 tasks.create_task(keep_signed(settings.wal, signer, stop)),
                 tasks.create_task(recycling.run(stop)),
@@ -149,12 +150,23 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
             status.close()
             for task in running:
                 task.cancel()
-    except* (Fatal, BeginAgain, RecordError) as failures:
-        raise failures.exceptions[0] from None
-    except* OSError as failures:
-        raise failures.exceptions[0] from None
+    except* (Fatal, BeginAgain, RecordError, OSError) as failures:
+        raise _first(failures) from None
     finally:
         loop.stop()
+
+
+def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
+    """Why the process ends: of several reasons, that it has to begin again."""
+    leaves: list[Exception] = []
+    groups: list[BaseExceptionGroup[Exception]] = [failures]
+    for group in groups:
+        for error in group.exceptions:
+            if isinstance(error, BaseExceptionGroup):
+                groups.append(error)
+            else:
+                leaves.append(error)
+    return next((error for error in leaves if isinstance(error, BeginAgain)), leaves[0])
 
 
 async def _replica(settings: Settings, core: Engine, loop: Loop) -> Replica:
@@ -166,13 +178,16 @@ async def _replica(settings: Settings, core: Engine, loop: Loop) -> Replica:
     else:
         settings.record.mkdir(parents=True, exist_ok=True)
         arbiter = RecordFolder(settings.record, settings.shard)
+    history = epochs.read(settings.wal, core.runs)
+    if history.end != core.end_seq:
+        raise Fatal(f"the log ends at seq {core.end_seq}, and what wrote it is known up to seq {history.end}")
     heartbeats = None if settings.place is None else Heartbeats(settings.place.host, settings.place.port)
     return Replica(
         core,
         loop,
         folder=settings.wal,
         volume=found,
-        history=epochs.read(settings.wal, core.runs),
+        history=history,
         arbiter=arbiter,
         heartbeats=heartbeats,
         place=str(settings.place or settings.listen),
@@ -184,6 +199,15 @@ async def _replica(settings: Settings, core: Engine, loop: Loop) -> Replica:
 async def _fail(failed: "asyncio.Future[None]") -> None:
     """Ends everything."""
     await failed
+
+
+async def _stop_serving(replica: Replica, server: Server, status: Status) -> None:
+    """A person has to look at the record: the process stays, so that its status says why."""
+    await replica.stopped.wait()
+    log.critical("this member leads no more, and waits for a person: %s", replica.document()["stopped"])
+    status.serves = False
+    server.stop_taking()
+    await server.close()
 
 
 async def _follow(settings: Settings, replica: Replica) -> None:
@@ -207,7 +231,7 @@ async def _lead(
     has_followed = replica.joined.is_set()
     if has_followed:
         loop.welcome()
-    lag.committed(core.committed_seq)
+    lag.consumers.begin(core.committed_seq, time.monotonic() * 1000)
     listings = ListingsFile(settings.listings, core, own)
     async with asyncio.TaskGroup() as tasks:
         await _change_version(core, own, stop)

@@ -15,6 +15,8 @@ pub struct Recovered {
     pub last_epoch: u64,
     pub last_time_us: i64,
     pub chain: Chain,
+    /// Which epoch wrote each seq that the log has: (epoch, last seq), both rising.
+    pub runs: Vec<(u64, u64)>,
     pub cut: Option<Place>,
 }
 /// What the state that a recovery begins with has already: nothing, or what a snapshot has.
@@ -46,7 +48,12 @@ pub fn recover<E: From<Error>>(
         .into());
     }
     let mut chain_at_known = None;
+    let mut runs: Vec<(u64, u64)> = Vec::new();
     let found = scan(&*storage, Some(shard), |record| {
+        match runs.last_mut() {
+            Some(run) if run.0 == record.epoch => run.1 = record.seq,
+            _ => runs.push((record.epoch, record.seq)),
+        }
         if record.seq == known.seq {
             chain_at_known = Some(record.chain);
         }
@@ -83,6 +90,7 @@ pub fn recover<E: From<Error>>(
         last_epoch: found.last_epoch,
         last_time_us: found.last_time_us,
         chain: found.chain,
+        runs,
         cut: found.torn,
     })
 }

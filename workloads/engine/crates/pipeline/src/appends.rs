@@ -14,9 +14,6 @@ use crate::Fatal;
 /// A batch at the disk and one behind it, so that the disk never idles.
 const SUBMITTED_MOST: usize = 2;
 
-/// Which epoch wrote each seq: (epoch, last seq), both rising.
-pub type Runs = Vec<(u64, u64)>;
-
 pub struct Appends {
     storage: Arc<dyn Storage>,
     shard: String,
@@ -152,7 +149,7 @@ impl Appends {
 
     /// Cuts the log behind `last_seq`, durably, and reads it again as a boot does. `known` is of a state that the log
     /// goes on from. Returns its runs.
-    pub fn cut(&mut self, last_seq: u64, known: Known) -> Result<Runs, Fatal> {
+    pub fn cut(&mut self, last_seq: u64, known: Known) -> Result<Vec<(u64, u64)>, Fatal> {
         self.waiting.clear();
         // Writes what it has first: that is cut as well.
         self.writer = None;
@@ -160,9 +157,9 @@ impl Appends {
         self.recent.clear();
         self.recent_bytes = 0;
         cut(&*self.storage, last_seq)?;
-        let (recovered, runs) = read(self.storage.clone(), &self.shard, self.options, known)?;
+        let recovered = read(self.storage.clone(), &self.shard, self.options, known)?;
         self.write_on(recovered.log)?;
-        Ok(runs)
+        Ok(recovered.runs)
     }
 }
 
@@ -172,14 +169,6 @@ pub fn read(
     shard: &str,
     options: Options,
     known: Known,
-) -> Result<(Recovered, Runs), Error> {
-    let mut runs = Runs::new();
-    let recovered = recover(storage, shard, options, known, |record| {
-        match runs.last_mut() {
-            Some(run) if run.0 == record.epoch => run.1 = record.seq,
-            _ => runs.push((record.epoch, record.seq)),
-        }
-        Ok::<(), Error>(())
-    })?;
-    Ok((recovered, runs))
+) -> Result<Recovered, Error> {
+    recover(storage, shard, options, known, |_| Ok::<(), Error>(()))
 }

@@ -12,7 +12,7 @@ use openbourse_protocol::v1;
 use openbourse_protocol::{HaltInForce, Shard, Stamp};
 use prost::Message;
 
-use crate::appends::{self, Appends, Runs};
+use crate::appends::{self, Appends};
 use crate::clients::{Clients, Standing};
 use crate::connection::{Received, Request};
 use crate::events::Stream;
@@ -38,7 +38,7 @@ pub enum Begun {
 pub struct Pipeline {
     shard: String,
     appends: Appends,
-    runs: Runs,
+    runs: Vec<(u64, u64)>,
     stepping: Stepping,
     torn: Option<Place>,
     /// What the state began with, which is committed.
@@ -83,7 +83,7 @@ impl Pipeline {
         limits.frame_bytes = limits.frame_bytes.min(segment_takes - OVERHEAD_MOST);
         let start = Start::newest(&*storage, shard, u64::MAX)?;
         let (known, bad) = (start.known, start.bad);
-        let (recovered, runs) = match appends::read(storage.clone(), shard, options, known) {
+        let recovered = match appends::read(storage.clone(), shard, options, known) {
             Err(error @ Error::Begins { .. }) => return Err(Fatal::NoSnapshot { error, bad }),
             read => read?,
         };
@@ -93,7 +93,7 @@ impl Pipeline {
         Ok(Pipeline {
             shard: shard.into(),
             appends: Appends::start(storage.clone(), shard, options, recovered.log, recent_bytes)?,
-            runs,
+            runs: recovered.runs,
             stepping,
             torn: recovered.cut,
             known,
@@ -483,7 +483,7 @@ impl Pipeline {
     /// A batch is on its way to the disk, or waits for its segment.
     pub fn is_syncing(&self) -> bool {
         let waits = self.rolling && self.clients.waiting_commands() > 0 && self.trouble().is_none();
-        waits || self.on_its_way.is_some()
+        waits || !self.appends.is_idle()
     }
 
     /// Why commands are refused at the moment: the disk says no, and is asked again.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Sender, Stream};
+use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Sender, Stream, make_snapshot};
 use openbourse_protocol::v1::{self, Side, server_frame::Frame};
 use wire::*;
 
@@ -65,8 +65,10 @@ fn play(leader: &mut Pipeline, batch: &[(u64, Vec<u8>)]) {
         assert!(!leader.receive(*connection, bytes).close);
     }
     let end_seq = leader.end_seq() + batch.len() as u64;
+    let deadline = Instant::now() + Duration::from_secs(10);
     // Behind the next segment, where it begins one.
     while leader.end_seq() < end_seq {
+        assert!(Instant::now() < deadline, "the batch never began");
         leader.begin(1_000_000).unwrap();
         durable(leader);
     }
@@ -201,6 +203,30 @@ fn one_that_takes_over_has_every_answer_and_the_old_leader_becomes_its_standby()
                 "as the log was after the cut"
             );
         }
+    }
+}
+
+#[test]
+fn a_boot_from_a_snapshot_knows_the_epochs_of_the_whole_log() {
+    let disk = LossyDisk::new();
+    for epoch in 1..=3 {
+        let mut pipeline = standby(&disk);
+        pipeline.lead(epoch).unwrap();
+        let _ = pipeline.welcome();
+        greet(&mut pipeline);
+        for id in [epoch, 10 + epoch] {
+            play(
+                &mut pipeline,
+                &[(LEDGER, command(id, credit(1001, "BTC", 5)))],
+            );
+            release(&mut pipeline, &mut Replies::new());
+        }
+    }
+    for snapshot in [3, 4, 6] {
+        make_snapshot(Arc::new(disk.clone()), "main", snapshot, 9, 0).unwrap();
+        let pipeline = standby(&disk);
+        assert_eq!(pipeline.snapshot_seq(), snapshot);
+        assert_eq!(pipeline.runs(), [(1, 2), (2, 4), (3, 6)]);
     }
 }
 

@@ -56,6 +56,9 @@ def joined(member: Member, leader: Leader, place: str, message: Joined) -> tuple
     """A follower begins: where it is, all of that on a new link."""
     if message.epoch != leader.epoch:
         return member, NOTHING
+    if message.matched > member.history.end:
+        said = f"refuses {place}: its log ends at {message.matched}, and this leader's at {member.history.end}"
+        return member, Effects(send=(Send(place, Refuse(leader.epoch, member.promise)),), said=(said,))
     others = []
     matched = message.matched
     for known in leader.progress:
