@@ -16,6 +16,7 @@ from fixtures.ledgers import LedgerFactory, RunningLedger
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, committed_events
+from openbourse.engine import wal
 
 pytestmark = pytest.mark.server
 
@@ -130,6 +131,10 @@ async def test_a_frozen_ledger_slows_the_market_down_then_stops_it_and_it_goes_o
     changes = await level_changes(engine, from_seq)
     assert [change.level for change in changes] == LEVELS
     assert all("settlement lag is" in change.reason for change in changes)
+    # They do not feed on themselves: one for each change, and no other.
+    last_seq = wal.verify(engine.wal).last_seq
+    reports = [record for record in wal.records(engine.wal, from_seq, last_seq) if "report_lag" in record["command"]]
+    assert len(reports) == len(changes)
 
 
 async def _some(session: EngineSession, count: int) -> AsyncIterator[tuple[v1.Reply, v1.RejectReason.ValueType]]:
