@@ -315,8 +315,9 @@ class Leaders:
     def _found(self, connection: Connection, address: Address) -> None:
         log.info("connected to shard %s at %s, epoch %d", self.shard, address, connection.epoch)
         self.highest_epoch = connection.epoch
-        if self._newest is not None:
-            # A leader that froze, or was cut off, does not close it.
+        if self._newest is not None and not self._newest.ended.is_set():
+            # A leader that froze, or was cut off, does not close it. One that is closed is left alone: Python 3.11.2 would
+            # stop reading from whatever has its descriptor by now.
             self._newest.writer.transport.abort()
             self._newest.ended.set()
         self._newest = connection

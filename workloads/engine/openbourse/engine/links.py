@@ -188,7 +188,8 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """Whoever owns it is told at once."""
-        self._transport.abort()
+        if not self._transport.is_closing():
+            self._transport.abort()
         self._over()
 
     def connection_lost(self, exc: Exception | None) -> None:
