@@ -316,8 +316,8 @@ class Leaders:
         log.info("connected to shard %s at %s, epoch %d", self.shard, address, connection.epoch)
         self.highest_epoch = connection.epoch
         if self._newest is not None and not self._newest.ended.is_set():
-            # A leader that froze, or was cut off, does not close it. One that is closed is left alone: Python 3.11.2 would
-            # stop reading from whatever has its descriptor by now.
+            # A leader that froze, or was cut off, does not close it. One that is closed is left alone: Python 3.11.2
+            # would stop reading from whatever has its descriptor by now.
             self._newest.writer.transport.abort()
             self._newest.ended.set()
         self._newest = connection
