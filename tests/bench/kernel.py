@@ -130,7 +130,7 @@ def _python_times(book: str, stream: str) -> list[Result]:
     """Beside a book in Python, which cannot amend: a modified order is a cancelled and a new one there."""
     orders = (TIMED_SCENARIO, str(PEER_TIMED_ORDERS))
     messages = subprocess.run([stream, *orders], check=True, stdout=subprocess.PIPE, text=True, timeout=PROGRAM_S)
-    python = ["uv", "run", "--quiet", "--no-project", "--python", PYTHON_OF_PEER, "--with", PYTHON_PEER, "python"]
+    python = ["uv", "run", "--quiet", "--no-project", "--python", _python_of_peer(), "--with", PYTHON_PEER, "python"]
     ours, theirs = [], []
     for _ in range(RUNS):
         ours.append(_run(book, *orders)["ns_per_message"])
@@ -149,6 +149,13 @@ def _python_times(book: str, stream: str) -> list[Result]:
     _say(f"{TIMED_SCENARIO}: {min(ours)} to {max(ours)} ns a message, {PYTHON_PEER} {min(theirs)} to {max(theirs)}")
     name = f"kernel.book.ns_per_message.{TIMED_SCENARIO}.beside_python"
     return [result(name, ours, "ns", "lower", peer=PYTHON_PEER, peer_values=theirs)]
+
+
+def _python_of_peer() -> str:
+    """A program where there is one, pyenv's too; else its version, which uv may be able to get."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = sorted(pyenv.glob(f"{PYTHON_OF_PEER}.*/bin/python{PYTHON_OF_PEER}"))
+    return str(found[-1]) if found else PYTHON_OF_PEER
 
 
 def _kernel(kernel: str) -> list[Result]:
