@@ -150,9 +150,9 @@ async def _open_loop(engine: RunningEngine, rate: int) -> OpenLoop:
 
 
 def _replay(engine: RunningEngine) -> float:
-    """Commands a second from an engine's log to a kernel that is ready."""
+    """Commands a second from an engine's log, without a snapshot, to a kernel that is ready."""
     with tempfile.TemporaryDirectory() as copy:
-        shutil.copytree(engine.wal, copy, dirs_exist_ok=True)
+        shutil.copytree(engine.wal, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.snapshot"))
         started = time.perf_counter()
         core = _core.Engine(copy, engine.shard)
         core.advance(core.end_seq, core.end_seq)

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from result import Result, result
 
+# `python tests/bench` finds the modules of this folder; the fixtures are one up.
+sys.path.append(str(Path(__file__).parents[1]))
+
 from fixtures.engines import RunningEngine, make_tls_material
 from fixtures.failover_load import Load, lost, under_load
 from fixtures.members import RunningShard, make_shard

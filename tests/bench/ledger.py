@@ -25,7 +25,7 @@ from result import RUNS, Result, result
 from fixtures.databases import PostgresServer, find_binaries
 from fixtures.streams import SHARD, deliveries, movement, trade
 from openbourse.contracts import v1
-from openbourse.contracts.units import EXTERNAL_ACCOUNT, FIRST_TRADER
+from openbourse.contracts.units import FIRST_TRADER
 from openbourse.ledger import store
 from openbourse.ledger.database import Connection
 from openbourse.ledger.migrate import migrate
@@ -33,6 +33,8 @@ from openbourse.ledger.migrate import migrate
 BATCHES = (1, 10, 100, 200, 500)
 TARGETS = {200: 10_000.0}
 ACCOUNTS = 10_000
+# Of each account: a credit and a hold in both assets.
+FUNDING_SEQS = 4
 MEASURE_S = 2.0
 PEER = "one transaction per trade"
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
@@ -57,7 +59,7 @@ async def _measure(server: PostgresServer) -> list[Result]:
     await _fund(connection)
     owner = await asyncpg.connect(server.dsn("ledger"))
     await owner.execute("VACUUM ANALYZE ledger.entries, ledger.balances")
-    trades = _trades(random.Random(1), ACCOUNTS + 3)  # noqa: S311 - the same trades in every run
+    trades = _trades(random.Random(1), 3 + FUNDING_SEQS * ACCOUNTS)  # noqa: S311 - the same trades in every run
     size_before, count_before = await _size(owner), await _count(owner)
     # The first use of each statement is its planning.
     await _rate(connection, trades, 200, 0.5)
@@ -94,23 +96,15 @@ async def _fund(connection: Connection) -> None:
     """Every account gets more on hold than it can trade away, in both assets."""
     await store.settle(connection, SHARD, deliveries("asset USDT 8\nasset BTC 8\nsymbol BTC USDT"))
     plenty = 10**14
-    for first in range(0, ACCOUNTS, 500):
-        events = []
-        for at in range(first, first + 500):
-            account = FIRST_TRADER + at
-            (delivery,) = deliveries(f"hold {account} USDT 1", first_seq=4 + at)
-            event = delivery.events[0]
-            del event.movements[:]
-            for asset in ("USDT", "BTC"):
-                event.movements.extend(
-                    [
-                        movement(EXTERNAL_ACCOUNT, asset, -2 * plenty, 0),
-                        movement(account, asset, plenty, plenty),
-                    ]
-                )
-            events.append(event)
-        batch = v1.Events(epoch=1, first_seq=events[0].seq, last_seq=events[-1].seq, events=events)
-        await store.settle(connection, SHARD, [batch])
+    for first in range(FIRST_TRADER, FIRST_TRADER + ACCOUNTS, 500):
+        lines = [
+            line
+            for account in range(first, first + 500)
+            for asset in ("USDT", "BTC")
+            for line in (f"credit {account} {asset} {2 * plenty}", f"hold {account} {asset} {plenty}")
+        ]
+        first_seq = 4 + FUNDING_SEQS * (first - FIRST_TRADER)
+        await store.settle(connection, SHARD, deliveries("\n".join(lines), first_seq=first_seq))
 
 
 def _trades(chance: random.Random, last_seq: int) -> Iterator[bytes]:
