@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from result import RUNS, Result, result
 
 from fixtures.databases import PostgresServer, find_binaries
-from fixtures.streams import SHARD, deliveries, movement, trade
+from fixtures.streams import SHARD, deliveries, movement, record_transfers, trade
 from openbourse.contracts import v1
 from openbourse.contracts.units import FIRST_TRADER
 from openbourse.ledger import store
@@ -104,7 +104,10 @@ async def _fund(connection: Connection) -> None:
             for line in (f"credit {account} {asset} {2 * plenty}", f"hold {account} {asset} {plenty}")
         ]
         first_seq = 4 + FUNDING_SEQS * (first - FIRST_TRADER)
-        await store.settle(connection, SHARD, deliveries("\n".join(lines), first_seq=first_seq))
+        stream = deliveries("\n".join(lines), first_seq=first_seq)
+        # What the engine credits is a deposit that somebody asked for.
+        await record_transfers(connection, stream)
+        await store.settle(connection, SHARD, stream)
 
 
 def _trades(chance: random.Random, last_seq: int) -> Iterator[bytes]:
