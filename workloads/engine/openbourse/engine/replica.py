@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from openbourse.contracts import v1
@@ -25,7 +25,6 @@ from openbourse.engine.link_messages import frame, message
 from openbourse.engine.links import Identity, Link, Links
 from openbourse.engine.loop import Loop
 from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
-from openbourse.engine.replication.detection import Closed, Detection, Heartbeat, Limits, Owes, Sign, Tick, detect
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
     Beat,
@@ -39,7 +38,6 @@ from openbourse.engine.replication.inputs import (
     Received,
     Seen,
     Suspect,
-    Trust,
     Unlinked,
 )
 from openbourse.engine.replication.member import (
@@ -47,45 +45,22 @@ from openbourse.engine.replication.member import (
     Joining,
     Leader,
     Progress,
-    Sealed,
     Standby,
     Stopped,
     Unknown,
 )
 from openbourse.engine.replication.messages import Append, Offer
 from openbourse.engine.replication.record import Record, Session
+from openbourse.engine.take_overs import TakeOver
+from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 LOOK_S = 0.5
-# At a start: a leader that is not linked by then is not there.
-ABSENT_S = 1.0
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
 TOO_FEW = "too few members are in sync"
-
-
-@dataclass(frozen=True, slots=True)
-class TakeOver:
-    """When this member suspected the leader, led in its place, and committed something; None: not yet, or never."""
-
-    suspected_s: float | None = None
-    led_s: float | None = None
-    committed_s: float | None = None
-
-    @property
-    def begun(self) -> bool:
-        return self.suspected_s is not None
-
-    def document(self) -> dict[str, int] | None:
-        """Milliseconds since the suspicion. None: this member has not taken over from another one."""
-        if self.suspected_s is None or self.led_s is None:
-            return None
-        took = {"led_ms": round((self.led_s - self.suspected_s) * 1000)}
-        if self.committed_s is not None:
-            took["committed_ms"] = round((self.committed_s - self.suspected_s) * 1000)
-        return took
 
 
 class Replica:
@@ -126,13 +101,11 @@ class Replica:
         self._records = b""
         self._feeds: dict[Link, Feed] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._detection = Detection(Limits(), _now_ms())
-        self._heard_ms: dict[str, int] = {}
-        # The leader's batches that somebody has not acknowledged yet: the last seq, and when it was begun.
-        self._begun: deque[tuple[int, int]] = deque()
+        self._watching = Watch(_now_ms())
         self._beaten = 0
         self._record: Record | None = None
-        self._absent_since_s: dict[str, float] = {}
+        # Why the core takes no commands though this member leads.
+        self._suspended: str | None = None
         self._leaving = False
         self._advancing = False
         # Told how far a standby has carried out what is committed.
@@ -260,8 +233,9 @@ class Replica:
                 self._advance()
             case _:
                 pass
-        if self.leads.is_set():
-            self.core.suspend(None if accepts(self.member) else TOO_FEW)
+        if self.leads.is_set() and (why := None if accepts(self.member) else TOO_FEW) != self._suspended:
+            self._suspended = why
+            self.core.suspend(why)
 
     def _advance(self) -> None:
         """A standby carries out what is committed, a piece at a time."""
@@ -334,7 +308,7 @@ class Replica:
     def proposed(self, last: int) -> None:
         """The loop made a batch."""
         if self.links.by_place:
-            self._begun.append((last, _now_ms()))
+            self._watching.proposed(last, _now_ms())
         self.step(Propose(last))
 
     def durable(self, last: int) -> None:
@@ -347,18 +321,13 @@ class Replica:
     def linked(self, link: Link) -> None:
         self._feeds[link] = Feed(self.core, self._folder, link, start=self._task, durable=lambda: self.member.durable)
         self.step(Linked(link.place))
-        if all(known.member != link.peer.member for known in self._detection.watched):
-            # Of one that no heartbeat came from, the link is all that is known.
-            self.step(Trust(link.peer.member))
+        self._judge(self._watching.linked(link.peer.member))
 
     def unlinked(self, link: Link) -> None:
         self._feeds.pop(link).close()
         self.step(Unlinked(link.place))
-        if self._leaving:
-            return
-        self._sign(Closed(link.peer.member, _now_ms()))
-        # Also of one that no heartbeat came from yet.
-        self.step(Suspect(link.peer.member))
+        if not self._leaving:
+            self._judge(self._watching.unlinked(link.peer.member, _now_ms()))
 
     def received(self, link: Link, said: v1.LinkFrame) -> None:
         understood = message(said)
@@ -378,41 +347,19 @@ class Replica:
             if self.heartbeats is not None:
                 self.heartbeats.progress()
                 self._hear(self.heartbeats, now_ms)
-            for owes in self._owed():
-                self._sign(owes)
-            self._sign(Tick(now_ms))
+            self._judge(self._watching.tick(self.member, now_ms))
             if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
                 self._beaten = self.member.commit
                 self.step(Beat())
 
     def _hear(self, heartbeats: Heartbeats, now_ms: int) -> None:
-        """One that never came says nothing: a network may not carry them."""
         by_id = {link.link_id: link.peer.member for link in self.links.by_place.values()}
         for link_id, ago_ms, stamp in heartbeats.heard():
             member = by_id.get(link_id)
-            heard_ms = now_ms - ago_ms
-            if member is not None and heard_ms > self._heard_ms.get(member, 0):
-                self._heard_ms[member] = heard_ms
-                self._sign(Heartbeat(member, stamp, heard_ms))
+            if member is not None:
+                self._judge(self._watching.heard(member, stamp, now_ms - ago_ms))
 
-    def _owed(self) -> list[Owes]:
-        """Of each follower that a commit waits for, when the oldest batch was begun that it has not acknowledged."""
-        role = self.member.role
-        if not isinstance(role, Leader):
-            return []
-        counted = [follower for follower in role.progress if follower.member in role.counted]
-        lowest = min((follower.matched for follower in counted), default=self.member.history.end)
-        while self._begun and self._begun[0][0] <= lowest:
-            self._begun.popleft()
-        owes = [
-            Owes(follower.member, next((at_ms for last, at_ms in self._begun if last > follower.matched), None))
-            for follower in counted
-        ]
-        # Nothing waits for the others.
-        return owes + [Owes(known.member, None) for known in role.progress if known.member not in role.counted]
-
-    def _sign(self, sign: Sign) -> None:
-        self._detection, verdicts = detect(self._detection, sign)
+    def _judge(self, verdicts: Verdicts) -> None:
         for verdict in verdicts:
             self.step(verdict)
 
@@ -422,33 +369,12 @@ class Replica:
             await asyncio.sleep(LOOK_S)
             if self.member.waiting is not None:
                 continue
-            self._suspect_the_absent()
+            linked = {link.peer.member for link in self.links.by_place.values()}
+            self._judge(self._watching.absent(self.member, self._record, linked, _now_ms()))
             if self.state in {State.UNKNOWN, State.SEALED}:
                 if self._found and self.member.promise == 0 and self.member.history.end == 0:
                     self.step(Found())
                 self.step(Look())
-
-    def _suspect_the_absent(self) -> None:
-        """Who was gone before this start, or before the first heartbeat, has no link that could end."""
-        linked = {link.peer.member for link in self.links.by_place.values()}
-        absent = self._awaited() - linked - {self.me.member}
-        now_s = time.monotonic()
-        self._absent_since_s = {member: self._absent_since_s.get(member, now_s) for member in absent}
-        for member, since_s in self._absent_since_s.items():
-            if now_s - since_s > ABSENT_S:
-                self.step(Suspect(member))
-
-    def _awaited(self) -> frozenset[str]:
-        """Whose silence matters: of a leader's followers those that count, else the leader."""
-        match self.member.role:
-            case Leader(counted=counted):
-                return counted
-            case Standby(offer=offer) | Joining(offer=offer):
-                return frozenset({offer.leader.member})
-            case Unknown() | Sealed() if self._record is not None and self._record.leader is not None:
-                return frozenset({self._record.leader.member})
-            case _:
-                return frozenset()
 
     @property
     def held_from(self) -> int | None:
