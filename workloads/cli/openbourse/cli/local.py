@@ -112,12 +112,10 @@ async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
         keys = demo_keys(data / "keys.json")
         children = _children(data, ports, dsn)
         try:
-            await _unless_stopped(_bring_up(data, ports, dsn, children), stop)
-            console.print(f"ready after {time.monotonic() - started:.1f} s")
-            _welcome(ports, keys, data, children)
-            await _keep(children, stop)
-        except Interrupted:
-            pass
+            if await _unless_stopped(_bring_up(data, ports, dsn, children), stop):
+                console.print(f"ready after {time.monotonic() - started:.1f} s")
+                _welcome(ports, keys, data, children)
+                await _keep(children, stop)
         finally:
             console.print("stopping")
             for child in reversed(children):
@@ -125,18 +123,14 @@ async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
     console.print("stopped; everything is kept")
 
 
-class Interrupted(Exception):
-    """Ctrl-C before the exchange was up."""
-
-
-async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
-    """Waits for `work`, but no longer than for `stop`, which cancels it and raises Interrupted."""
+async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
+    """Whether `work` was done: it is waited for no longer than for `stop`, which cancels it."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Interrupted
-        working.result()
+        if working.done():
+            working.result()
+        return working.done()
     finally:
         for task in (working, stopping):
             task.cancel()

@@ -4,6 +4,7 @@ Everything is made once and then kept. Nothing here starts one of our own proces
 """
 
 import datetime
+import json
 import os
 import uuid
 import warnings
@@ -16,6 +17,7 @@ from cryptography import x509
 from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.contracts.listings import Listings
+from openbourse.engine import volume
 from openbourse.gateway.keys import Key, create_key, read_keys
 
 EXCHANGE = "local"
@@ -86,8 +88,20 @@ def keep_standbys(path: Path, wanted: int | None) -> int:
 
 
 def is_new(data: Path) -> bool:
-    """No engine ever ran here: one of them makes the shard."""
-    return not any(data.glob("wal*")) and not (data / "leadership").exists()
+    """No engine ever led here, whatever a first start that was interrupted left behind: one of them makes the shard."""
+    return not any((data / "leadership").glob("record-*")) and not any(_has_led(wal) for wal in data.glob("wal*"))
+
+
+def _has_led(wal: Path) -> bool:
+    """It has promised an epoch, as before a log's first record; or it has a log and nobody knows what was promised."""
+    member = wal / volume.FILE
+    if not member.exists():
+        return any(wal.glob("*.wal"))
+    try:
+        return bool(json.loads(member.read_bytes())["promise"])
+    except (ValueError, KeyError, TypeError):
+        # Its engine will say what is wrong with it.
+        return True
 
 
 @contextmanager

@@ -35,11 +35,8 @@ def open_volume(folder: Path, shard: str, log_epoch: int) -> Volume:
     own, and joins as a new member. Raises OSError, and Fatal for a file that cannot be read or is of another shard.
     """
     path = folder / FILE
-    try:
+    if path.exists():
         found = _read(path, shard)
-    except FileNotFoundError:
-        pass
-    else:
         # Whoever wrote it may have died before this, and a promise that is acted on must not be gone after a power cut.
         durable.sync_folder(folder)
         return found
