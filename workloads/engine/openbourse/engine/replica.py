@@ -104,6 +104,8 @@ class Replica:
         self._watching = Watch(_now_ms())
         self._beaten = 0
         self._record: Record | None = None
+        # The last that the member said.
+        self._said = ""
         # Why the core takes no commands though this member leads.
         self._suspended: str | None = None
         self._leaving = False
@@ -220,7 +222,9 @@ class Replica:
                 if self._take_over.committed_s is None:
                     self._take_over = replace(self._take_over, committed_s=time.monotonic())
         for said in effects.said:
-            log.info("%s", said)
+            # One that waits would say so with every look.
+            log.log(logging.DEBUG if said == self._said else logging.INFO, "%s", said)
+            self._said = said
         self._noted()
 
     def _noted(self) -> None:
