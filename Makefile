@@ -57,8 +57,8 @@ test: install ## All tests (make test ONLY=fast: the inner loop; ONLY=ledger: on
 
 .PHONY: simulate
 simulate: install ## Seeded simulations with more seeds, and small worlds to their end
-	SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} $(PYTEST) -q tests/simulation
-	SMALL_WORLDS=all $(PYTEST) -q tests/replication
+	SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} $(PYTEST) --numprocesses auto --dist worksteal -q tests/simulation
+	SMALL_WORLDS=all $(PYTEST) --numprocesses auto --dist worksteal -q tests/replication
 	cd $(ENGINE) && SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} cargo test --release --quiet simulation
 
 .PHONY: soak

@@ -1,6 +1,7 @@
 """Fixtures that start the real parts; each module of `fixtures` says what it starts."""
 
 pytest_plugins: list[str] = [
+    "fixtures.figures",
     "fixtures.clusters",
     "fixtures.databases",
     "fixtures.disks",

@@ -10,6 +10,7 @@ import pytest
 from fixtures.commands import TIMEOUT_S, sell
 from fixtures.engines import fund
 from fixtures.failover_load import lost, under_load
+from fixtures.figures import Show
 from fixtures.members import RunningShard
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
@@ -22,15 +23,8 @@ pytestmark = pytest.mark.server
 FAULTS = 5
 
 
-def say(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    with capsys.disabled():
-        print(f"\n{text}", end="")  # noqa: T201 (figures that whoever runs the tests wants to see)
-
-
 @pytest.mark.timeout(240)
-async def test_a_killed_leader_is_followed_by_its_standby_and_comes_back_as_one(
-    pair: RunningShard, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_killed_leader_is_followed_by_its_standby_and_comes_back_as_one(pair: RunningShard, show: Show) -> None:
     pauses_s = []
     async with under_load(pair) as load:
         for _ in range(FAULTS):
@@ -44,16 +38,14 @@ async def test_a_killed_leader_is_followed_by_its_standby_and_comes_back_as_one(
             await asyncio.to_thread(leader.start)
         leader = await asyncio.to_thread(pair.wait_for_leader, 2)
     shown = ", ".join(f"{pause_s * 1000:.0f}" for pause_s in sorted(pauses_s))
-    say(capsys, f"{FAULTS} kills of the leader: no answer for {shown} ms")
+    show(f"{FAULTS} kills of the leader: no answer for {shown} ms")
     assert leader.status()["epoch"] == FAULTS + 1
     assert lost(load, leader) == []
     assert len(load.acknowledged) > 1000
 
 
 @pytest.mark.timeout(240)
-async def test_a_frozen_leader_is_left_and_stands_down_when_it_thaws(
-    pair: RunningShard, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_frozen_leader_is_left_and_stands_down_when_it_thaws(pair: RunningShard, show: Show) -> None:
     async with under_load(pair) as load:
         leader = await asyncio.to_thread(pair.wait_for_leader, 2)
         assert leader.process is not None
@@ -66,7 +58,7 @@ async def test_a_frozen_leader_is_left_and_stands_down_when_it_thaws(
             leader.process.send_signal(signal.SIGCONT)
         await asyncio.to_thread(pair.wait_for_leader, 2)
         assert leader.status()["role"] in {"standby", "standby in sync"}
-    say(capsys, f"a frozen leader: no answer for {pause_s * 1000:.0f} ms")
+    show(f"a frozen leader: no answer for {pause_s * 1000:.0f} ms")
     assert lost(load, next_leader) == []
 
 

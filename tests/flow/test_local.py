@@ -19,6 +19,7 @@ import ccxt
 import httpx
 import pytest
 
+from fixtures.figures import Show
 from fixtures.processes import free_address
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
@@ -139,9 +140,7 @@ def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
         exchange.reconcile()
 
 
-def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(folder: Path, show: Show) -> None:
     with local(folder, "--standbys", "1") as exchange:
         alice, bob = exchange.trader("alice"), exchange.trader("bob")
         alice.create_order("BTC/USDT", "limit", "sell", 1, 50000)
@@ -156,8 +155,7 @@ def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(
             answered.append(time.monotonic())
             bought += 1
         longest_s = max(after - before for before, after in pairwise(answered))
-        with capsys.disabled():
-            print(f"\na killed leader: the longest of {bought} orders took {longest_s * 1000:.0f} ms", end="")  # noqa: T201
+        show(f"openbourse local, a killed leader: the longest of {bought} orders took {longest_s * 1000:.0f} ms")
         assert exchange.wait_for_leader(in_sync=2) != leader
         exchange.reconcile()
     with local(folder) as exchange:

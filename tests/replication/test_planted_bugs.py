@@ -10,24 +10,24 @@ from replication.explorer import explore
 from replication.planted import BUGS, Bug
 from replication.worlds import Worlds
 
+from fixtures.figures import Show
+
 EVERYTHING = os.environ.get("SMALL_WORLDS") == "all"
 STATES_MAX = 250_000
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if EVERYTHING or not bug.is_deep], ids=lambda bug: bug.name)
-def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, show: Show) -> None:
     worlds = Worlds(bug.bounds)
     first = worlds.first()
     bug.plant(monkeypatch.setattr)
     explored = explore(worlds, first=first, states_max=STATES_MAX)
     assert explored.broken is not None, f"not found in {len(explored.states):,} worlds to depth {explored.depth}"
-    with capsys.disabled():
-        print(  # noqa: T201
-            f"\n| {bug.name} | rule {bug.rule} | depth {explored.broken.depth} | {len(explored.states):,} worlds "
-            f"| {explored.broken.what} |",
-            end="",
-        )
+    show(
+        f"planted bug found: {bug.name}, rule {bug.rule}, at depth {explored.broken.depth} in {len(explored.states):,} "
+        f"worlds: {explored.broken.what}"
+    )
 
 
 def test_there_are_bugs_for_every_rule_that_is_decided_here() -> None:

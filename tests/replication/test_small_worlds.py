@@ -12,6 +12,7 @@ from replication.healing import Healing
 from replication.parts import Bounds
 from replication.worlds import Worlds
 
+from fixtures.figures import Show
 from openbourse.engine.replication.member import State
 from openbourse.engine.replication.transitions import TRANSITIONS
 
@@ -58,15 +59,14 @@ WALKS = (
     [walk for walk in WALKS if EVERYTHING or not walk.is_long],
     ids=lambda walk: f"{walk.name}/{walk.depth or 'all'}",
 )
-def test_nothing_acknowledged_is_lost_and_every_world_heals(walk: Walk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_acknowledged_is_lost_and_every_world_heals(walk: Walk, show: Show) -> None:
     explored = explore(Worlds(walk.bounds), depth_max=walk.depth or 1_000)
     assert explored.broken is None, explored.told()
     assert explored.exhausted or walk.depth is not None
     healing = Healing(explored.worlds)
     for world in explored.states:
         healing.heal(world)
-    with capsys.disabled():
-        print(f"\n{walk.name}: {summary(explored)}; all heal but {healing.hopeless} without a volume", end="")  # noqa: T201
+    show(f"small worlds, {walk.name}: {summary(explored)}; all heal but {healing.hopeless} without a volume")
 
 
 def test_every_change_of_state_is_in_the_table_and_all_of_the_table_happens() -> None:
