@@ -23,6 +23,7 @@ from openbourse.engine.feed import Feed
 from openbourse.engine.link_messages import frame, message
 from openbourse.engine.links import Identity, Link, Links
 from openbourse.engine.loop import Loop
+from openbourse.engine.own_disk import OwnDisk
 from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
@@ -104,6 +105,7 @@ class Replica:
         self._feeds: dict[Link, Feed] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._watching = Watch(_now_ms())
+        self._own_disk = OwnDisk()
         self._beaten = 0
         self._record: Record | None = None
         # The last that the member said.
@@ -359,6 +361,10 @@ class Replica:
                 self.heartbeats.progress()
                 self._hear(self.heartbeats, now_ms)
             self._judge(self._watching.tick(self.member, now_ms))
+            trouble, syncing_ms = self.core.trouble, int(self.loop.syncing_for_s * 1000)
+            if why := self._own_disk.leaves(self.member, trouble and trouble[1], syncing_ms, now_ms):
+                with self._fails():
+                    raise BeginAgain(why)
             if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
                 self._beaten = self.member.commit
                 self.step(Beat())
