@@ -9,6 +9,8 @@ pytest_plugins: list[str] = [
     "fixtures.ledgers",
     "fixtures.gateways",
     "fixtures.members",
+    "fixtures.networks",
+    "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",
     "fixtures.apiservers",

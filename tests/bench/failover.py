@@ -65,7 +65,7 @@ async def _faults(shard: RunningShard, crashes: int) -> list[Result]:
             results += _results(name, pauses_ms)
         leader = await asyncio.to_thread(shard.wait_for_leader, 2)
     gone = len(await asyncio.to_thread(lost, load, leader))
-    print(f"  {len(load.acknowledged)} commands acknowledged, {gone} lost", file=sys.stderr)
+    print(f"  {len(load.told)} commands acknowledged, {gone} lost", file=sys.stderr)
     return [*results, result("failover.crash.lost", [gone], "1", "lower", target=0)]
 
 

@@ -120,6 +120,10 @@ class Engine:
     @property
     def pending_commands(self) -> int: ...
     @property
+    def resent_commands(self) -> int:
+        """That came again while this engine led, and were answered as the first time."""
+
+    @property
     def kernel_version(self) -> int:
         """In force for the next command."""
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from openbourse.engine._core import Engine, Fatal
+from openbourse.engine._core import ITSELF, Engine, Fatal
 
 _READY = 2
 
@@ -54,6 +54,8 @@ class Loop:
         self.idle = asyncio.Event()
         self.idle.set()
         self.commits: Commits | None = None
+        # Called once, when somebody other than the engine itself has an answer.
+        self.on_first_answer: Callable[[], None] | None = None
         self._leads = False
         self._turning = False
         self._proposed_seq = 0
@@ -127,6 +129,9 @@ class Loop:
         elif self.begun_at_s is None or frames:
             self.begun_at_s = time.monotonic()
         self._release(frames)
+        if self.on_first_answer is not None and any(connection != ITSELF for connection, _ in frames):
+            told, self.on_first_answer = self.on_first_answer, None
+            told()
         if self.core.is_idle and not self._begin_is_due:
             self.idle.set()
 

@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from openbourse.contracts import v1
@@ -24,6 +23,7 @@ from openbourse.engine.feed import Feed
 from openbourse.engine.link_messages import frame, message
 from openbourse.engine.links import Identity, Link, Links
 from openbourse.engine.loop import Loop
+from openbourse.engine.own_disk import OwnDisk
 from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
@@ -51,13 +51,14 @@ from openbourse.engine.replication.member import (
 )
 from openbourse.engine.replication.messages import Append, Offer
 from openbourse.engine.replication.record import Record, Session
-from openbourse.engine.take_overs import TakeOver
+from openbourse.engine.take_overs import TakeOvers
 from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 LOOK_S = 0.5
+LOOKS_IN_SESSION = 10
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
 TOO_FEW = "too few members are in sync"
@@ -91,7 +92,9 @@ class Replica:
         self.stopped = asyncio.Event()
         self.joined = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._take_over = TakeOver()
+        self.take_overs = TakeOvers(time.monotonic)
+        # When each other member said something last.
+        self._said_s: dict[str, float] = {}
         self._folder = folder
         self._asker = Asker(arbiter, self.step)
         self._found = found
@@ -102,6 +105,7 @@ class Replica:
         self._feeds: dict[Link, Feed] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._watching = Watch(_now_ms())
+        self._own_disk = OwnDisk()
         self._beaten = 0
         self._record: Record | None = None
         # The last that the member said.
@@ -110,6 +114,7 @@ class Replica:
         self._suspended: str | None = None
         self._leaving = False
         self._advancing = False
+        self._looks = 0
         # Told how far a standby has carried out what is committed.
         self.on_advanced: list[Callable[[int], None]] = []
         self.member, self._first = boot(self.me, settings, history, volume.promise, core.committed_seq)
@@ -187,11 +192,12 @@ class Replica:
         match happened:
             case Seen(held):
                 self._record = held.record if held is not None else None
-            case Suspect() if self.stands_by and not self._take_over.begun:
-                self._take_over = TakeOver(suspected_s=time.monotonic())
+            case Suspect(other) if isinstance(role := self.member.role, Standby) and other == role.offer.leader.member:
+                heard_s = max(self._said_s.get(other, 0.0), self._watching.heard_ms(other) / 1000)
+                self.take_overs.suspected(heard_s or None, self.member.commit)
             case Received(_, Offer()):
                 # Somebody else was faster.
-                self._take_over = TakeOver()
+                self.take_overs.over()
 
     def _carry_out(self, effects: Effects) -> None:
         """In the order of the fields of Effects."""
@@ -219,8 +225,7 @@ class Replica:
             self.core.commit(effects.commit)
             if self.leads.is_set():
                 self.loop.committed()
-                if self._take_over.committed_s is None:
-                    self._take_over = replace(self._take_over, committed_s=time.monotonic())
+                self.take_overs.committed()
         for said in effects.said:
             # One that waits would say so with every look.
             log.log(logging.DEBUG if said == self._said else logging.INFO, "%s", said)
@@ -234,6 +239,8 @@ class Replica:
                 self._task(self._lead())
             case State.STANDBY | State.IN_SYNC:
                 self.joined.set()
+                if not self.member.suspected:
+                    self.take_overs.over()
                 self._advance()
             case _:
                 pass
@@ -271,7 +278,8 @@ class Replica:
             log.info("replayed %d commands behind seq %d in %.2f s", replayed, before, took_s)
             if not isinstance(self.member.role, Leader):
                 return
-            self._take_over = replace(self._take_over, led_s=time.monotonic())
+            self.take_overs.led(self.core.end_seq)
+            self.loop.on_first_answer = self.take_overs.acknowledged
             self.loop.lead(self.member.role.epoch)
             self.leads.set()
             self._noted()
@@ -338,6 +346,7 @@ class Replica:
         if understood is None:
             log.warning("%s said what this version does not know", link.peer)
             return
+        self._said_s[link.peer.member] = time.monotonic()
         self._records = said.append.records
         self.step(Received(link.place, understood))
         self._records = b""
@@ -352,6 +361,10 @@ class Replica:
                 self.heartbeats.progress()
                 self._hear(self.heartbeats, now_ms)
             self._judge(self._watching.tick(self.member, now_ms))
+            trouble, syncing_ms = self.core.trouble, int(self.loop.syncing_for_s * 1000)
+            if why := self._own_disk.leaves(self.member, trouble and trouble[1], syncing_ms, now_ms):
+                with self._fails():
+                    raise BeginAgain(why)
             if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
                 self._beaten = self.member.commit
                 self.step(Beat())
@@ -368,16 +381,20 @@ class Replica:
             self.step(verdict)
 
     async def _look(self) -> None:
-        """Nobody leads, as far as this member knows: the record may say otherwise by now."""
+        """What the record says: often as long as nobody leads, as far as this member knows."""
         while True:
             await asyncio.sleep(LOOK_S)
             if self.member.waiting is not None:
                 continue
             linked = {link.peer.member for link in self.links.by_place.values()}
             self._judge(self._watching.absent(self.member, self._record, linked, _now_ms()))
+            self._looks += 1
             if self.state in {State.UNKNOWN, State.SEALED}:
                 if self._found and self.member.promise == 0 and self.member.history.end == 0:
                     self.step(Found())
+                self.step(Look())
+            elif self._looks % LOOKS_IN_SESSION == 0:
+                # So that it is said when the record cannot be read, before anybody needs it.
                 self.step(Look())
 
     @property
@@ -389,24 +406,39 @@ class Replica:
         linked = [known.matched for known in role.progress if known.place] if isinstance(role, Leader) else []
         return min(linked) + 1 if len(linked) == len(self.links.places) else 1
 
+    def _last_failover(self) -> dict[str, int] | None:
+        took = self.take_overs.last.document()
+        return None if took is None else took | {"resent": self.core.resent_commands}
+
     def write_epochs(self) -> None:
         """Makes durable which epochs wrote the log. Raises OSError and Fatal."""
         epochs.write(self._folder, self.member.history)
 
+    @property
+    def in_sync(self) -> frozenset[str]:
+        """Of the record, as a leader knows it; nobody, where this member does not lead."""
+        role = self.member.role
+        return role.held.record.in_sync if isinstance(role, Leader) else frozenset()
+
+    @property
+    def followers(self) -> tuple[Progress, ...]:
+        """Of a leader."""
+        role = self.member.role
+        return role.progress if isinstance(role, Leader) else ()
+
     def document(self) -> dict[str, object]:
         """For the status."""
         role = self.member.role
-        leads = isinstance(role, Leader)
         return {
-            "role": "leader" if leads else str(self.state),
+            "role": str(self.state),
             "member": self.me.member,
             "boot": self.me.boot,
             "promised_epoch": self.member.promised,
-            "in_sync": sorted(role.held.record.in_sync) if isinstance(role, Leader) else [],
-            "followers": [_follower(follower) for follower in role.progress] if isinstance(role, Leader) else [],
+            "in_sync": sorted(self.in_sync),
+            "followers": [_follower(follower) for follower in self.followers],
             "stopped": role.why if isinstance(role, Stopped) else "",
             "record": self.trouble,
-            "last_failover": self._take_over.document(),
+            "last_failover": self._last_failover(),
         }
 
 

@@ -1,13 +1,16 @@
-"""Plain HTTP beside the engine's port: /livez, /readyz and /status. It shows, and changes nothing."""
+"""Plain HTTP beside the engine's port: /livez, /readyz, /status and /metrics. It shows, and changes nothing."""
 
 import asyncio
 import json
 import logging
 from collections.abc import Callable
 
+from prometheus_client import CONTENT_TYPE_LATEST
+
 from openbourse.contracts.session import Address
 from openbourse.engine.lag import LagReports
 from openbourse.engine.loop import Loop
+from openbourse.engine.metrics import Metrics
 from openbourse.engine.replica import Replica
 from openbourse.engine.retention import Retention
 from openbourse.engine.snapshots import Snapshots
@@ -31,6 +34,7 @@ class Status:
         self.snapshots: Snapshots | None = None
         self._lag = lag
         self._retention = retention
+        self._metrics = Metrics(loop, replica)
         self._loop = loop
         self._replica = replica
         self._listener: asyncio.Server | None = None
@@ -80,7 +84,7 @@ class Status:
             case "/status":
                 return 200, self.document()
             case _:
-                return 404, {"error": "there are /livez, /readyz and /status"}
+                return 404, {"error": "there are /livez, /readyz, /status and /metrics"}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection."""
@@ -88,10 +92,14 @@ class Status:
             async with asyncio.timeout(REQUEST_S):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 method, path, *_ = [*head.split("\r\n", 1)[0].split(" "), "", ""]
-                code, body = self._answer(path.partition("?")[0]) if method == "GET" else (405, {"error": "GET only"})
-                content = json.dumps(body).encode()
+                path = path.partition("?")[0]
+                if method == "GET" and path == "/metrics":
+                    code, kind, content = 200, CONTENT_TYPE_LATEST, self._metrics.text()
+                else:
+                    code, body = self._answer(path) if method == "GET" else (405, {"error": "GET only"})
+                    kind, content = "application/json", json.dumps(body).encode()
                 writer.write(
-                    f"HTTP/1.1 {code} {_REASONS[code]}\r\nContent-Type: application/json\r\n"
+                    f"HTTP/1.1 {code} {_REASONS[code]}\r\nContent-Type: {kind}\r\n"
                     f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()
                     + content
                 )

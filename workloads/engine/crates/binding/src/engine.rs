@@ -234,6 +234,11 @@ impl Engine {
     }
 
     #[getter]
+    fn resent_commands(&self) -> u64 {
+        self.0.resent_commands()
+    }
+
+    #[getter]
     fn segment(&self) -> String {
         self.0.segment()
     }

@@ -58,6 +58,8 @@ pub struct Pipeline {
     rolling: bool,
     /// Answers to commands that the log cannot take, by connection.
     refused: BTreeMap<u64, Vec<u8>>,
+    /// Commands that were here before.
+    resent: u64,
 }
 
 /// A batch that the kernel has taken and that is perhaps not committed.
@@ -107,6 +109,7 @@ impl Pipeline {
             on_its_way: None,
             rolling: false,
             refused: BTreeMap::new(),
+            resent: 0,
         })
     }
 
@@ -310,7 +313,9 @@ impl Pipeline {
     fn refuse_commands(&mut self, why: &str) {
         for (connection, bytes) in self.clients.take_commands() {
             let command = v1::Command::decode(&bytes[..]).expect("it was decoded when it came");
-            let (frames, said) = match self.stepping.kernel.first_reply(&command.command_id) {
+            let first = self.stepping.kernel.first_reply(&command.command_id);
+            self.resent += u64::from(first.is_some());
+            let (frames, said) = match first {
                 Some((seq, first)) if seq <= self.committed_seq() => (&mut self.refused, first),
                 Some((seq, first))
                     if self
@@ -360,6 +365,7 @@ impl Pipeline {
                     time_us: self.last_time_us,
                 };
                 self.stepping.step(stamp, &command, &mut said)?;
+                self.resent += u64::from(self.stepping.kernel.was_resent());
                 REPLY
             }
             Request::Query(query) => {
@@ -478,6 +484,11 @@ impl Pipeline {
     /// Commands that wait for a batch, and that are on their way to the disk.
     pub fn pending_commands(&self) -> usize {
         self.clients.waiting_commands() + self.on_its_way.as_ref().map_or(0, |batch| batch.commands)
+    }
+
+    /// Commands that came again, and were answered as the first time.
+    pub fn resent_commands(&self) -> u64 {
+        self.resent
     }
 
     /// A batch is on its way to the disk, or waits for its segment.

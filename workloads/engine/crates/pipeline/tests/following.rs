@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Sender, Stream, make_snapshot};
-use openbourse_protocol::v1::{self, Side, server_frame::Frame};
+use openbourse_pipeline::{Fatal, Limits, Pipeline, Sender, Stream, make_snapshot};
+use openbourse_protocol::v1::{self, server_frame::Frame};
 use wire::*;
 
 type Replies = BTreeMap<Vec<u8>, v1::Reply>;
@@ -17,27 +17,9 @@ fn standby(disk: &LossyDisk) -> Pipeline {
     Pipeline::open(Arc::new(disk.clone()), "main", Limits::default(), OPTIONS).unwrap()
 }
 
-fn script() -> Vec<Vec<(u64, Vec<u8>)>> {
-    let mut script: Vec<Vec<(u64, Vec<u8>)>> = vec![
-        (1..)
-            .zip(listings())
-            .map(|(id, body)| (ITSELF, command(id, body)))
-            .collect(),
-        vec![
-            (LEDGER, command(11, credit(1001, "BTC", 1_000_000_000))),
-            (LEDGER, command(12, credit(1002, "USDT", 1_000_000_000_000))),
-        ],
-    ];
-    for round in 0..20u64 {
-        let price = 100 + round as i64 % 3;
-        let sell = place(1001, Side::Sell, price, 5, &format!("s{round}"));
-        let buy = place(1002, Side::Buy, price, 3, &format!("b{round}"));
-        script.push(vec![
-            (GATEWAY, command(100 + round, sell)),
-            (GATEWAY, command(200 + round, buy)),
-        ]);
-    }
-    script
+fn script() -> Vec<Batch> {
+    let rounds = (0..20).map(|round| crossing(round).to_vec());
+    opening().into_iter().chain(rounds).collect()
 }
 
 fn durable(pipeline: &mut Pipeline) -> u64 {
@@ -173,6 +155,7 @@ fn one_that_takes_over_has_every_answer_and_the_old_leader_becomes_its_standby()
             assert_eq!(welcomes.len(), 2, "those who waited are welcome now");
             durable(&mut new);
             assert!(new.end_seq() >= answered);
+            let had = new.end_seq();
             new.commit(new.end_seq());
             let mut again = Replies::new();
             for batch in &script {
@@ -182,6 +165,7 @@ fn one_that_takes_over_has_every_answer_and_the_old_leader_becomes_its_standby()
             for (id, reply) in &replies {
                 assert_eq!(&again[id], reply, "after {taken_over_after}, sent {sent}");
             }
+            assert_eq!(new.resent_commands(), had, "what it had came again");
             let mut old = standby(&disks[0].after_power_loss(Survives::Nothing));
             let common = match sent {
                 true => old.end_seq(),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::scan;
-use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Stream};
+use openbourse_pipeline::{Fatal, Limits, Pipeline, Stream};
 use openbourse_protocol::v1::event::Body;
-use openbourse_protocol::v1::{self, Side, server_frame::Frame};
+use openbourse_protocol::v1::{self, server_frame::Frame};
 use wire::*;
 
 fn seeds() -> u64 {
@@ -26,26 +26,11 @@ struct Shown {
 }
 
 /// Batches of frames, as connections send them.
-fn script() -> Vec<Vec<(u64, Vec<u8>)>> {
-    let mut script: Vec<Vec<(u64, Vec<u8>)>> = vec![
-        (1..)
-            .zip(listings())
-            .map(|(id, body)| (ITSELF, command(id, body)))
-            .collect(),
-        vec![
-            (LEDGER, command(11, credit(1001, "BTC", 1_000_000_000))),
-            (LEDGER, command(12, credit(1002, "USDT", 1_000_000_000_000))),
-        ],
-    ];
-    for round in 0..6u64 {
-        let price = 100 + round as i64 % 3;
-        let sell = place(1001, Side::Sell, price, 5, &format!("s{round}"));
-        let buy = place(1002, Side::Buy, price, 3, &format!("b{round}"));
-        script.push(vec![
-            (GATEWAY, command(100 + round, sell)),
-            (GATEWAY, depth_query(round)),
-            (GATEWAY, command(200 + round, buy)),
-        ]);
+fn script() -> Vec<Batch> {
+    let mut script = opening();
+    for round in 0..6 {
+        let [sell, buy] = crossing(round);
+        script.push(vec![sell, (GATEWAY, depth_query(round)), buy]);
         script.push(vec![(GATEWAY, depth_query(50 + round))]);
     }
     script

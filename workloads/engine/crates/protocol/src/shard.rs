@@ -128,6 +128,12 @@ impl Shard {
         Ok(())
     }
 
+    /// The last command was here before: its reply was the first one again, and it did nothing.
+    pub fn was_resent(&self) -> bool {
+        let reply = self.effects.reply.as_ref();
+        reply.is_some_and(|reply| reply.stamp.seq < self.kernel.seq())
+    }
+
     /// Appends the encoded `v1::Answer` as of `seq()`; `epoch` is that of the session.
     pub fn answer(&self, epoch: u64, query: &v1::Query, answer: &mut Vec<u8>) {
         let made = answer::answer(&self.kernel, epoch, query);

@@ -5,7 +5,7 @@
 
 use openbourse_journal::Options;
 use openbourse_journal::lossy::LossyDisk;
-use openbourse_pipeline::{Fatal, Limits, Pipeline, Sender};
+use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Sender};
 use openbourse_protocol::v1::{self, client_frame::Frame, command::Body, server_frame};
 use prost::Message;
 use std::sync::Arc;
@@ -95,6 +95,32 @@ pub fn listings() -> Vec<Body> {
         Body::DefineSymbol(v1::DefineSymbol {
             definition: Some(definition),
         }),
+    ]
+}
+
+/// What came in one turn, with its connections.
+pub type Batch = Vec<(u64, Vec<u8>)>;
+
+/// What a shard begins with: listings and funds.
+pub fn opening() -> Vec<Batch> {
+    let listings = (1..)
+        .zip(listings())
+        .map(|(id, body)| (ITSELF, command(id, body)));
+    let funds = vec![
+        (LEDGER, command(11, credit(1001, "BTC", 1_000_000_000))),
+        (LEDGER, command(12, credit(1002, "USDT", 1_000_000_000_000))),
+    ];
+    vec![listings.collect(), funds]
+}
+
+/// An order that rests, and one that takes of it.
+pub fn crossing(round: u64) -> [(u64, Vec<u8>); 2] {
+    let price = 100 + round as i64 % 3;
+    let sell = place(1001, v1::Side::Sell, price, 5, &format!("s{round}"));
+    let buy = place(1002, v1::Side::Buy, price, 3, &format!("b{round}"));
+    [
+        (GATEWAY, command(100 + round, sell)),
+        (GATEWAY, command(200 + round, buy)),
     ]
 }
 
