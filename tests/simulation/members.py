@@ -25,6 +25,8 @@ SYNC_S = (0.0002, 0.002)
 RETRY_S = 0.5
 BEGIN_AGAIN_S = (0.02, 0.1)
 NEVER = 10**12
+# What the simulated disk says when it does not take something.
+DISK_SAYS = ("the disk reports an error", "no storage space")
 SEGMENT_BYTES = 48 * 1024
 RING_COMMANDS = 64
 
@@ -129,6 +131,10 @@ class Member:
             if process.dead:
                 return
             world.note(f"{self.name} ends: {error}")
+            if any(why in str(error) for why in DISK_SAYS):
+                world.seen["an engine ends because its disk says no, and is started again"] += 1
+                world.later(0.5, self._again, process)
+                return
             if not self.spoiled:
                 world.audit.wrong(f"{self.name} ends: {error}")
             world.seen["a spoiled log is refused with the place"] += 1

@@ -93,8 +93,9 @@ class World:
         self.tasks.append(task)
 
     def note(self, line: str) -> None:
-        process = PROCESS.get()
-        self.lines.append(f"{self.loop.now_s - 1000:10.6f} {process.name if process else '*':9} {line}")
+        who = process.name if (process := PROCESS.get()) is not None else "*"
+        line = line.replace(str(self.folder), "")
+        self.lines.append(f"{self.loop.now_s - 1000:10.6f} {who:9} {line}")
 
     # The life
 
