@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 # What one call into a thread takes, such as a file that is made durable.
 CALL_S = (0.0002, 0.004)
-TURNS_MOST = 3_000_000
+TURNS_MOST = 300_000
 
 PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 
@@ -123,7 +123,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._selector = _NoSelector(self)
         self._readers: dict[int, _Handle] = {}
         self._numbers = itertools.count(1)
-        self._turns = 0
+        self.turns = 0
         self._ready: deque[asyncio.Handle]
         self._scheduled: list[asyncio.TimerHandle]
         self.set_task_factory(self._new_task)
@@ -141,9 +141,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
-        self._turns += 1
-        if self._turns > TURNS_MOST:
-            raise Stuck(f"{TURNS_MOST} turns")
+        self.turns += 1
+        if self.turns > TURNS_MOST:
+            raise Stuck(f"more than {TURNS_MOST} turns")
         self.between()
         super()._run_once()  # type: ignore[misc]
 

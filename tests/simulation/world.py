@@ -292,6 +292,7 @@ def live(seed: int, folder: Path) -> Life:
             broken = f"{type(error).__name__}: {error}"
             world.note(f"BROKEN {broken}")
         finally:
+            world.loop.turns = 0
             world.loop.run_until_complete(world.faults.end())
     virtual_s = world.loop.now_s - 1000
     digest = hashlib.sha256("\n".join(world.lines).encode()).hexdigest()

@@ -38,7 +38,10 @@ class Engine:
         """Appends records of the leader, those that are here already excepted. The end of the log. Raises Fatal."""
 
     def cut(self, last_seq: int) -> None:
-        """Cuts the log behind `last_seq`, durably. Raises Fatal, also where more than that is carried out."""
+        """Cuts the log behind `last_seq`, durably. Raises Fatal, also where more than that is carried out.
+
+        It ends before `last_seq` where the disk did not have all of that yet: see `end_seq`.
+        """
 
     def recent(self, after: int, last: int, bytes_most: int) -> tuple[int, bytes] | None:
         """The records behind `after` in whole batches, through which seq they go; None: memory begins later."""
