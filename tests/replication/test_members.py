@@ -22,6 +22,7 @@ from openbourse.engine.replication.inputs import (
     Suspect,
     Trust,
     Unlinked,
+    Unsettled,
 )
 from openbourse.engine.replication.messages import Ack, Append, Joined, Offer, Refuse
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record, Session
@@ -250,6 +251,21 @@ def test_a_recovery_waits_for_every_volume_that_is_not_proven_to_be_gone() -> No
     assert recovered(4, (a, b), frozenset(), volumes) == "not sealed below epoch 4 and not proven to be gone: C1"
     assert recovered(4, (a, b), frozenset({"C1"}), volumes) == Record(4, None, frozenset({"B1"}))
     assert recovered(5, (a, b), volumes, volumes) == "every volume is gone: there is nothing to recover"
+
+
+def test_a_founder_that_finds_no_record_yet_looks_again_and_leads_once_its_write_has_landed() -> None:
+    """Found by the simulation of the shard, seed 9: it stayed a candidate for ever."""
+    fresh, _ = boot(A, SETTINGS, History(), 0, 0)
+    fresh, effects = after(fresh, Seen(None), Found())
+    ask = effects.ask
+    assert isinstance(ask, CompareAndSet)
+    fresh, _ = after(fresh, Unsettled(ask), Seen(None))
+    assert state(fresh) is State.UNKNOWN
+    again, effects = after(fresh, Found())
+    assert effects.ask == ask
+    landed, _ = after(fresh, Look(), Seen(Held(ask.record, "1")), PromiseIsDurable(1))
+    assert state(landed) is State.LEADER
+    assert state(again) is State.CANDIDATE
 
 
 def test_only_an_untouched_volume_founds_a_shard() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -204,9 +205,8 @@ class EngineSession:
 class Connection:
     """One connection that was welcomed."""
 
-    reader: asyncio.StreamReader
+    frames: "_Frames"
     writer: asyncio.StreamWriter
-    decoder: Decoder
     epoch: int
     committed_seq: int
     # Nobody uses it any more.
@@ -214,10 +214,8 @@ class Connection:
 
     async def messages(self) -> AsyncIterator[v1.ServerFrame]:
         """Until the peer closes, or a newer leader is there, which raises EOFError."""
-        while data := await self.reader.read(READ_BYTES):
-            for body in self.decoder.feed(data):
-                yield v1.ServerFrame.FromString(body)
-        raise EOFError("connection closed by the engine")
+        while True:
+            yield await self.frames.next()
 
 
 class Leaders:
@@ -294,17 +292,17 @@ class Leaders:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address
     ) -> Connection:
         """Waits for one that stands by as long as it does. Raises NotLeader for one that will not be listened to."""
-        decoder = Decoder()
+        frames = _Frames(reader)
         hello = v1.Hello(shard=self.shard, client=self._client, highest_epoch=self.highest_epoch)
         writer.write(encode(v1.ClientFrame(hello=hello)))
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            first = await _frame(reader, decoder)
+            first = await frames.next()
         if first.WhichOneof("frame") == "standby":
             log.info("shard %s: %s stands by", self.shard, address)
-            first = await _frame(reader, decoder)
+            first = await frames.next()
         match first.WhichOneof("frame"):
             case "welcome" if first.welcome.epoch >= self.highest_epoch:
-                return Connection(reader, writer, decoder, first.welcome.epoch, first.welcome.committed_seq)
+                return Connection(frames, writer, first.welcome.epoch, first.welcome.committed_seq)
             case "welcome":
                 raise NotLeader(f"epoch {first.welcome.epoch} is older than {self.highest_epoch}")
             case "problem":
@@ -331,12 +329,21 @@ def keep_alive(connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-async def _frame(reader: asyncio.StreamReader, decoder: Decoder) -> v1.ServerFrame:
-    """A server says nothing more before it has heard more, so nothing is behind this frame."""
-    while data := await reader.read(READ_BYTES):
-        for body in decoder.feed(data):
-            return v1.ServerFrame.FromString(body)
-    raise EOFError("connection closed before a welcome")
+class _Frames:
+    """One after the other, in whatever pieces they come: a Welcome may be right behind a Standby."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._decoder = Decoder()
+        self._bodies: deque[bytes] = deque()
+
+    async def next(self) -> v1.ServerFrame:
+        """Raises EOFError."""
+        while not self._bodies:
+            if not (data := await self._reader.read(READ_BYTES)):
+                raise EOFError("connection closed by the engine")
+            self._bodies.extend(self._decoder.feed(data))
+        return v1.ServerFrame.FromString(self._bodies.popleft())
 
 
 async def committed_events(

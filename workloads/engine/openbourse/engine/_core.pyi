@@ -38,7 +38,10 @@ class Engine:
         """Appends records of the leader, those that are here already excepted. The end of the log. Raises Fatal."""
 
     def cut(self, last_seq: int) -> None:
-        """Cuts the log behind `last_seq`, durably. Raises Fatal, also where more than that is carried out."""
+        """Cuts the log behind `last_seq`, durably. Raises Fatal, also where more than that is carried out.
+
+        It ends before `last_seq` where the disk did not have all of that yet: see `end_seq`.
+        """
 
     def recent(self, after: int, last: int, bytes_most: int) -> tuple[int, bytes] | None:
         """The records behind `after` in whole batches, through which seq they go; None: memory begins later."""
@@ -199,6 +202,48 @@ class Heartbeats:
 
     def close(self) -> None:
         """Ends the thread, within 100 ms, and frees the port. Again is fine."""
+
+class SimulatedDisk:
+    """A disk that lies, for simulations: what was not synced may be gone. Engines open it where it is mounted.
+
+    The log's writer tries nothing before it is let go.
+    """
+
+    def __new__(cls) -> SimulatedDisk: ...
+    def mount(self, folder: str | PathLike[str]) -> None:
+        """Whoever opens this folder from here on gets this disk, for the log and what belongs to it."""
+
+    @staticmethod
+    def unmount(folder: str | PathLike[str]) -> None: ...
+    @property
+    def jobs(self) -> int:
+        """What the writer was given and has not done."""
+
+    def let_one_go(self) -> None:
+        """The writer tries its job, and the engine's bell rings. There must be a job."""
+
+    def end_after(self, steps: int) -> None:
+        """After so many steps more everything is refused, as for a process that is no more."""
+
+    def fail(self, steps: int) -> None:
+        """The next steps report an error."""
+
+    def bound(self, bytes_most: int | None) -> None:
+        """What all files together may have."""
+
+    def used_bytes(self) -> int: ...
+    def misdirect(self, bytes: int) -> None:
+        """The next write lands so many bytes behind its place, and is said to be where it should."""
+
+    def spoil(self, file: str, offset: int) -> None:
+        """One byte is another one from here on, durably."""
+
+    def files(self) -> dict[str, bytes]: ...
+    def after_power_loss(self, seed: int) -> SimulatedDisk:
+        """As the next boot finds it: of what was not synced some sectors, by the seed."""
+
+    def after_kill(self) -> SimulatedDisk:
+        """As the next boot finds it on a machine that lived on: nothing is lost."""
 
 class Replay:
     """Committed events out of the log, through a kernel of its own. One thread at a time uses it.

@@ -291,6 +291,9 @@ class Replica:
             if self.core.seq > last:
                 raise BeginAgain(str(error)) from None
             raise
+        if (end := self.core.end_seq) < last:
+            # The disk was slow or said no. A boot says what is there, and joins with it.
+            raise BeginAgain(f"the log was cut behind seq {last} before the disk had more of it than seq {end}")
         self._inputs.append(CutIsDurable(last))
 
     async def _promise(self, epoch: int) -> None:

@@ -35,7 +35,8 @@ class Server:
         self.loop = loop
         self.streams = streams
         self.passed = passed
-        self.connections: set[Connection] = set()
+        # In the order in which they came.
+        self.connections: dict[int, Connection] = {}
         self.empty = asyncio.Event()
         self.empty.set()
         self._last_id = 0
@@ -57,7 +58,7 @@ class Server:
         return self._last_id
 
     def _committed(self, _seq: int) -> None:
-        for connection in self.connections:
+        for connection in self.connections.values():
             if connection.subscription is not None:
                 connection.subscription.pump()
 
@@ -65,17 +66,17 @@ class Server:
         """No new connection, and nothing more is read from those that are there."""
         if self._listener is not None:
             self._listener.close()
-        for connection in self.connections:
+        for connection in self.connections.values():
             connection.pause_reading()
 
     async def close(self) -> None:
         """Says goodbye, gives the sockets a moment to take what was written, and closes them."""
-        for connection in tuple(self.connections):
+        for connection in tuple(self.connections.values()):
             connection.close_with("the engine stops", code=v1.ProblemCode.PROBLEM_CODE_NOT_LEADER)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self.empty.wait()
-        for connection in tuple(self.connections):
+        for connection in tuple(self.connections.values()):
             connection.abort()
 
 
@@ -112,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=256 * 1024)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         self.writable.set()
-        server.connections.add(self)
+        server.connections[self._id] = self
         server.empty.clear()
         server.loop.peers[self._id] = self
         server.loop.core.connect(self._id, component)
@@ -199,7 +200,7 @@ class Connection(asyncio.Protocol):
             self._hello.cancel()
         if self.subscription is not None:
             self.subscription.close()
-        self._server.connections.discard(self)
+        self._server.connections.pop(self._id, None)
         if not self._server.connections:
             self._server.empty.set()
         self._server.loop.peers.pop(self._id, None)

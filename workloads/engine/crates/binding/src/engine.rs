@@ -1,11 +1,10 @@
 //! The pipeline and the replay, as Python sees them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use openbourse_journal::retention;
 use openbourse_journal::snapshot::Bad;
-use openbourse_journal::{Folder, Options, Reader, Trouble};
+use openbourse_journal::{Options, Reader, Trouble};
 use openbourse_pipeline as pipeline;
 use openbourse_pipeline::{Begun, Limits, Pipeline, Received, Sender, Stream};
 use openbourse_protocol::v1;
@@ -13,6 +12,8 @@ use prost::Message;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+use crate::simulated;
 
 pyo3::create_exception!(_core, Fatal, PyException);
 
@@ -45,8 +46,8 @@ impl Engine {
         limits.batch_requests = batch_requests.unwrap_or(limits.batch_requests);
         limits.ring_commands = ring_commands.unwrap_or(limits.ring_commands);
         py.detach(|| {
-            let folder = Folder::exclusive(folder).map_err(fatal)?;
-            Pipeline::open(Arc::new(folder), shard, limits, options)
+            let storage = simulated::exclusive(folder, &mut options).map_err(fatal)?;
+            Pipeline::open(storage, shard, limits, options)
                 .map(Engine)
                 .map_err(fatal)
         })
@@ -317,7 +318,7 @@ pub fn make_snapshot(
     keep: usize,
     behind: u64,
 ) -> PyResult<MadeFields> {
-    let storage = Arc::new(Folder::shared(folder));
+    let storage = simulated::shared(folder);
     let made = py
         .detach(|| pipeline::make_snapshot(storage, shard, seq, keep, behind))
         .map_err(fatal)?;
@@ -341,7 +342,7 @@ fn frames<'py>(py: Python<'py>, frames: pipeline::Frames) -> PyFrames<'py> {
 /// Beside the engine that writes the log.
 #[pyfunction]
 pub fn retain(py: Python<'_>, folder: PathBuf, needed_from: u64) -> PyResult<Vec<String>> {
-    py.detach(|| retention::retain(&Folder::shared(folder), needed_from))
+    py.detach(|| retention::retain(&*simulated::shared(folder), needed_from))
         .map_err(fatal)
 }
 
@@ -359,10 +360,7 @@ pub struct Backlog(Reader);
 impl Backlog {
     #[new]
     fn new(folder: PathBuf, from_seq: u64) -> Backlog {
-        Backlog(Reader::starting_at(
-            Arc::new(Folder::shared(folder)),
-            from_seq,
-        ))
+        Backlog(Reader::starting_at(simulated::shared(folder), from_seq))
     }
 
     fn read<'py>(
@@ -386,7 +384,7 @@ impl Replay {
     #[new]
     fn new(folder: PathBuf, shard: &str, epoch: u64, from_seq: u64) -> Replay {
         Replay(pipeline::Replay::new(
-            Arc::new(Folder::shared(folder)),
+            simulated::shared(folder),
             shard,
             epoch,
             from_seq,

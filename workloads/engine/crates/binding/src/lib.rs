@@ -3,6 +3,7 @@
 mod engine;
 mod heartbeats;
 mod kernel;
+mod simulated;
 mod wal;
 
 use openbourse_pipeline::ITSELF;
@@ -19,6 +20,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(engine::retain, module)?)?;
     module.add_class::<heartbeats::Heartbeats>()?;
     module.add_class::<kernel::Kernel>()?;
+    module.add_class::<simulated::SimulatedDisk>()?;
     module.add_class::<wal::Verified>()?;
     module.add_class::<wal::Records>()?;
     module.add_function(wrap_pyfunction!(wal::verify, module)?)?;

@@ -13,6 +13,7 @@ mod error;
 mod log;
 #[cfg(feature = "lossy")]
 pub mod lossy;
+mod pace;
 mod reader;
 mod record;
 mod recovery;
@@ -30,6 +31,7 @@ pub use bell::Bell;
 pub use cut::cut;
 pub use error::{Error, Place};
 pub use log::{Log, Options};
+pub use pace::{OneByOne, Pace, Tried};
 pub use reader::Reader;
 pub use record::{Chain, MARKER, OVERHEAD_MOST, Record, SECTOR, record_bytes};
 pub use recovery::{Known, Recovered, recover};

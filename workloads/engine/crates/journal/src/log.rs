@@ -7,7 +7,7 @@ use crate::batch::{Batch, Head};
 use crate::scan::check_written;
 use crate::segment::{self, HEADER_BYTES, Header, segment_name};
 use crate::spare::{self, Spare};
-use crate::{Error, File, Storage};
+use crate::{Error, File, Pace, Storage};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -185,6 +185,10 @@ impl Log {
 
     pub fn options(&self) -> Options {
         self.options
+    }
+
+    pub(crate) fn pace(&self) -> Option<Arc<dyn Pace>> {
+        self.storage.pace()
     }
 }
 

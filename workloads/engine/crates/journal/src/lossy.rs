@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::record::SECTOR;
-use crate::{File, Storage};
+use crate::{File, OneByOne, Pace, Storage};
 
 /// What of the unsynced sectors has reached the disk, when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ struct Disk {
     bytes_most: Option<usize>,
     /// How long each sync of a file takes.
     sync: Duration,
+    /// The next write lands so many bytes behind its place, and nobody is told.
+    misdirect: Option<usize>,
 }
 
 impl Disk {
@@ -85,45 +87,66 @@ impl Disk {
 }
 
 #[derive(Clone, Default)]
-pub struct LossyDisk(Arc<Mutex<Disk>>);
+pub struct LossyDisk {
+    disk: Arc<Mutex<Disk>>,
+    pace: Option<Arc<OneByOne>>,
+}
 
 impl LossyDisk {
     pub fn new() -> LossyDisk {
         LossyDisk::default()
     }
 
+    fn with(disk: Disk, pace: Option<Arc<OneByOne>>) -> LossyDisk {
+        let disk = Arc::new(Mutex::new(disk));
+        LossyDisk { disk, pace }
+    }
+
+    /// The log's writer waits before each try, until it is let go.
+    pub fn paced(self, pace: Arc<OneByOne>) -> LossyDisk {
+        LossyDisk {
+            pace: Some(pace),
+            ..self
+        }
+    }
+
     pub fn steps(&self) -> u64 {
-        self.0.lock().unwrap().steps
+        self.disk.lock().unwrap().steps
     }
 
     /// From this step on everything is refused, as for a process that is no more.
     pub fn end_at(&self, step: u64) {
-        self.0.lock().unwrap().ends_at = Some(step);
+        self.disk.lock().unwrap().ends_at = Some(step);
     }
 
     /// These steps report an error; memory keeps what the disk has not.
     pub fn fail(&self, steps: Range<u64>) {
-        self.0.lock().unwrap().fails = steps;
+        self.disk.lock().unwrap().fails = steps;
     }
 
     /// A write that makes a file longer gets no further than this many bytes on the whole disk. None: no bound.
     pub fn bound(&self, bytes_most: Option<usize>) {
-        self.0.lock().unwrap().bytes_most = bytes_most;
+        self.disk.lock().unwrap().bytes_most = bytes_most;
     }
 
     /// Each sync of a file takes so long from now on.
     pub fn slow_down(&self, sync: Duration) {
-        self.0.lock().unwrap().sync = sync;
+        self.disk.lock().unwrap().sync = sync;
+    }
+
+    /// The next write lands so many bytes behind its place, and is said to be where it should.
+    pub fn misdirect(&self, bytes: usize) {
+        self.disk.lock().unwrap().misdirect = Some(bytes);
     }
 
     /// Of all files.
     pub fn used_bytes(&self) -> usize {
-        self.0.lock().unwrap().used_bytes()
+        self.disk.lock().unwrap().used_bytes()
     }
 
     /// The disk as the next boot finds it.
     pub fn after_power_loss(&self, survives: Survives) -> LossyDisk {
-        let disk = self.0.lock().unwrap();
+        let disk = self.disk.lock().unwrap();
         let mut random = match survives {
             Survives::Some(seed) => seed,
             _ => 0,
@@ -169,29 +192,35 @@ impl LossyDisk {
                 change.apply(&mut names);
             }
         }
-        LossyDisk(Arc::new(Mutex::new(Disk {
-            files,
-            synced_names: names.clone(),
-            names,
-            ..Disk::default()
-        })))
+        LossyDisk::with(
+            Disk {
+                files,
+                synced_names: names.clone(),
+                names,
+                ..Disk::default()
+            },
+            None,
+        )
     }
 
     /// The disk as a killed process leaves it: the machine lives on, so nothing is lost.
     pub fn after_kill(&self) -> LossyDisk {
-        let disk = self.0.lock().unwrap();
-        LossyDisk(Arc::new(Mutex::new(Disk {
-            files: disk.files.clone(),
-            names: disk.names.clone(),
-            synced_names: disk.synced_names.clone(),
-            unsynced: disk.unsynced.clone(),
-            ..Disk::default()
-        })))
+        let disk = self.disk.lock().unwrap();
+        LossyDisk::with(
+            Disk {
+                files: disk.files.clone(),
+                names: disk.names.clone(),
+                synced_names: disk.synced_names.clone(),
+                unsynced: disk.unsynced.clone(),
+                ..Disk::default()
+            },
+            None,
+        )
     }
 
     /// Changes a file behind the log's back, durably.
     pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
-        let mut disk = self.0.lock().unwrap();
+        let mut disk = self.disk.lock().unwrap();
         let index = disk.names[name];
         let file = &mut disk.files[index];
         edit(&mut file.now);
@@ -200,7 +229,7 @@ impl LossyDisk {
 
     /// All files with their content.
     pub fn content(&self) -> BTreeMap<String, Vec<u8>> {
-        let disk = self.0.lock().unwrap();
+        let disk = self.disk.lock().unwrap();
         disk.names
             .iter()
             .map(|(name, index)| (name.clone(), disk.files[*index].now.clone()))
@@ -209,7 +238,7 @@ impl LossyDisk {
 
     /// `change` is told whether this step fails; whatever it did then, the caller gets an error.
     fn step<T>(&self, change: impl FnOnce(&mut Disk, bool) -> io::Result<T>) -> io::Result<T> {
-        let mut disk = self.0.lock().unwrap();
+        let mut disk = self.disk.lock().unwrap();
         if disk.ends_at.is_some_and(|end| disk.steps >= end) {
             return Err(io::Error::other("the power is gone"));
         }
@@ -229,18 +258,18 @@ fn missing(name: &str) -> io::Error {
 
 impl Storage for LossyDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.0.lock().unwrap().names.keys().cloned().collect())
+        Ok(self.disk.lock().unwrap().names.keys().cloned().collect())
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        let disk = self.0.lock().unwrap();
+        let disk = self.disk.lock().unwrap();
         let index = *disk.names.get(name).ok_or_else(|| missing(name))?;
         Ok(disk.files[index].now.clone())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
         let index = *self
-            .0
+            .disk
             .lock()
             .unwrap()
             .names
@@ -274,7 +303,7 @@ impl Storage for LossyDisk {
     }
 
     fn size(&self, name: &str) -> io::Result<u64> {
-        let disk = self.0.lock().unwrap();
+        let disk = self.disk.lock().unwrap();
         let index = *disk.names.get(name).ok_or_else(|| missing(name))?;
         Ok(disk.files[index].now.len() as u64)
     }
@@ -303,6 +332,10 @@ impl Storage for LossyDisk {
         })
     }
 
+    fn pace(&self) -> Option<Arc<dyn Pace>> {
+        self.pace.clone().map(|pace| pace as Arc<dyn Pace>)
+    }
+
     fn sync_folder(&self) -> io::Result<()> {
         self.step(|disk, fails| {
             if !fails {
@@ -322,7 +355,7 @@ struct LossyFile {
 impl File for LossyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.disk.step(|disk, fails| {
-            let start = offset as usize;
+            let start = offset as usize + disk.misdirect.take().unwrap_or(0);
             let free = disk
                 .bytes_most
                 .map_or(usize::MAX, |most| most.saturating_sub(disk.used_bytes()));
@@ -342,7 +375,7 @@ impl File for LossyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let delay = self.disk.0.lock().unwrap().sync;
+        let delay = self.disk.disk.lock().unwrap().sync;
         thread::sleep(delay);
         self.disk.step(|disk, fails| {
             let Content { now, synced, dirty } = &mut disk.files[self.index];

@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::Error;
+use crate::{Error, Pace};
 
 /// One folder of files. Names are plain, without a path.
 pub trait Storage: Send + Sync {
@@ -21,6 +22,10 @@ pub trait Storage: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_folder(&self) -> io::Result<()>;
+    /// Who is asked before the log's writer tries anything.
+    fn pace(&self) -> Option<Arc<dyn Pace>> {
+        None
+    }
 }
 
 /// A file open for writing. What was written may be lost until `sync` came back without an error.

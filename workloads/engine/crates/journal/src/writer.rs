@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use crate::{Batch, Bell, Error, Log};
+use crate::{Batch, Bell, Error, Log, Pace, Tried};
 
 /// How far the log is durable, and whether it goes on.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +53,7 @@ pub struct Writer {
     progress: Arc<Mutex<Progress>>,
     jobs: Option<SyncSender<Job>>,
     ending: Arc<AtomicBool>,
+    pace: Option<Arc<dyn Pace>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -69,14 +70,17 @@ impl Writer {
         let (sender, receiver) = sync_channel(1);
         let ending = Arc::new(AtomicBool::new(false));
         let (shared, ends) = (progress.clone(), ending.clone());
+        let pace = log.pace();
+        let paced = pace.clone();
         let thread = thread::Builder::new()
             .name("wal-writer".into())
-            .spawn(move || write(log, &receiver, &ends, &bell, &shared))
+            .spawn(move || write(log, &receiver, &ends, &bell, &shared, paced.as_deref()))
             .map_err(Error::io("start the writer thread"))?;
         Ok(Writer {
             progress,
             jobs: Some(sender),
             ending,
+            pace,
             thread: Some(thread),
         })
     }
@@ -96,6 +100,9 @@ impl Writer {
             .jobs
             .as_ref()
             .expect("the channel is open until the writer is dropped");
+        if let Some(pace) = &self.pace {
+            pace.given();
+        }
         // The thread is gone only after it said why in `progress`.
         let _ = jobs.send(job);
     }
@@ -113,9 +120,15 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
         self.ending.store(true, Ordering::Relaxed);
+        if let Some(pace) = &self.pace {
+            pace.ending();
+        }
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
+        }
+        if let Some(pace) = &self.pace {
+            pace.ended();
         }
     }
 }
@@ -126,10 +139,19 @@ fn write(
     ending: &AtomicBool,
     bell: &Bell,
     progress: &Mutex<Progress>,
+    pace: Option<&dyn Pace>,
 ) {
+    let tried = |tried| {
+        if let Some(pace) = pace {
+            pace.tried(tried);
+        }
+    };
     let _last_words = LastWords { bell, progress };
     for mut job in jobs {
         loop {
+            if let Some(pace) = pace {
+                pace.begin();
+            }
             let last_try = ending.load(Ordering::Relaxed);
             let trouble = match carry_out(&mut log, &job) {
                 Ok(()) => None,
@@ -142,6 +164,7 @@ fn write(
                     tell(bell, progress, |progress| {
                         progress.failed = Some(error.to_string());
                     });
+                    tried(Tried::GaveUp);
                     return;
                 }
             };
@@ -156,6 +179,7 @@ fn write(
                 progress.trouble = trouble;
                 progress.warning = warning;
             });
+            tried(if again { Tried::Again } else { Tried::Done });
             if !again {
                 break;
             }

@@ -81,7 +81,7 @@ def seen(member: Member, held: Held | None) -> tuple[Member, Effects]:
             return member, Effects(said=(said,))
         case Wait(said):
             member = replace(member, suspected=frozenset())
-            if isinstance(role, Candidate | Sealed) and held is not None:
+            if isinstance(role, Candidate) or (isinstance(role, Sealed) and held is not None):
                 member = replace(member, role=Unknown())
             elif isinstance(role, Standby) and held is not None:
                 named = in_set(member.me.member, held.record)
