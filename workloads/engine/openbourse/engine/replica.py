@@ -6,6 +6,7 @@ carried out before the next.
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import time
 from collections import deque
@@ -103,6 +104,7 @@ class Replica:
         self._tasks: asyncio.TaskGroup | None = None
         self._watching = Watch(_now_ms())
         self._beaten = 0
+        self._received_ms = 0
         self._record: Record | None = None
         # The last that the member said.
         self._said = ""
@@ -187,8 +189,10 @@ class Replica:
         match happened:
             case Seen(held):
                 self._record = held.record if held is not None else None
-            case Suspect() if self.stands_by and not self._take_over.begun:
-                self._take_over = TakeOver(suspected_s=time.monotonic())
+            case Suspect(suspect) if not self._take_over.begun:
+                if isinstance(self.member.role, Standby) and self.member.role.offer.leader.member == suspect:
+                    heard_ms = max(self._received_ms, self._watching.last_heard_ms(suspect) or 0)
+                    self._take_over = TakeOver(heard_ms / 1000, time.monotonic(), _now_text())
             case Received(_, Offer()):
                 # Somebody else was faster.
                 self._take_over = TakeOver()
@@ -271,7 +275,7 @@ class Replica:
             log.info("replayed %d commands behind seq %d in %.2f s", replayed, before, took_s)
             if not isinstance(self.member.role, Leader):
                 return
-            self._take_over = replace(self._take_over, led_s=time.monotonic())
+            self._take_over = replace(self._take_over, led_s=time.monotonic(), epoch=self.member.role.epoch)
             self.loop.lead(self.member.role.epoch)
             self.leads.set()
             self._noted()
@@ -338,6 +342,7 @@ class Replica:
         if understood is None:
             log.warning("%s said what this version does not know", link.peer)
             return
+        self._received_ms = _now_ms()
         self._records = said.append.records
         self.step(Received(link.place, understood))
         self._records = b""
@@ -376,7 +381,8 @@ class Replica:
             linked = {link.peer.member for link in self.links.by_place.values()}
             self._judge(self._watching.absent(self.member, self._record, linked, _now_ms()))
             if self.state in {State.UNKNOWN, State.SEALED}:
-                if self._found and self.member.promise == 0 and self.member.history.end == 0:
+                is_new = self.member.promise == 0 and self.member.history.end == 0
+                if self._found and is_new and self._record is None:
                     self.step(Found())
                 self.step(Look())
 
@@ -412,6 +418,10 @@ class Replica:
 
 def _follower(follower: Progress) -> dict[str, object]:
     return {"member": follower.member, "place": follower.place, "durable_seq": follower.matched}
+
+
+def _now_text() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _now_ms() -> int:

@@ -45,6 +45,9 @@ class Watch:
         self._heard_ms[other] = heard_ms
         return self._sign(Heartbeat(other, stamp, heard_ms))
 
+    def last_heard_ms(self, other: str) -> int | None:
+        return self._heard_ms.get(other)
+
     def proposed(self, last: int, now_ms: int) -> None:
         """This member leads, and waits for the others to acknowledge `last`."""
         self._begun.append((last, now_ms))
