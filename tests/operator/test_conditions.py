@@ -86,7 +86,7 @@ def test_a_shard_shows_what_its_engine_said_lately_and_nothing_older(running: Ob
         {"pod": PODS[1], "role": "standby in sync", "inSync": True, "committedSeq": 76, "problem": ""},
     ]
     later = replace(running, now=NOW + datetime.timedelta(seconds=31))
-    assert [fact.reason for fact in shard_facts(later, later.shards[0])] == ["EngineNotReady", "NobodyLeads"]
+    assert [fact.reason for fact in shard_facts(later, later.shards[0])] == ["EngineSilent", "NobodyLeads"]
     (shard,) = [entry for entry in statuses(later) if entry.resource.kind == "EngineShard"]
     assert not {"leader", "inSync"} & shard.manifest["status"].keys()
     assert shard.manifest["status"]["members"] == []

@@ -160,7 +160,7 @@ async def test_to_apply_it_all_again_is_no_change_for_the_api_server(world: Worl
 @pytest.mark.parametrize(
     ("resource", "name", "edit"),
     [
-        (kinds.STATEFUL_SET, "demo-engine-main", lambda live: live["spec"].update(replicas=1)),
+        (kinds.STATEFUL_SET, "demo-engine-main", lambda live: live["spec"].update(replicas=3)),
         (kinds.DEPLOYMENT, "demo-gateway", lambda live: live["spec"].update(replicas=0)),
         (kinds.SERVICE, "demo-engine-main", lambda live: live["spec"]["ports"].pop()),
         (kinds.ROLE, "demo-engine-main", lambda live: live.update(rules=[])),

@@ -207,9 +207,7 @@ def _engine_problem(observed: Observed, exchange: Exchange, shard: EngineShard) 
     problem = missing_pods(live)
     if live is None and (lost := records.lost(observed, exchange, shard)):
         return f"{shard.metadata.name}: {lost}"
-    if problem:
-        return f"{workload} {problem}"
-    return f"of {workload} nobody leads" if shard.spec.standbys else ""
+    return f"{workload} {problem}" if problem else ""
 
 
 def _not_ready(reason: str, message: str) -> Fact:
