@@ -29,5 +29,8 @@ def test_from_apply_to_a_settled_trade_through_a_halt_and_a_killed_engine(cluste
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^trades settled [1-9]", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^acknowledged orders lost 0 of [1-9]\d\d", done.stdout, re.MULTILINE), done.stdout
+    pause = re.search(r"^take-over of a killed engine, no order acknowledged for (\d+) ms", done.stdout, re.MULTILINE)
+    assert pause, done.stdout
+    assert int(pause[1]) < 5000, done.stdout
     assert re.search(r"^engine = ledger", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^halt acknowledged after \d+ ms", done.stdout, re.MULTILINE), done.stdout

@@ -13,9 +13,10 @@ import pytest
 from fixtures.apiservers import RunningApiServer
 from fixtures.faulty_links import FaultyLink, faulty_link
 from openbourse.contracts.apiserver import ApiServer, Object
+from openbourse.contracts.leadership import EPOCH, IN_SYNC, LEASE, SHARD, unfounded
 from openbourse.engine.arbiters.arbiter import NotAllowed, NotUnderstood, Unreachable
 from openbourse.engine.arbiters.asking import Asker, Outcome, Pace
-from openbourse.engine.arbiters.record_lease import EPOCH, IN_SYNC, LEASE, SHARD, RecordLease
+from openbourse.engine.arbiters.record_lease import RecordLease
 from openbourse.engine.replication.inputs import Conflicted, Succeeded, Unsettled
 from openbourse.engine.replication.record import CompareAndSet, Held, Record, Session
 
@@ -51,12 +52,16 @@ class Place:
 
 @pytest.fixture
 async def place(bare_api_server: RunningApiServer) -> AsyncIterator[Place]:
+    """As the operator leaves it: the Lease is there, and nobody has led."""
     name = f"shard-{secrets.token_hex(4)}"
     async with (
         faulty_link(bare_api_server.url) as link,
         ApiServer.connect(bare_api_server.credentials()) as api,
         ApiServer.connect(dataclasses.replace(bare_api_server, url=link.url).credentials()) as far,
     ):
+        lease = unfounded("main")
+        metadata = lease["metadata"] | {"namespace": NAMESPACE, "name": name}
+        await api.create(LEASE, lease | {"metadata": metadata})
         yield Place(
             name,
             api,
@@ -119,8 +124,33 @@ async def test_a_lease_that_was_deleted_is_not_made_anew_by_a_change(place: Plac
     ask = CompareAndSet(version, record(2))
     assert await place.arbiter.compare_and_set(ask) == Conflicted(ask)
     assert await place.arbiter.read() is None
-    await write(place.far, None, record(5))
+
+
+async def test_a_lease_that_is_lost_is_not_made_by_a_first_record_either(place: Place) -> None:
+    """An emptied volume would found the shard once more, and others may have a log."""
+    await write(place.arbiter, None, record(1))
+    await place.api.delete(LEASE, NAMESPACE, place.name)
+    with pytest.raises(NotAllowed, match=f"lease default/{place.name} is not there.*lost.*recovered"):
+        await place.far.compare_and_set(CompareAndSet(None, record(1)))
+    assert await place.api.get(LEASE, NAMESPACE, place.name) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metadata": {"annotations": {SHARD: "other"}}},
+        {"metadata": {"annotations": {EPOCH: None}}},
+        {"metadata": {"annotations": {IN_SYNC: "a"}}},
+        {"spec": {"leaseTransitions": 1}},
+        {"spec": {"holderIdentity": "a/b"}},
+    ],
+)
+async def test_only_a_lease_as_the_operator_made_it_takes_a_first_record(place: Place, changes: dict[str, Any]) -> None:
+    await place.edit(changes)
+    ask = CompareAndSet(None, record(1))
     assert await place.arbiter.compare_and_set(ask) == Conflicted(ask)
+    with pytest.raises(NotUnderstood, match="edited by hand"):
+        await place.arbiter.read()
 
 
 async def test_of_many_that_try_one_wins_each_version(place: Place) -> None:

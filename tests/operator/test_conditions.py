@@ -8,25 +8,36 @@ import pytest
 
 from fixtures.operator_worlds import NOW, a_halt, a_shard, a_symbol, an_empty_world, settled
 from openbourse.contracts.resources import Condition
+from openbourse.contracts.resources.engine_shard import EngineShardStatus
 from openbourse.operator.conditions import (
-    Fact,
     exchange_facts,
     halt_facts,
     shard_facts,
     statuses,
     symbol_facts,
 )
+from openbourse.operator.facts import Fact
 from openbourse.operator.observed import EngineFacts, Heard, Observed
+from openbourse.operator.plan import MakeRecord, plan
 
-ANSWER = EngineFacts.model_validate_json(
-    '{"role": "leader", "epoch": 3, "committed_seq": 77, "last_checkpoint_seq": 70, "state_hash": "ab", "lag": {}}'
+PODS = ("demo-engine-main-0", "demo-engine-main-1")
+TOOK = {"at": "2026-01-01T00:00:00.250Z", "epoch": 3, "detect_ms": 20, "led_ms": 12, "committed_ms": 15}
+LEADER = EngineFacts.model_validate_json(
+    '{"role": "leader", "member": "a", "in_sync": ["a", "b"], "ready": true, "epoch": 3, "committed_seq": 77, '
+    '"last_checkpoint_seq": 70, "state_hash": "ab", "lag": {}, "last_failover": null}'
 )
+STANDBY = EngineFacts(role="standby in sync", member="b", ready=True, epoch=3, committed_seq=76)
+
+
+def the_pair(*said: EngineFacts | None) -> dict[str, Heard]:
+    """By pod, what its engine said just now; None: it is silent."""
+    return {pod: Heard("main", facts, NOW) for pod, facts in zip(PODS, said, strict=False) if facts is not None}
 
 
 @pytest.fixture(scope="module")
 def running() -> Observed:
     world, _ = settled(an_empty_world())
-    return replace(world, engines={"main": Heard(ANSWER, NOW)})
+    return replace(world, engines=the_pair(LEADER, STANDBY))
 
 
 def ready(world: Observed) -> Fact:
@@ -61,20 +72,100 @@ def test_a_refusal_is_told_in_the_api_servers_words(running: Observed) -> None:
 def test_a_shard_shows_what_its_engine_said_lately_and_nothing_older(running: Observed) -> None:
     (shard,) = [entry for entry in statuses(running) if entry.resource.kind == "EngineShard"]
     status = shard.manifest["status"]
-    shown = {key: status[key] for key in ("role", "epoch", "committedSeq", "checkpoint", "stateHash")}
-    assert shown == {"role": "leader", "epoch": 3, "committedSeq": 77, "checkpoint": 70, "stateHash": "ab"}
+    shown = {key: status[key] for key in ("leader", "inSync", "epoch", "committedSeq", "checkpoint", "stateHash")}
+    assert shown == {
+        "leader": PODS[0],
+        "inSync": 2,
+        "epoch": 3,
+        "committedSeq": 77,
+        "checkpoint": 70,
+        "stateHash": "ab",
+    }
+    assert status["members"] == [
+        {"pod": PODS[0], "role": "leader", "inSync": True, "committedSeq": 77, "problem": ""},
+        {"pod": PODS[1], "role": "standby in sync", "inSync": True, "committedSeq": 76, "problem": ""},
+    ]
     later = replace(running, now=NOW + datetime.timedelta(seconds=31))
-    assert shard_facts(later, later.shards[0])[0].reason == "EngineSilent"
+    assert [fact.reason for fact in shard_facts(later, later.shards[0])] == ["EngineSilent", "NobodyLeads"]
     (shard,) = [entry for entry in statuses(later) if entry.resource.kind == "EngineShard"]
-    assert "role" not in shard.manifest["status"]
+    assert not {"leader", "inSync"} & shard.manifest["status"].keys()
+    assert shard.manifest["status"]["members"] == []
+
+
+def shard_status(world: Observed) -> dict[str, Any]:
+    (shard,) = [entry for entry in statuses(world) if entry.resource.kind == "EngineShard"]
+    status: dict[str, Any] = shard.manifest["status"]
+    return status
+
+
+def with_record(world: Observed, **spec: Any) -> Observed:
+    return replace(world, shards=(a_shard(record="demo-engine-main", **spec),))
+
+
+def in_sync(world: Observed) -> Fact:
+    return shard_facts(world, world.shards[0])[1]
+
+
+def test_a_standby_that_is_missing_is_named_and_the_market_is_ready_all_the_same(running: Observed) -> None:
+    assert (in_sync(running).holds, in_sync(running).reason) == (True, "AllInSync")
+    alone = LEADER.model_copy(update={"in_sync": ("a",)})
+    for other, role in ((None, "is silent"), (STANDBY.model_copy(update={"role": "joining"}), "is joining")):
+        world = replace(running, engines=the_pair(alone, other))
+        fact = in_sync(world)
+        assert (fact.holds, fact.reason) == (False, "StandbyMissing")
+        assert fact.message == f"1 of 2 engines have everything: {PODS[1]} {role}"
+        children = dict(world.children)
+        workload = children["StatefulSet", "demo-engine-main"]
+        children["StatefulSet", "demo-engine-main"] = workload | {"status": workload["status"] | {"readyReplicas": 1}}
+        assert ready(replace(world, children=children)).holds
+
+
+def test_the_leader_of_the_highest_epoch_is_the_leader(running: Observed) -> None:
+    """One that was cut off goes on saying that it leads."""
+    newer = EngineFacts(role="leader", member="b", in_sync=("b",), ready=True, epoch=4)
+    status = shard_status(replace(running, engines=the_pair(LEADER, newer)))
+    assert (status["leader"], status["epoch"]) == (PODS[1], 4)
+
+
+def test_the_last_take_over_is_shown_and_stays_when_its_engine_has_forgotten_it(running: Observed) -> None:
+    took = EngineFacts.model_validate(LEADER.model_dump() | {"last_failover": TOOK})
+    status = shard_status(replace(running, engines=the_pair(took, STANDBY)))
+    shown = status["lastFailover"]
+    expected = {"epoch": 3, "leader": PODS[0], "detectMs": 20, "ledMs": 12, "committedMs": 15}
+    assert shown.items() >= expected.items()
+    before = running.shards[0].model_copy(update={"status": EngineShardStatus.model_validate(status)})
+    assert shard_status(replace(running, shards=(before,), engines={}))["lastFailover"] == shown
+
+
+def test_a_record_that_is_gone_is_said_and_left_to_a_recovery(running: Observed) -> None:
+    world = replace(with_record(running), founded={})
+    fact = in_sync(world)
+    assert (fact.holds, fact.reason) == (False, "RecordLost")
+    assert "the Lease demo-engine-main, is gone" in fact.message
+    assert not plan(world).actions
+
+
+def test_volumes_without_a_record_are_not_founded_over(running: Observed) -> None:
+    """The shard was deleted and made anew, its volumes stayed, and somebody deleted its Lease."""
+    children = {k: v for k, v in running.children.items() if k[0] not in ("StatefulSet", "Pod")}
+    world = replace(running, shards=(a_shard(),), founded={}, children=children, engines={})
+    assert "no Lease demo-engine-main that says who has everything: recover it" in in_sync(world).message
+    assert "no Lease demo-engine-main" in ready(world).message
+    assert all(not isinstance(action, MakeRecord) for action in plan(world).actions)
+    assert ("StatefulSet", "demo-engine-main") not in settled(world)[0].children
+
+
+def test_one_engine_has_everything_by_itself(running: Observed) -> None:
+    world, _ = settled(an_empty_world(standbys=0))
+    assert (in_sync(world).holds, in_sync(world).reason) == (True, "NoStandbys")
 
 
 def test_a_shard_that_waits_for_its_ledger_says_so(running: Observed) -> None:
     facts = EngineFacts.model_validate(
-        {"role": "leader", "safety": {"level": "HALT", "why": "ledger is 61000 ms behind"}}
+        {"role": "leader", "ready": True, "safety": {"level": "HALT", "why": "ledger is 61000 ms behind"}}
     )
-    behind = replace(running, engines={"main": Heard(facts, NOW)})
-    (fact,) = shard_facts(behind, behind.shards[0])
+    behind = replace(running, engines=the_pair(facts))
+    fact, _ = shard_facts(behind, behind.shards[0])
     assert (fact.holds, fact.reason) == (True, "Lagging")
     assert fact.message == "its engine serves at safety level HALT: ledger is 61000 ms behind"
     (shard,) = [entry for entry in statuses(behind) if entry.resource.kind == "EngineShard"]

@@ -21,12 +21,22 @@ from fixtures.operator_worlds import (
     the_authority,
 )
 from openbourse.contracts.apiserver import Object
+from openbourse.contracts.leadership import SHARD
 from openbourse.operator.drift import first_difference
 from openbourse.operator.manifests import kinds, ledger, names
 from openbourse.operator.manifests.certificates import needs
 from openbourse.operator.manifests.names import hosts
 from openbourse.operator.observed import Observed, SecretFacts
-from openbourse.operator.plan import Action, Apply, Delete, IssueCertificate, MakeAuthority, plan
+from openbourse.operator.plan import (
+    Action,
+    Apply,
+    Delete,
+    IssueCertificate,
+    MakeAuthority,
+    MakeRecord,
+    NoteRecord,
+    plan,
+)
 
 ENGINE = ("StatefulSet", "demo-engine-main")
 LEDGER = ("Deployment", "demo-ledger-main")
@@ -59,19 +69,48 @@ def check(before: Observed, action: Action) -> None:
                 assert job["status"]["conditions"][0]["type"] == "Complete", "the migration goes first"
                 assert manifest["spec"]["replicas"] == 1
                 assert manifest["spec"]["strategy"] == {"type": "Recreate"}
+        case MakeRecord(lease):
+            _check_record(before, lease)
+        case NoteRecord(shard):
+            assert shard.metadata.name in before.founded, "only what is there is noted"
         case MakeAuthority() | IssueCertificate():
             pass
 
 
+def _check_record(before: Observed, lease: Object) -> None:
+    """Nobody can have a log whose end only the record of before knows."""
+    name = lease["metadata"]["annotations"][SHARD]
+    (shard,) = [shard for shard in before.shards if shard.metadata.name == name]
+    assert not shard.status.record
+    assert name not in before.founded
+    volumes = [claim for kind, claim in before.children if kind == "PersistentVolumeClaim" and f"-{name}-" in claim]
+    if volumes:
+        assert "--record-lease" not in command(before, name), "one engine with a record of its own, or none"
+
+
+def command(world: Observed, shard: str = "main") -> list[str]:
+    (container,) = world.children["StatefulSet", f"demo-engine-{shard}"]["spec"]["template"]["spec"]["containers"]
+    words: list[str] = container["command"]
+    return words
+
+
 def _check_engine(before: Observed, manifest: Object) -> None:
     name, spec = manifest["metadata"]["name"], manifest["spec"]
-    assert spec["replicas"] == 1, "never two pods for one log"
+    (container,) = spec["template"]["spec"]["containers"]
+    (shard,) = [shard for shard in before.shards if name == f"demo-engine-{shard.metadata.name}"]
+    has_lease = "--record-lease" in container["command"]
+    assert has_lease or not shard.status.record, "an engine alone does not know what others acknowledged"
+    assert not has_lease or shard.status.record, "noted before anybody founds the shard into it"
+    assert spec["replicas"] == 1 or (has_lease and before.founded.get(shard.metadata.name, True)), "founded by one"
+    assert 1 <= spec["replicas"] <= 1 + shard.spec.standbys
     assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     assert before.secrets[names.certificate(name)].certificate is not None, "no engine before its certificate"
     assert ("ConfigMap", f"{name}-listings") in before.children, "no engine before its listing"
     assert ("ServiceAccount", name) in before.children
     live = before.children.get(("StatefulSet", name))
     if live is not None:
+        if spec["replicas"] > max(live["spec"]["replicas"], 1):
+            assert first_difference(spec["template"], live["spec"]["template"]) is None, "who is there lets others in"
         for fixed in ("volumeClaimTemplates", "selector", "serviceName", "podManagementPolicy"):
             assert first_difference(spec[fixed], live["spec"][fixed]) is None, "the API server would refuse it"
 
@@ -100,10 +139,14 @@ def test_an_empty_world_becomes_a_running_exchange_in_the_order_of_a_start() -> 
         "access",
         "network",
         "listings",
+        "records",
+        "records",
         "engines",
         "migration",
         "gateways",
+        "engines",
         "ledgers",
+        "pods",
         "pods",
     ]
     assert {ENGINE, LEDGER, GATEWAY, LISTINGS} <= world.children.keys()
@@ -218,7 +261,7 @@ def test_every_small_world_is_repaired_and_no_step_does_harm(
         wanted = as_it_should_be.children.keys() if given else {ENGINE, LISTINGS}
         assert wanted <= after.children.keys()
         for key in wanted:
-            assert after.children[key].get("spec", {}).get("replicas", 1) == 1
+            assert after.children[key].get("spec", {}).get("replicas", 1) == (2 if key[0] == "StatefulSet" else 1)
         assert after.children[LISTINGS]["data"] == as_it_should_be.children[LISTINGS]["data"]
         _check_certificates(after)
     assert count == worlds
@@ -235,6 +278,78 @@ def _check_certificates(world: Observed) -> None:
         assert held.authority == authority.fingerprint
         assert (held.component, held.hosts) == (need.component, frozenset(need.hosts))
         assert held.renew_at() > world.now
+
+
+def its_record(*, noted: bool, lease: bool | None, volumes: bool, workload: str, standbys: int) -> State:
+    """`lease`: None without one, else whether somebody has led. `workload`: the StatefulSet is there, and how."""
+
+    def change(world: Observed) -> Observed:
+        shard = a_shard(record="demo-engine-main" if noted else None, standbys=standbys)
+        founded = {} if lease is None else {"main": lease}
+        children = {k: v for k, v in world.children.items() if volumes or k[0] != "PersistentVolumeClaim"}
+        if workload == "absent":
+            del children[ENGINE]
+        if workload == "alone":
+            children[ENGINE] = settled(an_empty_world(standbys=0))[0].children[ENGINE]
+        return replace(world, shards=(shard,), founded=founded, children=children)
+
+    return change
+
+
+@pytest.mark.parametrize("standbys", [0, 1, 2])
+def test_whatever_became_of_a_record_no_shard_is_founded_over_members_that_have_a_log(
+    running: dict[int, Observed], standbys: int
+) -> None:
+    """What must hold of each step is in `check`; here, what comes of it."""
+    made = []
+    for noted, lease, volumes, workload in itertools.product(
+        (False, True), (None, False, True), (False, True), ("absent", "alone", "several")
+    ):
+        if workload == "several" and not noted:
+            continue  # the record is noted before such a StatefulSet is made
+        world = its_record(noted=noted, lease=lease, volumes=volumes, workload=workload, standbys=standbys)(running[1])
+        after = settled_safely(world)
+        if lease is None and "main" in after.founded:
+            made.append((volumes, workload))
+        if noted or lease is not None:
+            assert "--record-lease" in command(after), "once it has one it keeps it"
+            assert after.children[ENGINE]["spec"]["replicas"] == 1 + standbys
+    new, gets_standbys = (False, "absent"), [(False, "alone"), (True, "alone")]
+    assert made == ([new, *gets_standbys] if standbys else [])
+
+
+def test_a_shard_of_one_engine_gets_a_standby_once_its_record_is_where_both_see_it() -> None:
+    world, plans = settled(an_empty_world(standbys=0))
+    assert "records" not in [step.phase for step in plans]
+    assert "--record-lease" not in command(world)
+    world = replace(world, shards=(a_shard(standbys=1),))
+    assert sizes_on_the_way(world) == [1, 2]
+
+
+def test_a_third_engine_comes_once_both_others_know_of_it(running: dict[int, Observed]) -> None:
+    world = replace(running[1], shards=(a_shard(record="demo-engine-main", standbys=2),))
+    assert sizes_on_the_way(world) == [2, 3]
+
+
+def sizes_on_the_way(world: Observed) -> list[int]:
+    """How many engines each version of the StatefulSet has; a new template is on its way until controllers have run."""
+    sizes = []
+    for _ in range(20):
+        step = plan(world)
+        for action in step.actions:
+            check(world, action)
+            world = carried_out(world, action)
+            if isinstance(action, Apply) and action.resource == kinds.STATEFUL_SET:
+                sizes.append(action.manifest["spec"]["replicas"])
+                world = edited(ENGINE, lambda live: live["status"].update(updatedReplicas=0))(world)
+                assert ENGINE not in [applied(other) for other in plan(world).actions], "nobody would let it in"
+        world = world if step.actions else controllers_have_run(world)
+    assert command(world)[-2:] == ["--min-in-sync", "1"]
+    return sizes
+
+
+def applied(action: Action) -> tuple[str, str]:
+    return (action.resource.kind, action.manifest["metadata"]["name"]) if isinstance(action, Apply) else ("", "")
 
 
 def test_what_others_added_is_left_alone(running: dict[int, Observed]) -> None:
@@ -305,11 +420,13 @@ def test_a_changed_listing_reaches_the_engine_and_touches_its_pod(running: dict[
     after = carried_out(world, apply)
     step = plan(after)
     assert step.phase == "pods"
-    (touch,) = step.actions
-    assert isinstance(touch, Apply)
-    assert touch.manifest["metadata"]["name"] == "demo-engine-main-0"
-    assert set(touch.manifest["metadata"]) == {"name", "namespace", "uid", "annotations"}
-    assert not plan(carried_out(after, touch)).actions
+    for member, touch in enumerate(step.actions):
+        assert isinstance(touch, Apply)
+        assert touch.manifest["metadata"]["name"] == f"demo-engine-main-{member}"
+        assert set(touch.manifest["metadata"]) == {"name", "namespace", "uid", "annotations"}
+        after = carried_out(after, touch)
+    assert member == 1
+    assert not plan(after).actions
 
 
 def test_a_symbol_that_does_not_fit_keeps_no_other_from_being_listed(running: dict[int, Observed]) -> None:

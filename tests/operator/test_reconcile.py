@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.apiservers import RunningApiServer
 from openbourse.contracts.apiserver import ApiServer, Credentials, Object, Resource, Unavailable
+from openbourse.contracts.leadership import EPOCH, IN_SYNC, LEASE, is_unfounded
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
 from openbourse.operator import reconcile
 from openbourse.operator.errors import WatchIsDead
@@ -57,7 +58,15 @@ class World:
         metadata = {"name": name, "namespace": self.namespace}
         await self.api.apply(resource, {"metadata": metadata, "status": status}, "controllers", "status")
 
+    async def engine_founds(self) -> None:
+        """Whoever finds the record empty; it is not the operator's to write."""
+        lease = await self.api.get(LEASE, self.namespace, "demo-engine-main")
+        if lease is not None and is_unfounded(lease, "main"):
+            lease["metadata"]["annotations"] |= {EPOCH: "1", IN_SYNC: "a"}
+            await self.api.replace(LEASE, lease | {"spec": {"holderIdentity": "a/b", "leaseTransitions": 1}})
+
     async def controllers_run(self) -> None:
+        await self.engine_founds()
         for (kind, name), child in (await self.children()).items():
             replicas = child.get("spec", {}).get("replicas", 1)
             generation = child["metadata"].get("generation", 1)
@@ -124,7 +133,10 @@ async def test_what_is_made_is_taken_and_a_second_time_changes_nothing(world: Wo
     assert condition(observed.exchange, "Ready")[:2] == ("True", "Serving")
     assert observed.exchange.status.observed_generation == 1
     before = await world.children()
-    assert {kind for kind, _ in before} == {resource.kind for resource in (*kinds.LISTED, kinds.SECRET)} - {"Pod"}
+    assert {kind for kind, _ in before} == {resource.kind for resource in (*kinds.LISTED, kinds.SECRET)} - {
+        "Pod",
+        "PersistentVolumeClaim",
+    }
     versions = {key: child["metadata"]["resourceVersion"] for key, child in before.items()}
     exchange = observed.exchange.metadata.resource_version
     # Without a memory of its own: another process would find the same.
@@ -148,13 +160,13 @@ async def test_to_apply_it_all_again_is_no_change_for_the_api_server(world: Worl
 @pytest.mark.parametrize(
     ("resource", "name", "edit"),
     [
-        (kinds.STATEFUL_SET, "demo-engine-main", lambda live: live["spec"].update(replicas=2)),
+        (kinds.STATEFUL_SET, "demo-engine-main", lambda live: live["spec"].update(replicas=3)),
         (kinds.DEPLOYMENT, "demo-gateway", lambda live: live["spec"].update(replicas=0)),
         (kinds.SERVICE, "demo-engine-main", lambda live: live["spec"]["ports"].pop()),
         (kinds.ROLE, "demo-engine-main", lambda live: live.update(rules=[])),
         (kinds.CONFIG_MAP, "demo-engine-main-listings", lambda live: live.update(data={})),
         (kinds.NETWORK_POLICY, "demo-engine-main", lambda live: live["spec"].update(ingress=[{}])),
-        (kinds.DISRUPTION_BUDGET, "demo-engine-main", lambda live: live["spec"].update(maxUnavailable=1)),
+        (kinds.DISRUPTION_BUDGET, "demo-engine-main", lambda live: live["spec"].update(maxUnavailable=2)),
     ],
 )
 async def test_what_somebody_changed_is_put_right(
@@ -182,6 +194,38 @@ async def test_what_somebody_deleted_is_made_again_with_the_same_names(world: Wo
     # No garbage collector runs here: what waits for its dependents is gone at once.
     await running(world)
     assert (await world.children()).keys() == before.keys()
+
+
+@pytest.mark.server
+async def test_a_record_is_made_once_and_noted_and_never_made_again(world: World) -> None:
+    observed = await running(world)
+    (shard,) = observed.shards
+    assert shard.status.record == "demo-engine-main"
+    stateful_set = await world.api.get(kinds.STATEFUL_SET, world.namespace, "demo-engine-main")
+    assert stateful_set is not None
+    assert stateful_set["spec"]["replicas"] == 2
+    await world.api.delete(LEASE, world.namespace, "demo-engine-main")
+    observed = await running(world)
+    assert await world.api.get(LEASE, world.namespace, "demo-engine-main") is None
+    status, reason, message = condition(observed.shards[0], "InSync")
+    assert (status, reason) == ("False", "RecordLost")
+    assert "is gone" in message
+    assert observed.shards[0].status.record == "demo-engine-main"
+
+
+@pytest.mark.server
+async def test_a_record_outlives_its_shard_and_is_found_again(world: World) -> None:
+    await running(world)
+    before = await world.api.get(LEASE, world.namespace, "demo-engine-main")
+    assert before is not None
+    assert "ownerReferences" not in before["metadata"]
+    await world.api.delete(EngineShard.resource, world.namespace, "main")
+    metadata = {"name": "main", "namespace": world.namespace}
+    await world.api.create(EngineShard.resource, {"metadata": metadata, "spec": {"exchange": "demo"}})
+    observed = await running(world)
+    assert observed.shards[0].status.record == "demo-engine-main"
+    after = await world.api.get(LEASE, world.namespace, "demo-engine-main")
+    assert after == before
 
 
 @pytest.mark.server

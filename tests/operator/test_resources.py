@@ -93,6 +93,7 @@ async def test_defaults_are_filled_in_and_read_back(api: ApiServer, namespace: s
     stored = await api.create(EngineShard.resource, manifest(namespace, "main", {"exchange": "demo"}))
     assert stored["spec"]["storage"] == {"size": "1Gi"}
     assert EngineShard.model_validate(stored).spec.resources.limits == {"memory": "1Gi"}
+    assert (stored["spec"]["standbys"], stored["spec"]["minInSync"]) == (1, 1)
     stored = await api.create(Symbol.resource, manifest(namespace, "btcusdt", SYMBOL))
     assert (stored["spec"]["shard"], stored["spec"]["maxPrice"], stored["spec"]["takerFee"]) == (
         "main",
@@ -132,6 +133,11 @@ REFUSED: list[tuple[type, str, dict[str, Any], str]] = [
     (EngineShard, "9main", {"exchange": "demo"}, "begins with a letter"),
     (EngineShard, "main", {"exchange": "demo", "storage": {"size": "big"}}, "must be a size such as 10Gi"),
     (EngineShard, "main", {"exchange": "demo", "resources": {"limits": {"cpu": "x"}}}, "amounts such as 500m"),
+    (EngineShard, "main", {"exchange": "demo", "standbys": 3}, "should be less than or equal to 2"),
+    (EngineShard, "main", {"exchange": "demo", "standbys": -1}, "should be greater than or equal to 0"),
+    (EngineShard, "main", {"exchange": "demo", "minInSync": 3}, "minInSync may be at most standbys + 1"),
+    (EngineShard, "main", {"exchange": "demo", "standbys": 0, "minInSync": 2}, "minInSync may be at most standbys + 1"),
+    (EngineShard, "main", {"exchange": "demo", "minInSync": 0}, "should be greater than or equal to 1"),
     (Symbol, "btc-usdt", SYMBOL, "base and quote in lower case, such as btcusdt"),
     (Symbol, "btcbtc", changed(SYMBOL, "quote", "BTC"), "base and quote must be two assets"),
     (Symbol, "btcusdt", changed(SYMBOL, "tickSize", "1e-2"), "must be a decimal number such as 12.5"),
@@ -192,6 +198,7 @@ FIXED: list[tuple[type, str, dict[str, Any], dict[str, Any], str]] = [
         {"exchange": "demo", "storage": {"size": "2Gi"}},
         "storage of a shard is fixed",
     ),
+    (EngineShard, "main", SHARD, {"exchange": "demo", "standbys": 0}, "standbys may be added, not taken away"),
     *((Symbol, "btcusdt", SYMBOL, changed(SYMBOL, f, "0.1"), f"{f} never changes") for f in ("tickSize", "lotSize")),
     *((Symbol, "btcusdt", SYMBOL, changed(SYMBOL, f, "x"), f"{f} never changes") for f in ("exchange", "shard")),
     (Halt, "stop", HALT, changed(HALT, "duration", "30m"), "a Halt never changes: delete it to lift it"),
@@ -217,3 +224,6 @@ async def test_what_may_change_is_changed(api: ApiServer, namespace: str) -> Non
     stored = await api.create(Symbol.resource, manifest(namespace, "btcusdt", SYMBOL))
     cheaper = changed(SYMBOL, "takerFee", "0.0005")
     assert (await api.replace(Symbol.resource, stored | {"spec": cheaper}))["spec"]["takerFee"] == "0.0005"
+    stored = await api.create(EngineShard.resource, manifest(namespace, "main", {"exchange": "demo", "standbys": 0}))
+    more = {"exchange": "demo", "standbys": 2, "minInSync": 2}
+    assert (await api.replace(EngineShard.resource, stored | {"spec": more}))["spec"]["minInSync"] == 2

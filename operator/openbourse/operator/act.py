@@ -11,14 +11,26 @@ from typing import assert_never
 
 from openbourse.contracts import certificates as issuing
 from openbourse.contracts.apiserver import ApiServer, Refused
+from openbourse.contracts.leadership import LEASE
 from openbourse.contracts.resources import Exchange
 from openbourse.operator.conditions import StatusApply
 from openbourse.operator.manifests import certificates, kinds, names
-from openbourse.operator.plan import Action, Apply, Delete, IssueCertificate, MakeAuthority, Plan
+from openbourse.operator.plan import (
+    Action,
+    Apply,
+    Delete,
+    IssueCertificate,
+    MakeAuthority,
+    MakeRecord,
+    NoteRecord,
+    Plan,
+)
 
 log = logging.getLogger(__name__)
 
 FIELD_MANAGER = "openbourse-operator"
+# Its field of a shard's status is no part of what `conditions` writes anew each time.
+RECORD_MANAGER = "openbourse-operator-record"
 
 
 async def act(api: ApiServer, plan: Plan, now: datetime.datetime) -> tuple[str, ...]:
@@ -53,6 +65,12 @@ async def _carry_out(api: ApiServer, action: Action, now: datetime.datetime) -> 
             await _store_authority(api, exchange, made)
         case IssueCertificate(exchange, need):
             await _issue(api, exchange, need, now)
+        case MakeRecord(lease):
+            await api.create(LEASE, lease)
+        case NoteRecord(shard, lease):
+            identity = {key: getattr(shard.metadata, key) for key in ("name", "namespace", "uid")}
+            manifest = {"metadata": identity, "status": {"record": lease}}
+            await api.apply(shard.resource, manifest, RECORD_MANAGER, "status")
         case Delete(resource, namespace, name, uid):
             await api.delete(resource, namespace, name, uid)
         case _:

@@ -19,20 +19,12 @@ from openbourse.contracts.resources import (
     Symbol,
 )
 from openbourse.contracts.resources.meta import Status
+from openbourse.operator import members, records
+from openbourse.operator.facts import Fact
 from openbourse.operator.manifests import gateway, kinds, ledger, listings, names
 from openbourse.operator.observed import Observed
 from openbourse.operator.plan import has_keys
 from openbourse.operator.readiness import job_condition, missing_pods
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A condition before it is known since when."""
-
-    type: str
-    holds: bool | None
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +63,26 @@ def shard_facts(observed: Observed, shard: EngineShard) -> list[Fact]:
     exchange = observed.exchange
     if exchange is None:
         return [_no_exchange("Ready", observed.name)]
+    return [_shard_ready(observed, exchange, shard), members.in_sync(observed, exchange, shard)]
+
+
+def _shard_ready(observed: Observed, exchange: Exchange, shard: EngineShard) -> Fact:
     problem = _engine_problem(observed, exchange, shard)
     if problem:
-        return [Fact("Ready", False, "EngineNotReady", problem)]
-    engine = observed.engine(shard.metadata.name)
-    if engine is None:
-        return [Fact("Ready", None, "EngineSilent", "its pod is ready and its status port does not answer")]
+        return Fact("Ready", False, "EngineNotReady", problem)
+    leader = observed.leader(shard.metadata.name)
+    if leader is None:
+        return Fact("Ready", None, "EngineSilent", "its pod is ready and its status port does not answer")
+    _, engine = leader
     if engine.safety.level != "NORMAL":
         lagging = f"its engine serves at safety level {engine.safety.level}: {engine.safety.why}"
-        return [Fact("Ready", True, "Lagging", lagging)]
+        return Fact("Ready", True, "Lagging", lagging)
     if exchange.spec.gateway.shard != shard.metadata.name:
         other = (
             f"its engine serves; the gateway serves shard {exchange.spec.gateway.shard} (Exchange.spec.gateway.shard)"
         )
-        return [Fact("Ready", True, "NotAtTheGateway", other)]
-    return [Fact("Ready", True, "Serving", "its engine serves")]
+        return Fact("Ready", True, "NotAtTheGateway", other)
+    return Fact("Ready", True, "Serving", "its engine serves")
 
 
 def symbol_facts(observed: Observed, symbol: Symbol) -> tuple[dict[str, Any], list[Fact]]:
@@ -201,8 +198,15 @@ def _waiting(observed: Observed, exchange: Exchange) -> Fact | None:
 
 
 def _engine_problem(observed: Observed, exchange: Exchange, shard: EngineShard) -> str:
+    """Of several engines it is enough that one leads and serves."""
     workload = names.engine(exchange.metadata.name, shard.metadata.name)
-    problem = missing_pods(observed.child(kinds.STATEFUL_SET, workload))
+    leader = observed.leader(shard.metadata.name)
+    if shard.spec.standbys and leader is not None and leader[1].ready:
+        return ""
+    live = observed.child(kinds.STATEFUL_SET, workload)
+    problem = missing_pods(live)
+    if live is None and (lost := records.lost(observed, exchange, shard)):
+        return f"{shard.metadata.name}: {lost}"
     return f"{workload} {problem}" if problem else ""
 
 
@@ -218,10 +222,7 @@ def _all(observed: Observed) -> Iterator[tuple[CustomResource, dict[str, Any], l
     if observed.exchange is not None:
         yield observed.exchange, {}, exchange_facts(observed, observed.exchange)
     for shard in observed.shards:
-        facts = observed.engine(shard.metadata.name)
-        fields = facts.model_dump(mode="json", by_alias=True, exclude={"safety"}) if facts else {}
-        # A fresh engine has no checkpoint: what it has not is left away.
-        yield shard, {name: value for name, value in fields.items() if value}, shard_facts(observed, shard)
+        yield shard, members.fields(observed, shard), shard_facts(observed, shard)
     for symbol in observed.symbols:
         yield symbol, *symbol_facts(observed, symbol)
     for halt in observed.halts:
@@ -243,8 +244,8 @@ def _status(observed: Observed, owner: CustomResource, fields: dict[str, Any], f
 
 
 def _as_stored(status: Status) -> Object:
-    """The operator's part: acknowledgements are the engines'."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"acknowledgements"})
+    """What is written here: acknowledgements are the engines', a shard's record is noted by a plan."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"acknowledgements", "record"})
 
 
 def _condition(observed: Observed, generation: int, fact: Fact, before: Condition | None) -> Condition:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from openbourse.contracts.apiserver import ApiServer, Object
 from openbourse.contracts.component import Component
+from openbourse.contracts.leadership import LEASE, is_unfounded
 from openbourse.contracts.resources import CustomResource, EngineShard, Exchange, Halt, Symbol
 from openbourse.contracts.tls import SCHEME
 from openbourse.operator.manifests import certificates, engine, kinds, names
@@ -51,6 +52,7 @@ async def observe(
     children: dict[tuple[str, str], Object] = {}
     secrets: dict[str, SecretFacts] = {}
     heard: dict[str, Heard] = {}
+    founded: dict[str, bool] = {}
     if exchange is not None:
         for resource in kinds.LISTED:
             items, _ = await api.list(resource, namespace, f"{names.EXCHANGE_LABEL}={name}")
@@ -59,8 +61,9 @@ async def observe(
             stored = await api.get(kinds.SECRET, namespace, secret)
             if stored is not None:
                 secrets[secret] = _secret_facts(stored)
-        old = dict(before.engines) if before else {}
-        heard = {shard.metadata.name: old[shard.metadata.name] for shard in shards if shard.metadata.name in old}
+        founded = await _founded(api, exchange, shards)
+        named = {shard.metadata.name for shard in shards}
+        heard = {pod: old for pod, old in (before.engines if before else {}).items() if old.shard in named}
         heard |= await _hear(engines, children, now)
     return Observed(
         now=now,
@@ -73,6 +76,7 @@ async def observe(
         children=children,
         secrets=secrets,
         engines=heard,
+        founded=founded,
         refusals=refusals,
     )
 
@@ -89,6 +93,16 @@ async def _named(api: ApiServer, model: type[_Kind], namespace: str, exchange: s
         except ValidationError as error:
             log.error("%s %s/%s cannot be read: %s", model.resource.kind, namespace, item["metadata"]["name"], error)
     return sorted(found, key=lambda each: each.metadata.name)
+
+
+async def _founded(api: ApiServer, exchange: Exchange, shards: Iterable[EngineShard]) -> dict[str, bool]:
+    found = {}
+    for shard in shards:
+        name = names.record(exchange.metadata.name, shard.metadata.name)
+        lease = await api.get(LEASE, shard.metadata.namespace, name)
+        if lease is not None:
+            found[shard.metadata.name] = not is_unfounded(lease, shard.metadata.name)
+    return found
 
 
 def _secrets(exchange: Exchange, shards: Iterable[EngineShard]) -> list[str]:
@@ -144,15 +158,19 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 async def _hear(
     session: aiohttp.ClientSession, children: dict[tuple[str, str], Object], now: datetime.datetime
 ) -> dict[str, Heard]:
-    """By shard, what the engines that run say; one that does not answer is not in it."""
+    """By pod, what the engines that run say; one that does not answer is not in it."""
     pods = [
-        (pod["metadata"]["labels"].get(names.SHARD_LABEL), pod.get("status", {}).get("podIP"))
-        for (kind, _), pod in children.items()
+        (name, pod["metadata"]["labels"].get(names.SHARD_LABEL), pod.get("status", {}).get("podIP"))
+        for (kind, name), pod in children.items()
         if kind == kinds.POD.kind and pod["metadata"]["labels"].get(names.COMPONENT_LABEL) == Component.ENGINE
     ]
-    asked = [(shard, address) for shard, address in pods if shard and address]
-    answers = await asyncio.gather(*(_ask(session, address) for _, address in asked))
-    return {shard: Heard(facts, now) for (shard, _), facts in zip(asked, answers, strict=True) if facts is not None}
+    asked = [(name, shard, address) for name, shard, address in pods if shard and address]
+    answers = await asyncio.gather(*(_ask(session, address) for _, _, address in asked))
+    return {
+        name: Heard(shard, facts, now)
+        for (name, shard, _), facts in zip(asked, answers, strict=True)
+        if facts is not None
+    }
 
 
 async def _ask(session: aiohttp.ClientSession, address: str) -> EngineFacts | None:

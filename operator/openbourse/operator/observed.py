@@ -21,10 +21,31 @@ class SafetyFacts(Stored):
     why: str = ""
 
 
+class FailoverFacts(Stored):
+    """How long the engine's take-over took; None of what has not come to pass."""
+
+    at: datetime.datetime
+    epoch: int
+    detect_ms: int | None = None
+    led_ms: int | None = None
+    committed_ms: int | None = None
+    acknowledged_ms: int | None = None
+    in_flight: int | None = None
+    resent: int | None = None
+
+
 class EngineFacts(Stored):
     """What an engine says of itself on its status port."""
 
     role: str | None = None
+    # The id of its volume; of one that leads, also those in sync.
+    member: str = ""
+    in_sync: tuple[str, ...] = ()
+    ready: bool = False
+    stopped: str = ""
+    # Why it cannot read or write the leadership record.
+    record: str = ""
+    last_failover: FailoverFacts | None = None
     epoch: int | None = None
     committed_seq: int | None = None
     checkpoint: int | None = Field(default=None, validation_alias="last_checkpoint_seq")
@@ -34,8 +55,9 @@ class EngineFacts(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Facts and when they were heard."""
+    """Facts of a shard's engine, and when they were heard."""
 
+    shard: str
     facts: EngineFacts
     at: datetime.datetime
 
@@ -80,7 +102,10 @@ class Observed:
     # By kind and name: all objects with the exchange's label.
     children: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
+    # By pod.
     engines: Mapping[str, Heard] = field(default_factory=dict)
+    # By shard, whose Lease is there: whether somebody has led.
+    founded: Mapping[str, bool] = field(default_factory=dict)
     # What the API server refused of the last plan.
     refusals: tuple[str, ...] = ()
 
@@ -90,7 +115,15 @@ class Observed:
     def of_kind(self, resource: Resource) -> list[Object]:
         return [child for (kind, _), child in sorted(self.children.items()) if kind == resource.kind]
 
-    def engine(self, shard: str) -> EngineFacts | None:
-        """What the shard's engine said lately."""
-        heard = self.engines.get(shard)
-        return heard.facts if heard and self.now - heard.at <= FACT_AGE_MAX else None
+    def members(self, shard: str) -> dict[str, EngineFacts]:
+        """By pod, what the shard's engines said lately."""
+        return {
+            pod: heard.facts
+            for pod, heard in sorted(self.engines.items())
+            if heard.shard == shard and self.now - heard.at <= FACT_AGE_MAX
+        }
+
+    def leader(self, shard: str) -> tuple[str, EngineFacts] | None:
+        """The pod that leads and what it says. An old leader may not know better yet: the highest epoch counts."""
+        leaders = [(pod, facts) for pod, facts in self.members(shard).items() if facts.role == "leader"]
+        return max(leaders, key=lambda leader: leader[1].epoch or 0, default=None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from openbourse.contracts.apiserver import Object, Resource
 from openbourse.contracts.component import Component
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange
+from openbourse.operator import records
 from openbourse.operator.drift import first_difference
 from openbourse.operator.manifests import certificates, engine, gateway, kinds, ledger, listings, names
 from openbourse.operator.manifests.objects import owner_reference
@@ -61,7 +62,24 @@ class Delete:
     reason: str
 
 
-Action = Apply | MakeAuthority | IssueCertificate | Delete
+@dataclass(frozen=True, slots=True)
+class MakeRecord:
+    """Make the Lease of a shard's leadership record, if there is none. It lets one engine found the shard."""
+
+    lease: Object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRecord:
+    """Write into the shard's status that its Lease was made, so that it never is again."""
+
+    shard: EngineShard
+    lease: str
+    reason: str
+
+
+Action = Apply | MakeAuthority | IssueCertificate | MakeRecord | NoteRecord | Delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +147,30 @@ def _listings(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         yield from _ensured(observed, [engine.listings(exchange, shard, document)])
 
 
+def _records(observed: Observed, exchange: Exchange) -> Iterator[Action]:
+    """The Lease is made before any engine could have a log, and noted before one may found the shard into it."""
+    for shard in _shards(observed):
+        name = shard.metadata.name
+        if not records.has_lease(observed, shard) or shard.status.record:
+            continue
+        lease = engine.record(exchange, shard)
+        if name in observed.founded:
+            yield NoteRecord(shard, lease["metadata"]["name"], f"the record of shard {name} was made")
+        elif not records.lost(observed, exchange, shard):
+            yield MakeRecord(lease, f"shard {name} has no leadership record yet")
+
+
 def _engines(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     """An engine starts only with its certificate, its listing and its account: else its pod would wait for them."""
     for shard in _shards(observed):
         certificate = _certificate(observed, names.engine(exchange.metadata.name, shard.metadata.name))
         listing = observed.child(kinds.CONFIG_MAP, names.listings(exchange.metadata.name, shard.metadata.name))
-        if certificate is not None and listing is not None:
-            yield from _ensured(observed, [engine.stateful_set(exchange, shard, certificate.fingerprint)])
+        has_lease = records.has_lease(observed, shard)
+        if certificate is None or listing is None or (has_lease and not shard.status.record):
+            continue
+        now = records.engines_now(observed, exchange, shard, certificate.fingerprint)
+        wanted = engine.stateful_set(exchange, shard, certificate.fingerprint, replicas=now, has_lease=has_lease)
+        yield from _ensured(observed, [wanted])
 
 
 def _migration(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -205,6 +240,7 @@ PHASES: tuple[tuple[str, Callable[[Observed, Exchange], Iterable[Action]]], ...]
     ("access", _access),
     ("network", _network),
     ("listings", _listings),
+    ("records", _records),
     ("engines", _engines),
     ("migration", _migration),
     ("ledgers", _ledgers),

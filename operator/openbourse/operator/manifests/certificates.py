@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from openbourse.contracts.apiserver import Object
 from openbourse.contracts.component import Component
 from openbourse.contracts.resources import CustomResource, EngineShard, Exchange
+from openbourse.contracts.resources.engine_shard import STANDBYS_MOST
 from openbourse.operator.manifests import kinds, names
 from openbourse.operator.manifests.objects import owned
 
@@ -24,9 +25,19 @@ def needs(exchange: Exchange, shards: tuple[EngineShard, ...]) -> tuple[Certific
     """One for each workload, and one with which a person calls the ledger from the command line."""
     name = exchange.metadata.name
     per_shard = (
-        _need(exchange, component, workload(name, shard.metadata.name), shard)
+        need
         for shard in shards
-        for component, workload in ((Component.ENGINE, names.engine), (Component.LEDGER, names.ledger))
+        for need in (
+            # All that there may ever be: a standby more is no new certificate.
+            _need(
+                exchange,
+                Component.ENGINE,
+                names.engine(name, shard.metadata.name),
+                shard,
+                names.engine_pods(name, shard.metadata.name, 1 + STANDBYS_MOST),
+            ),
+            _need(exchange, Component.LEDGER, names.ledger(name, shard.metadata.name), shard),
+        )
     )
     return (
         *per_shard,
@@ -44,11 +55,13 @@ def authority_labels(exchange: Exchange) -> dict[str, str]:
     return names.labels(exchange, "authority")
 
 
-def _need(exchange: Exchange, component: Component, workload: str, shard: EngineShard | None) -> CertificateNeed:
+def _need(
+    exchange: Exchange, component: Component, workload: str, shard: EngineShard | None, more: tuple[str, ...] = ()
+) -> CertificateNeed:
     return CertificateNeed(
         secret=names.certificate(workload),
         component=component,
-        hosts=names.hosts(workload, exchange.metadata.namespace),
+        hosts=(*names.hosts(workload, exchange.metadata.namespace), *more),
         owner=shard or exchange,
         labels=tuple(names.labels(exchange, component, shard).items()),
     )

@@ -1,7 +1,11 @@
-"""An engine shard as objects: one pod with its log on a volume that outlives it, and what it may do and be asked."""
+"""An engine shard as objects: pods, each with its log on a volume that outlives it, and what they may do and be asked.
+
+A shard that has, or ever had, standbys keeps its leadership record in a Lease; one engine alone on its own volume.
+"""
 
 from openbourse.contracts.apiserver import Object
 from openbourse.contracts.component import Component
+from openbourse.contracts.leadership import LEASE, unfounded
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange
 from openbourse.operator.manifests import kinds, names
 from openbourse.operator.manifests.objects import (
@@ -16,22 +20,58 @@ from openbourse.operator.manifests.objects import (
     pod_template,
     secret_volume,
     service,
+    spread,
 )
 
 PORT = 7000
 STATUS_PORT = 7001
+LINKS_PORT = 7002
 WAL_FOLDER = "/var/lib/openbourse/wal"
 LISTINGS_FOLDER = "/etc/openbourse/listings"
 LISTINGS_FILE = "listings.json"
+RECORD_ARGUMENT = "--record-lease"
+# A pod that has just become ready is given so long to get in sync before the next one is replaced.
+SETTLE_S = 5
 _PORTS = {"engine": PORT, "status": STATUS_PORT}
+_LINKS = [
+    {"name": "links", "port": LINKS_PORT, "targetPort": LINKS_PORT, "protocol": "TCP"},
+    {"name": "heartbeats", "port": LINKS_PORT, "targetPort": LINKS_PORT, "protocol": "UDP"},
+]
+
+
+def members(exchange: Exchange, shard: EngineShard) -> tuple[str, ...]:
+    """The pods that the shard is to have; each is reached by its name."""
+    return names.engine_pods(exchange.metadata.name, shard.metadata.name, 1 + shard.spec.standbys)
+
+
+def client_arguments(exchange: Exchange, shard: EngineShard) -> list[str]:
+    """How a client of the shard is told where its engines are."""
+    return [word for member in members(exchange, shard) for word in ("--engine", f"{member}:{PORT}")]
+
+
+def record(exchange: Exchange, shard: EngineShard) -> Object:
+    """The Lease as it is made, once. Nobody owns it: like the volumes, it outlives the shard."""
+    lease = unfounded(shard.metadata.name)
+    lease["metadata"] |= {
+        "name": names.record(exchange.metadata.name, shard.metadata.name),
+        "namespace": shard.metadata.namespace,
+        "labels": _labels(exchange, shard),
+    }
+    return lease
 
 
 def access(exchange: Exchange, shard: EngineShard) -> list[Object]:
-    """Who the engine is for the API server: it reads Halts and writes its entry of their status, nothing else."""
+    """Who the engine is for the API server: it reads Halts, writes its entry of their status, and keeps its record."""
     name, labels = names.engine(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     rules = [
         {"apiGroups": [GROUP], "resources": ["halts"], "verbs": ["list", "watch"]},
         {"apiGroups": [GROUP], "resources": ["halts/status"], "verbs": ["patch"]},
+        {
+            "apiGroups": [LEASE.group],
+            "resources": [LEASE.plural],
+            "resourceNames": [names.record(exchange.metadata.name, shard.metadata.name)],
+            "verbs": ["get", "update"],
+        },
     ]
     return [
         owned(kinds.SERVICE_ACCOUNT, name, shard, labels, automountServiceAccountToken=False),
@@ -54,30 +94,44 @@ def listings(exchange: Exchange, shard: EngineShard, document: str) -> Object:
 
 
 def network(exchange: Exchange, shard: EngineShard) -> list[Object]:
-    """A stable address for clients, the names of members, and who may connect."""
+    """A stable address for each engine, the names of pods, and who may connect."""
     name, labels = names.engine(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     selector = names.selector(exchange, Component.ENGINE, shard)
-    members = service(
+    headless = service(
         names.engine_members(exchange.metadata.name, shard.metadata.name), shard, labels, selector, _PORTS
     )
-    members["spec"] |= {"clusterIP": "None", "publishNotReadyAddresses": True}
+    headless["spec"] |= {"clusterIP": "None", "publishNotReadyAddresses": True}
     return [
         service(name, shard, labels, selector, _PORTS),
-        members,
+        headless,
+        *(_member(exchange, shard, pod) for pod in members(exchange, shard)),
         network_policy(
             name,
             shard,
             labels,
             selector,
-            [allow(["engine"], *peers(exchange, Component.LEDGER, Component.GATEWAY)), allow(["status"])],
+            [
+                allow(["engine"], *peers(exchange, Component.LEDGER, Component.GATEWAY)),
+                allow(["status"]),
+                allow([LINKS_PORT], selector),
+                allow([LINKS_PORT], selector, protocol="UDP"),
+            ],
         ),
-        # One member: an eviction is an outage of the market, so a drain waits for a person.
-        disruption_budget(name, shard, labels, selector, unavailable=0),
+        # Of one engine an eviction is an outage of the market, so a drain waits for a person.
+        disruption_budget(name, shard, labels, selector, unavailable=1 if shard.spec.standbys else 0),
     ]
 
 
-def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Object:
-    """One pod, never two: they would share a log. Its volume stays whatever is deleted."""
+def _member(exchange: Exchange, shard: EngineShard, pod: str) -> Object:
+    """An address that stays when the pod is another one: the pod's own is known by a cached name for half a minute."""
+    selector = names.selector(exchange, Component.ENGINE, shard) | {"statefulset.kubernetes.io/pod-name": pod}
+    entry = service(pod, shard, _labels(exchange, shard), selector, {"engine": PORT})
+    entry["spec"] |= {"ports": [*entry["spec"]["ports"], *_LINKS], "publishNotReadyAddresses": True}
+    return entry
+
+
+def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, replicas: int, has_lease: bool) -> Object:
+    """Pods with a log each, which outlive them. `has_lease`: else one pod, with its record on its volume."""
     name, labels = names.engine(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     selector = names.selector(exchange, Component.ENGINE, shard)
     resources = shard.spec.resources
@@ -96,9 +150,13 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             *("--halts-namespace", shard.metadata.namespace),
             *("--exchange", exchange.metadata.name),
             *("--consumer", Component.LEDGER),
+            *(_membership(exchange, shard) if has_lease else ()),
         ],
-        # The kernel's tables are hundreds of MB and more, and looked into everywhere (`docs/performance.md`).
-        env=[{"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"}],
+        env=[
+            # The kernel's tables are hundreds of MB and more, and looked into everywhere (`docs/performance.md`).
+            {"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"},
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ],
         ports=_PORTS,
         resources={
             **({"requests": resources.requests} if resources.requests else {}),
@@ -123,6 +181,7 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             },
         ],
     )
+    template["spec"] |= spread(selector, strictly=True)
     claim = {
         "metadata": {"name": "wal", "labels": selector},
         "spec": {
@@ -137,7 +196,8 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
         shard,
         labels,
         spec={
-            "replicas": 1,
+            "replicas": replicas,
+            "minReadySeconds": SETTLE_S if has_lease else 0,
             "serviceName": names.engine_members(exchange.metadata.name, shard.metadata.name),
             "selector": {"matchLabels": selector},
             # A pod that cannot start is replaced as soon as its template is mended.
@@ -147,6 +207,18 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str) -> Ob
             "volumeClaimTemplates": [claim],
         },
     )
+
+
+def _membership(exchange: Exchange, shard: EngineShard) -> list[str]:
+    """The same words for every pod: each passes over its own place."""
+    lease = f"{shard.metadata.namespace}/{names.record(exchange.metadata.name, shard.metadata.name)}"
+    return [
+        *(RECORD_ARGUMENT, lease),
+        *("--place", f"$(POD):{LINKS_PORT}"),
+        *("--links", f"0.0.0.0:{LINKS_PORT}"),
+        *(word for member in members(exchange, shard) for word in ("--peer", f"{member}:{LINKS_PORT}")),
+        *("--min-in-sync", str(shard.spec.min_in_sync)),
+    ]
 
 
 def _labels(exchange: Exchange, shard: EngineShard) -> dict[str, str]:

@@ -15,6 +15,7 @@ from openbourse.operator.manifests.objects import (
     pod_template,
     secret_volume,
     service,
+    spread,
 )
 
 PORT = 8080
@@ -49,7 +50,7 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
         command=[
             "openbourse.gateway",
             *("--shard", shard.metadata.name),
-            *("--engine", f"{names.engine(exchange.metadata.name, shard.metadata.name)}:{engine.PORT}"),
+            *engine.client_arguments(exchange, shard),
             *("--ledger", f"https://{names.ledger(exchange.metadata.name, shard.metadata.name)}:{ledger.PORT}"),
             *("--keys", f"{KEYS_FOLDER}/{KEYS_FILE}"),
             *("--listen", f"0.0.0.0:{PORT}"),
@@ -68,14 +69,7 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
             secret_volume("keys", exchange.spec.gateway.keys_secret),
         ],
     )
-    template["spec"]["topologySpreadConstraints"] = [
-        {
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector},
-        }
-    ]
+    template["spec"] |= spread(selector, strictly=False)
     return owned(
         kinds.DEPLOYMENT,
         name,

@@ -6,6 +6,7 @@ SECRET = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
 SERVICE = Resource("", "v1", "services", "Service")
 SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+VOLUME_CLAIM = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 POD = Resource("", "v1", "pods", "Pod")
 STATEFUL_SET = Resource("apps", "v1", "statefulsets", "StatefulSet")
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment")
@@ -20,6 +21,7 @@ LISTED = (
     CONFIG_MAP,
     SERVICE,
     SERVICE_ACCOUNT,
+    VOLUME_CLAIM,
     POD,
     STATEFUL_SET,
     DEPLOYMENT,

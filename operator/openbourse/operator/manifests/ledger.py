@@ -70,7 +70,7 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
             "openbourse.ledger",
             "serve",
             *("--shard", shard.metadata.name),
-            *("--engine", f"{names.engine(exchange.metadata.name, shard.metadata.name)}:{engine.PORT}"),
+            *engine.client_arguments(exchange, shard),
             *("--listen", f"0.0.0.0:{PORT}"),
             *("--status", f"0.0.0.0:{STATUS_PORT}"),
             *("--tls", TLS_FOLDER),

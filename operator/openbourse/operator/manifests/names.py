@@ -26,6 +26,16 @@ def engine_members(exchange: str, shard: str) -> str:
     return f"{engine(exchange, shard)}-members"
 
 
+def engine_pods(exchange: str, shard: str, count: int) -> tuple[str, ...]:
+    """Each is also the name of the Service that leads to this pod alone."""
+    return tuple(f"{engine(exchange, shard)}-{ordinal}" for ordinal in range(count))
+
+
+def record(exchange: str, shard: str) -> str:
+    """The Lease of the shard's leadership record."""
+    return engine(exchange, shard)
+
+
 def ledger(exchange: str, shard: str) -> str:
     return f"{exchange}-ledger-{shard}"
 

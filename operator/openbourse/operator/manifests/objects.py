@@ -148,12 +148,26 @@ def network_policy(
     return owned(kinds.NETWORK_POLICY, name, owner, labels, spec=spec)
 
 
-def allow(ports: Sequence[str], *sources: Mapping[str, str]) -> Object:
+def allow(ports: Sequence[str | int], *sources: Mapping[str, str], protocol: str = "TCP") -> Object:
     """An ingress rule: from pods with these labels in the same namespace, or from anywhere when none are given."""
     peers = [{"podSelector": {"matchLabels": dict(source)}} for source in sources]
     return {
         **({"from": peers} if peers else {}),
-        "ports": [{"port": port, "protocol": "TCP"} for port in ports],
+        "ports": [{"port": port, "protocol": protocol} for port in ports],
+    }
+
+
+def spread(selector: Mapping[str, str], *, strictly: bool) -> Object:
+    """For a pod's spec: these pods on as many nodes as there are. `strictly`: two never share one."""
+    return {
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "DoNotSchedule" if strictly else "ScheduleAnyway",
+                "labelSelector": {"matchLabels": dict(selector)},
+            }
+        ]
     }
 
 

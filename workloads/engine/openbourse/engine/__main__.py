@@ -10,7 +10,7 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
 from openbourse.engine import snapshots
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.run import Settings, run
+from openbourse.engine.run import ObjectName, Settings, run
 
 EXAMPLES = """examples:
   python -m openbourse.engine --shard main --wal /var/lib/engine --listen 0.0.0.0:7000 --status 0.0.0.0:7001 \\
@@ -22,6 +22,13 @@ EXAMPLES = """examples:
 def _address(text: str) -> Address:
     try:
         return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _object_name(text: str) -> ObjectName:
+    try:
+        return ObjectName.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -69,7 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     members = parser.add_argument_group("members", "a shard of several engines, of which one leads")
     members.add_argument(
-        "--place", type=_address, metavar="IP:PORT", help="where the others reach this one: TCP and UDP"
+        "--place", type=_address, metavar="HOST:PORT", help="where the others reach this one: TCP and UDP"
+    )
+    members.add_argument(
+        "--links",
+        type=_address,
+        metavar="IP:PORT",
+        help="where this one listens for them (default: the place); its port is that of the place",
     )
     members.add_argument(
         "--peer",
@@ -78,10 +91,18 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_address,
         metavar="HOST:PORT",
-        help="the place of another member; again for each",
+        help="the place of another member; again for each. This one's own is passed over",
     )
-    members.add_argument(
+    record = members.add_mutually_exclusive_group()
+    record.add_argument(
         "--record", type=Path, metavar="DIR", help="folder that all members share, for the leadership record"
+    )
+    record.add_argument(
+        "--record-lease",
+        type=_object_name,
+        metavar="NS/NAME",
+        help="Kubernetes Lease that all members share, for the leadership record. One that was made for the shard and "
+        "has no leader yet lets an empty volume make the shard",
     )
     members.add_argument(
         "--min-in-sync", type=int, default=1, metavar="N", help="with fewer in sync, orders are refused (default 1)"
@@ -111,16 +132,31 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if given.snapshot_commands < 1:
         parser.error("--snapshot-commands must be at least 1")
-    if (given.place is None) != (given.record is None) or (given.peers and given.place is None):
-        parser.error("--place, --record and --peer go together")
-    if not 1 <= given.min_in_sync <= 1 + len(given.peers):
-        parser.error(f"--min-in-sync must be from 1 to {1 + len(given.peers)}, the number of members")
-    given.consumers, given.peers = tuple(given.consumers), tuple(given.peers)
+    given.consumers = tuple(given.consumers)
+    given.peers = tuple(peer for peer in given.peers if peer != given.place)
+    if problem := _members_problem(given):
+        parser.error(problem)
     try:
         return run(Settings(**vars(given)))
     except BeginAgain as error:
         logging.warning("%s: beginning again", error)
         os.execv(sys.executable, [sys.executable, "-m", "openbourse.engine", *sys.argv[1:]])  # noqa: S606 (itself)
+
+
+def _members_problem(given: argparse.Namespace) -> str:
+    """What is wrong with the arguments about members; empty: nothing."""
+    is_shared = given.record is not None or given.record_lease is not None
+    if (given.place is not None) != is_shared:
+        return "--place goes together with --record DIR or --record-lease NS/NAME, where the members' record is"
+    if given.place is None and (given.peers or given.links is not None):
+        return "--peer and --links go together with --place, where the others reach this one"
+    if given.links is not None and given.links.port != given.place.port:
+        return f"--links {given.links} must have the port of the place, {given.place.port}: heartbeats go there too"
+    if given.found and given.record_lease is not None:
+        return "--found is not for a Lease: its being made lets one member make the shard"
+    if not 1 <= given.min_in_sync <= 1 + len(given.peers):
+        return f"--min-in-sync must be from 1 to {1 + len(given.peers)}, the number of members"
+    return ""
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ carried out before the next.
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import time
 from collections import deque
@@ -194,7 +195,7 @@ class Replica:
                 self._record = held.record if held is not None else None
             case Suspect(other) if isinstance(role := self.member.role, Standby) and other == role.offer.leader.member:
                 heard_s = max(self._said_s.get(other, 0.0), self._watching.heard_ms(other) / 1000)
-                self.take_overs.suspected(heard_s or None, self.member.commit)
+                self.take_overs.suspected(heard_s or None, self.member.commit, _now_text())
             case Received(_, Offer()):
                 # Somebody else was faster.
                 self.take_overs.over()
@@ -278,7 +279,7 @@ class Replica:
             log.info("replayed %d commands behind seq %d in %.2f s", replayed, before, took_s)
             if not isinstance(self.member.role, Leader):
                 return
-            self.take_overs.led(self.core.end_seq)
+            self.take_overs.led(self.core.end_seq, self.member.role.epoch)
             self.loop.on_first_answer = self.take_overs.acknowledged
             self.loop.lead(self.member.role.epoch)
             self.leads.set()
@@ -393,7 +394,8 @@ class Replica:
             self._judge(self._watching.absent(self.member, self._record, linked, _now_ms()))
             self._looks += 1
             if self.state in {State.UNKNOWN, State.SEALED}:
-                if self._found and self.member.promise == 0 and self.member.history.end == 0:
+                is_new = self.member.promise == 0 and self.member.history.end == 0
+                if self._found and is_new and self._record is None:
                     self.step(Found())
                 self.step(Look())
             elif self._looks % LOOKS_IN_SESSION == 0:
@@ -409,7 +411,7 @@ class Replica:
         linked = [known.matched for known in role.progress if known.place] if isinstance(role, Leader) else []
         return min(linked) + 1 if len(linked) == len(self.links.places) else 1
 
-    def _last_failover(self) -> dict[str, int] | None:
+    def _last_failover(self) -> dict[str, object] | None:
         took = self.take_overs.last.document()
         return None if took is None else took | {"resent": self.core.resent_commands}
 
@@ -447,6 +449,10 @@ class Replica:
 
 def _follower(follower: Progress) -> dict[str, object]:
     return {"member": follower.member, "place": follower.place, "durable_seq": follower.matched}
+
+
+def _now_text() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _now_ms() -> int:

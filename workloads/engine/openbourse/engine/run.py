@@ -57,6 +57,22 @@ HALTS_WAIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectName:
+    """Of an object of Kubernetes."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "ObjectName":
+        """Reads "namespace/name". Raises ValueError."""
+        namespace, slash, name = text.partition("/")
+        if not (namespace and slash and name) or "/" in name:
+            raise ValueError(f"{text!r} is not a namespace and a name such as trading/demo-engine-main")
+        return cls(namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     shard: str
     wal: Path
@@ -69,10 +85,13 @@ class Settings:
     exchange: str | None = None
     # Components whose progress in the committed stream counts, for safety and for what of the log is kept.
     consumers: tuple[str, ...] = ()
-    # Where the other members reach this one, and it them; the folder of the record that all of them share.
+    # Where the other members reach this one, and it them. Their record is in a folder or in a Lease.
     place: Address | None = None
+    # Where it listens for them, if that is not the place by which they know it.
+    links: Address | None = None
     peers: tuple[Address, ...] = ()
     record: Path | None = None
+    record_lease: ObjectName | None = None
     min_in_sync: int = 1
     # An empty volume makes the shard.
     found: bool = False
@@ -109,8 +128,15 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as resources:
+        await _run(settings, core, signer, stop, resources)
+
+
+async def _run(
+    settings: Settings, core: Engine, signer: Signer, stop: asyncio.Event, resources: contextlib.AsyncExitStack
+) -> None:
     loop = Loop(core)
-    replica = await _replica(settings, core, loop)
+    replica = await _replica(settings, core, loop, resources)
     loop.start(replica)
     own = OwnRequests(loop)
     checkpoints, ticks = Checkpoints(core, own), Ticks(core, own)
@@ -138,7 +164,7 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
             ]
             await status.listen(settings.status)
             if settings.place is not None:
-                await replica.links.listen(settings.place, tls.server_context(settings.tls))
+                await replica.links.listen(settings.links or settings.place, tls.server_context(settings.tls))
                 running.append(tasks.create_task(replica.links.dial(tls.client_context(settings.tls))))
             await server.listen(settings.listen, tls.server_context(settings.tls))
             await stop.wait()
@@ -169,19 +195,15 @@ def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
     return next((error for error in leaves if isinstance(error, BeginAgain)), leaves[0])
 
 
-async def _replica(settings: Settings, core: Engine, loop: Loop) -> Replica:
+async def _replica(settings: Settings, core: Engine, loop: Loop, resources: contextlib.AsyncExitStack) -> Replica:
     """Raises Fatal, OSError and RecordError."""
     found = volume.open_volume(settings.wal, settings.shard, core.last_epoch)
-    arbiter: Arbiter
-    if settings.record is None:
-        arbiter = await own_record(settings.wal, found, core.last_epoch)
-    else:
-        settings.record.mkdir(parents=True, exist_ok=True)
-        arbiter = RecordFolder(settings.record, settings.shard)
+    arbiter = await _arbiter(settings, core, found, resources)
     history = epochs.read(settings.wal, core.runs)
     if history.end != core.end_seq:
         raise Fatal(f"the log ends at seq {core.end_seq}, and what wrote it is known up to seq {history.end}")
-    heartbeats = None if settings.place is None else Heartbeats(settings.place.host, settings.place.port)
+    links = settings.links or settings.place
+    heartbeats = None if links is None else Heartbeats(links.host, links.port)
     return Replica(
         core,
         loop,
@@ -194,6 +216,23 @@ async def _replica(settings: Settings, core: Engine, loop: Loop) -> Replica:
         settings=replication.Settings(tuple(map(str, settings.peers)), settings.min_in_sync),
         found=settings.found or settings.record is None,
     )
+
+
+async def _arbiter(
+    settings: Settings, core: Engine, found: volume.Volume, resources: contextlib.AsyncExitStack
+) -> Arbiter:
+    lease = settings.record_lease
+    if lease is not None:
+        # Only engines on a cluster have the Kubernetes client.
+        shared = importlib.import_module("openbourse.engine.arbiters.shared_lease")
+        arbiter: Arbiter = await resources.enter_async_context(
+            shared.shared_lease(lease.namespace, lease.name, settings.wal, found, core.last_epoch)
+        )
+        return arbiter
+    if settings.record is not None:
+        settings.record.mkdir(parents=True, exist_ok=True)
+        return RecordFolder(settings.record, settings.shard)
+    return await own_record(settings.wal, found, core.last_epoch)
 
 
 async def _fail(failed: "asyncio.Future[None]") -> None:

@@ -13,7 +13,10 @@ class TakeOver:
 
     heard_s: float | None = None
     suspected_s: float | None = None
+    # The same moment for people, as RFC 3339.
+    at: str = ""
     led_s: float | None = None
+    epoch: int = 0
     committed_s: float | None = None
     acknowledged_s: float | None = None
     known_seq: int = 0
@@ -23,7 +26,7 @@ class TakeOver:
     def begun(self) -> bool:
         return self.suspected_s is not None
 
-    def document(self) -> dict[str, int] | None:
+    def document(self) -> dict[str, object] | None:
         """`detect_ms` from the last that was heard to the suspicion; the others since the suspicion, in their order.
 
         `in_flight`: commands in the log of which nobody here knew whether they were answered. None: this member has
@@ -34,6 +37,8 @@ class TakeOver:
         took = {"led_ms": self.led_s, "committed_ms": self.committed_s, "acknowledged_ms": self.acknowledged_s}
         detect_s = 0.0 if self.heard_s is None else max(self.suspected_s - self.heard_s, 0.0)
         return {
+            "at": self.at,
+            "epoch": self.epoch,
             "detect_ms": round(detect_s * 1000),
             **{name: round((at_s - self.suspected_s) * 1000) for name, at_s in took.items() if at_s is not None},
             "in_flight": self.end_seq - self.known_seq,
@@ -48,19 +53,19 @@ class TakeOvers:
         self.on_phase: list[Callable[[str, float], None]] = []
         self._clock = clock
 
-    def suspected(self, heard_s: float | None, known_seq: int) -> None:
-        """The leader that this member follows. A suspicion that is repeated is none."""
+    def suspected(self, heard_s: float | None, known_seq: int, at: str) -> None:
+        """The leader that this member follows; `at` is now, for people. A suspicion that is repeated is none."""
         if self.last.begun:
             return
-        self.last = TakeOver(heard_s=heard_s, suspected_s=self._clock(), known_seq=known_seq)
+        self.last = TakeOver(heard_s=heard_s, suspected_s=self._clock(), known_seq=known_seq, at=at)
 
     def over(self) -> None:
         """Nobody is suspected any more, or somebody else was faster."""
         if self.last.begun and self.last.led_s is None:
             self.last = TakeOver()
 
-    def led(self, end_seq: int) -> None:
-        self.last = replace(self.last, led_s=self._clock(), end_seq=end_seq)
+    def led(self, end_seq: int, epoch: int) -> None:
+        self.last = replace(self.last, led_s=self._clock(), end_seq=end_seq, epoch=epoch)
         if self.last.heard_s is not None and self.last.suspected_s is not None:
             self._tell("detect", self.last.suspected_s - self.last.heard_s)
         self._since("lead", self.last.led_s)

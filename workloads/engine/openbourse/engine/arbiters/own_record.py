@@ -7,7 +7,7 @@ knows of. A record that others share is never replaced by anything here.
 import logging
 from pathlib import Path
 
-from openbourse.engine.arbiters.arbiter import NotUnderstood
+from openbourse.engine.arbiters.arbiter import NotAllowed, NotUnderstood
 from openbourse.engine.arbiters.record_folder import RecordFolder
 from openbourse.engine.replication.record import CompareAndSet, Record
 from openbourse.engine.volume import Volume
@@ -15,10 +15,17 @@ from openbourse.engine.volume import Volume
 log = logging.getLogger(__name__)
 
 FOLDER = "leadership"
+# In a volume whose record others share: which one that is. Alone it may lack what they acknowledged.
+SHARED = "shared-record"
 
 
 async def own_record(wal: Path, volume: Volume, log_epoch: int) -> RecordFolder:
     """Raises RecordError and OSError."""
+    if (shared := wal / SHARED).exists():
+        raise NotAllowed(
+            f"{wal} is of a member of several, whose record is the Lease {shared.read_text().strip()}: start it with "
+            f"--record-lease, for alone it may lack what the others acknowledged"
+        )
     folder = wal / FOLDER
     folder.mkdir(exist_ok=True)
     arbiter = RecordFolder(folder, volume.shard)

@@ -10,6 +10,9 @@
 
 Whatever else somebody wrote into its metadata stays. `spec.acquireTime` is when the epoch began, for people.
 
+**It is never made here.** The operator makes it once (`openbourse.contracts.leadership`), with epoch 0, which is read
+as no record. A first record goes into such a Lease alone: where there is none it was lost, and its members may live.
+
 **It is not renewed.** Each renewal would be a new version, so that the next change, which a dead standby's removal or a
 take-over is waiting for, would conflict first and have to read and write again: twice the pause, for a time that no
 member trusts. A member's health is in its status. So there is no `leaseDurationSeconds` either: a holder is not
@@ -19,16 +22,13 @@ replaced because it was silent, and a reader who knows Leases must not think so.
 import datetime
 from typing import Any, Final
 
-from openbourse.contracts.apiserver import ApiError, ApiServer, Object, Refused, Resource
+from openbourse.contracts.apiserver import ApiError, ApiServer, Object, Refused
+from openbourse.contracts.leadership import EPOCH, IN_SYNC, LEASE, SHARD, is_unfounded
 from openbourse.engine.arbiters.arbiter import NotAllowed, NotUnderstood, RecordError, Unreachable
 from openbourse.engine.arbiters.record_text import epoch_of, in_sync_of, session_of
 from openbourse.engine.replication.inputs import Conflicted, Succeeded
 from openbourse.engine.replication.record import CompareAndSet, Held, Record
 
-LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-EPOCH: Final = "openbourse.dev/epoch"
-IN_SYNC: Final = "openbourse.dev/in-sync"
-SHARD: Final = "openbourse.dev/shard"
 _TRANSITIONS_MAX: Final = 2**31 - 1
 
 
@@ -44,11 +44,14 @@ class RecordLease:
         self._last: Object | None = None
 
     async def read(self) -> Held | None:
+        """None: nobody has led yet, or the Lease is lost."""
         try:
             lease = await self._get()
         except (ApiError, ValueError) as error:
             raise self._error(error) from error
-        return None if lease is None else Held(self._record(lease), _version(lease))
+        if lease is None or is_unfounded(lease, self._shard):
+            return None
+        return Held(self._record(lease), _version(lease))
 
     async def compare_and_set(self, ask: CompareAndSet) -> Succeeded | Conflicted:
         try:
@@ -68,8 +71,17 @@ class RecordLease:
     async def _write(self, ask: CompareAndSet) -> Object | None:
         """The object as written, or None: there is another one than expected, and nothing was sent."""
         if ask.expected is None:
-            metadata = {"namespace": self._namespace, "name": self._name}
-            return await self._api.create(LEASE, self._manifest({"metadata": metadata}, ask.record))
+            lease = self._last
+            if lease is None or not is_unfounded(lease, self._shard):
+                lease = await self._get()
+            if lease is None:
+                raise NotAllowed(
+                    f"{self._place} is not there. It is made once, before its shard is founded: so the record is lost, "
+                    f"and the shard is to be recovered"
+                )
+            if not is_unfounded(lease, self._shard):
+                return None
+            return await self._api.replace(LEASE, self._manifest(lease, ask.record))
         lease = self._last
         if lease is None or _version(lease) != ask.expected:
             lease = await self._get()

@@ -1,0 +1,70 @@
+"""A shard's engines for its status: who leads, who is in sync, how the last take-over went. What was observed in."""
+
+from typing import Any
+
+from openbourse.contracts.resources import EngineShard, Exchange
+from openbourse.contracts.resources.engine_shard import Failover, Member
+from openbourse.operator import records
+from openbourse.operator.facts import Fact
+from openbourse.operator.manifests import engine
+from openbourse.operator.observed import EngineFacts, Observed
+
+
+def fields(observed: Observed, shard: EngineShard) -> dict[str, Any]:
+    """What nobody said lately is left away, but for the last take-over, which stays true."""
+    said = observed.members(shard.metadata.name)
+    leader = observed.leader(shard.metadata.name)
+    found: dict[str, Any] = {"lastFailover": shard.status.last_failover}
+    if said:
+        found["members"] = [_member(pod, facts, leader) for pod, facts in said.items()]
+    if leader is not None:
+        pod, facts = leader
+        found |= {
+            "leader": pod,
+            "inSync": len(facts.in_sync),
+            "epoch": facts.epoch,
+            "committedSeq": facts.committed_seq,
+            # A fresh engine has none.
+            "checkpoint": facts.checkpoint or None,
+            "stateHash": facts.state_hash or None,
+        }
+        if facts.last_failover is not None:
+            took = facts.last_failover.model_dump()
+            found["lastFailover"] = Failover.model_validate(took | {"leader": pod})
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def in_sync(observed: Observed, exchange: Exchange, shard: EngineShard) -> Fact:
+    """InSync: every engine that there should be has everything that was acknowledged."""
+    lost = records.lost(observed, exchange, shard)
+    if lost:
+        return Fact("InSync", False, "RecordLost", lost)
+    if not shard.spec.standbys:
+        return Fact("InSync", True, "NoStandbys", "one engine, which has everything")
+    leader = observed.leader(shard.metadata.name)
+    if leader is None:
+        return Fact("InSync", None, "NobodyLeads", "no engine says that it leads")
+    said = observed.members(shard.metadata.name)
+    behind = [
+        f"{pod} {_role(said.get(pod))}"
+        for pod in engine.members(exchange, shard)
+        if pod not in said or said[pod].member not in leader[1].in_sync
+    ]
+    count = f"{len(leader[1].in_sync)} of {1 + shard.spec.standbys} engines have everything"
+    if behind:
+        return Fact("InSync", False, "StandbyMissing", f"{count}: {', '.join(behind)}")
+    return Fact("InSync", True, "AllInSync", count)
+
+
+def _role(facts: EngineFacts | None) -> str:
+    return "is silent" if facts is None else f"is {facts.role or 'starting'}"
+
+
+def _member(pod: str, facts: EngineFacts, leader: tuple[str, EngineFacts] | None) -> Member:
+    return Member(
+        pod=pod,
+        role=facts.role or "",
+        in_sync=leader is not None and facts.member in leader[1].in_sync,
+        committed_seq=facts.committed_seq,
+        problem=(facts.stopped or facts.record)[:512],
+    )
