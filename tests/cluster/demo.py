@@ -120,7 +120,7 @@ class Demo(ClusterExchange):
         return seen
 
     def kill_engine_under_orders(self) -> str:
-        """the engine that leads is killed while orders come in: its standby takes over, no acknowledged order is lost"""
+        """the engine that leads is killed while orders come in: its standby takes over, nothing acknowledged is lost"""
         pod, node = self.leader()
         enough = threading.Event()
         senders = [

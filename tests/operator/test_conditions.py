@@ -83,7 +83,7 @@ def test_a_shard_shows_what_its_engine_said_lately_and_nothing_older(running: Ob
     }
     assert status["members"] == [
         {"pod": PODS[0], "role": "leader", "inSync": True, "committedSeq": 77, "problem": ""},
-        {"pod": PODS[1], "role": "standby in sync", "inSync": True, "committedSeq": 76, "problem": ""},
+        {"pod": PODS[1], "role": "standby", "inSync": True, "committedSeq": 76, "problem": ""},
     ]
     later = replace(running, now=NOW + datetime.timedelta(seconds=31))
     assert [fact.reason for fact in shard_facts(later, later.shards[0])] == ["EngineSilent", "NobodyLeads"]

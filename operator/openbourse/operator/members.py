@@ -63,7 +63,8 @@ def _role(facts: EngineFacts | None) -> str:
 def _member(pod: str, facts: EngineFacts, leader: tuple[str, EngineFacts] | None) -> Member:
     return Member(
         pod=pod,
-        role=facts.role or "",
+        # Who is in sync, the leader knows: a standby reads the record when there is a reason.
+        role="standby" if facts.role == "standby in sync" else facts.role or "",
         in_sync=leader is not None and facts.member in leader[1].in_sync,
         committed_seq=facts.committed_seq,
         problem=(facts.stopped or facts.record)[:512],

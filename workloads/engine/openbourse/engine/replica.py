@@ -49,6 +49,7 @@ from openbourse.engine.replication.member import (
     Standby,
     Stopped,
     Unknown,
+    Winner,
 )
 from openbourse.engine.replication.messages import Append, Offer
 from openbourse.engine.replication.record import Record, Session
@@ -161,6 +162,9 @@ class Replica:
                 happened = self._inputs.popleft()
                 self._note(happened)
                 self.member, effects = step(self.member, happened)
+                if isinstance(happened, Seen) and not isinstance(self.member.role, Candidate | Winner | Leader):
+                    # Somebody leads: the suspicion came to nothing.
+                    self._take_over = TakeOver()
                 if led and isinstance(self.member.role, Stopped):
                     self.loop.leave()
                     self.stopped.set()

@@ -86,7 +86,7 @@ class Member(Stored):
     """One engine of the shard, as it described itself lately."""
 
     pod: str = Field(max_length=253)
-    role: str = Field(default="", max_length=32, description="leader, standby in sync, standby, joining, ...")
+    role: str = Field(default="", max_length=32, description="leader, standby, joining, ...")
     in_sync: bool = Field(default=False, description="it has everything that was acknowledged")
     committed_seq: int | None = None
     problem: str = Field(default="", max_length=512, description="why it does not take part, or may not soon")
