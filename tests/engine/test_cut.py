@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from fixtures.commands import credit
 from fixtures.engines import SHARD
 from openbourse.contracts import v1
 from openbourse.contracts.frames import encode
@@ -17,7 +16,8 @@ def written(folder: Path) -> list[bytes]:
     leader.lead(1)
     pieces = []
     for seq in range(1, BATCHES + 1):
-        leader.receive(ITSELF, encode(v1.ClientFrame(command=credit(1001, "BTC", 1))))
+        tick = v1.Command(command_id=seq.to_bytes(16, "big"), tick=v1.Tick())
+        assert leader.receive(ITSELF, encode(v1.ClientFrame(command=tick))) is None
         leader.begin(0)
         while leader.durable_seq() < seq:
             pass

@@ -9,7 +9,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from openbourse.contracts import v1
 
@@ -26,6 +26,7 @@ class Audit:
         self.content: dict[int, bytes] = {}
         self.hashes: dict[int, bytes] = {}
         self.broken: list[str] = []
+        self.on_answer: Callable[[], object] = lambda: None
         self._at: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self._by_seq: dict[int, bytes] = {}
         self._correlation: dict[int, str] = {}
@@ -42,6 +43,7 @@ class Audit:
         self.commands[command.command_id] = command
 
     def answered(self, command: v1.Command, reply: v1.Reply) -> None:
+        self.on_answer()
         first = self.replies.setdefault(command.command_id, reply)
         if first != reply:
             self.wrong(f"one id has two answers: {_line(first)} and {_line(reply)}")

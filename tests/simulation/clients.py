@@ -36,7 +36,7 @@ class Client:
     async def ask(self, command: v1.Command) -> v1.Reply:
         """Until there is an answer, however often it takes; always the same id."""
         self.world.audit.sent(command)
-        times = 0
+        times, epoch = 0, self.session.highest_epoch
         while True:
             try:
                 reply = await self.session.command(command, ASKS_S)
@@ -46,8 +46,13 @@ class Client:
             except Unavailable:
                 times += 1
             else:
+                now_epoch = self.session.highest_epoch
                 if times:
-                    self.world.seen["a command is answered when it was sent again"] += 1
+                    self.world.seen["a command is answered after a caller gave up waiting"] += 1
+                if 0 < epoch < now_epoch:
+                    self.world.seen["a command that was sent to one leader is answered by the next"] += 1
+                if reply.epoch < now_epoch and reply.epoch:
+                    self.world.seen["a leader gives the first answer of the one before it"] += 1
                 self.world.audit.answered(command, reply)
                 return reply
 

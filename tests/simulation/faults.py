@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from openbourse.engine._core import SimulatedDisk
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
 
 GAP_S = 0.35
 FULL_SPARE_BYTES = 2000
+SECTOR = 512
+SEGMENT_HEADER_BYTES = 4096
+MOMENTS = ("between fsync and reply", "a command is answered", "a take-over", "the set changes")
+
+
+@dataclass(frozen=True, slots=True)
+class Ambush:
+    """What happens at the next such moment: to all members, or to the one that it is about."""
+
+    moment: str
+    power: bool
+    all: bool
 
 
 class Faults:
@@ -20,7 +33,7 @@ class Faults:
         self._world = world
         self._mends: dict[int, Callable[[], None]] = {}
         self._last = 0
-        self._raging = False
+        self._ambush: Ambush | None = None
         self._kinds: list[tuple[int, Callable[[], Coroutine[Any, Any, None]]]] = [
             (6, self._kill),
             (5, self._power_loss),
@@ -35,19 +48,22 @@ class Faults:
             (2, self._clock),
             (2, self._ledger),
             (1, self._reader),
+            (8, self._lie_in_wait),
+            (2, self._lose_volume),
+            (1, self._spoil),
+            (1, self._misdirect),
         ]
 
     async def rage(self, lasts_s: float) -> None:
         world, dice = self._world, self._world.dice
         end_s = world.loop.time() + lasts_s
-        self._raging = True
         while world.loop.time() < end_s:
             await asyncio.sleep(min(dice.expovariate(1 / GAP_S), max(0.0, end_s - world.loop.time())))
             (fault,) = dice.choices([kind for _, kind in self._kinds], [weight for weight, _ in self._kinds])
             world.seen[f"fault: {fault.__name__.strip('_').replace('_', ' ')}"] += 1
             await fault()
             world.check()
-        self._raging = False
+        self._ambush = None
 
     async def heal(self) -> None:
         for mend in list(self._mends.values()):
@@ -99,12 +115,7 @@ class Faults:
             world.seen["the leader dies while a member is being added"] += 1
         world.note(f"{member.name} {'loses power' if power else 'is killed'}")
         await member.crash(power=power)
-
-        def boot() -> None:
-            if member.down:
-                member.boot()
-
-        self._for(0.03, 1.5, boot)
+        self._reboot(member)
 
     async def _kill(self) -> None:
         if (member := self._somebody()) is not None:
@@ -200,3 +211,90 @@ class Faults:
             reader.slow_s = 0.0
 
         self._for(0.2, 1.0, mend)
+
+    # At a moment
+
+    async def _lie_in_wait(self) -> None:
+        dice = self._world.dice
+        self._ambush = Ambush(dice.choice(MOMENTS), power=dice.random() < 0.6, all=dice.random() < 0.4)
+
+    def moment(self, what: str, member: Member | None) -> bool:
+        """Whether the member, or everybody, falls here and now."""
+        ambush = self._ambush
+        if ambush is None or ambush.moment != what or member is None or member.down:
+            return False
+        self._ambush = None
+        victims = [other for other in self._world.members if not other.down] if ambush.all else [member]
+        power = ambush.power
+        self._world.seen[f"{'power lost' if power else 'killed'}: {what}"] += 1
+        for victim in victims:
+            self._world.note(f"{victim.name} falls: {what}")
+            victim.fall(power=power)
+            self._world.spawn(self._fallen(victim, power=power))
+        return True
+
+    async def _fallen(self, member: Member, *, power: bool) -> None:
+        await member.crash(power=power)
+        self._reboot(member)
+
+    def _reboot(self, member: Member) -> None:
+        def boot() -> None:
+            if member.down:
+                member.boot()
+
+        self._for(0.03, 1.5, boot)
+
+    # Volumes
+
+    def _spare(self) -> Member | None:
+        """One in sync that is up, while another volume of the set is good: the shard outlives the loss of it."""
+        world = self._world
+        if world.store.held is None or world.store.under_way:
+            return None
+        in_sync = world.store.held.record.in_sync
+        good = [member for member in world.members if member.member_id in in_sync and not member.misdirected]
+        up = [member for member in good if not member.down and not member.spoiled]
+        return world.dice.choice(up) if len(good) > 1 and up else None
+
+    async def _lose_volume(self) -> None:
+        if (member := self._spare()) is not None:
+            self._world.seen["a volume of the set is lost"] += 1
+            self._world.note(f"{member.name} loses its volume")
+            await member.crash(power=True)
+            member.new_volume()
+            self._reboot(member)
+
+    async def _spoil(self) -> None:
+        """A byte that was durable is another one at the next boot."""
+        if (member := self._spare()) is None:
+            return
+        await member.crash(power=False)
+        files = {name: content for name, content in member.disk.files().items() if name.endswith(".wal")}
+        used = {name: len(content.rstrip(b"\0")) for name, content in files.items()}
+        name = self._world.dice.choice(sorted(used))
+        if used[name] > SEGMENT_HEADER_BYTES:
+            member.disk.spoil(name, self._world.dice.randrange(SEGMENT_HEADER_BYTES, used[name]))
+            member.spoiled = True
+        self._reboot(member)
+
+    async def _misdirect(self) -> None:
+        """A write that lands elsewhere, others behind it, and a boot that has to notice."""
+        if (member := self._spare()) is None or member.core is None:
+            return
+        process, began, end_seq = member.process, member.tries, member.core.end_seq
+        member.misdirected = True
+        member.disk.misdirect(SECTOR * self._world.dice.randrange(1, 9))
+        for _ in range(50):
+            await asyncio.sleep(0.02)
+            if member.down or member.process is not process:
+                return
+            if member.core is not None and member.core.end_seq >= end_seq + 3 and member.tries >= began + 3:
+                break
+        else:
+            # Nothing is behind it that would give it away: as good as lost.
+            await member.crash(power=False)
+            self._reboot(member)
+            return
+        member.spoiled = True
+        await member.crash(power=False)
+        self._reboot(member)

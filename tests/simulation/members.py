@@ -3,7 +3,6 @@
 `run.py` starts it as it starts an engine; what a crash leaves, the next boot finds.
 """
 
-import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +52,9 @@ class Member:
         self.wall_s = 0.0
         # Its disk was spoiled where a boot reads it, so it may end.
         self.spoiled = False
+        # A write landed elsewhere: a boot that does not notice has lost what it acknowledged.
+        self.misdirected = False
+        self.tries = 0
         self.down = True
         self._world = world
         self._index = index
@@ -68,7 +70,7 @@ class Member:
         self.folder = self._world.folder / f"{self.name}-{self._volumes}"
         self.folder.mkdir()
         self.disk = SimulatedDisk()
-        self.spoiled = False
+        self.spoiled = self.misdirected = False
 
     @property
     def is_up(self) -> bool:
@@ -80,7 +82,9 @@ class Member:
 
     @property
     def member_id(self) -> str:
-        return self.replica.me.member if self.replica is not None else ""
+        """Of the volume; empty before its first boot."""
+        path = self.folder / "member.json"
+        return str(json.loads(path.read_bytes())["member"]) if path.exists() else ""
 
     def settings(self) -> run.Settings:
         listings = self._world.folder / "listings.json"
@@ -150,8 +154,8 @@ class Member:
                 self.new_volume()
             self.boot()
 
-    async def crash(self, *, power: bool) -> None:
-        """`power`: what was not synced is lost, sector by sector."""
+    def fall(self, *, power: bool) -> None:
+        """Nothing of it reaches anybody from here on, not even its disk."""
         process, world = self.process, self._world
         assert process is not None
         if self.core is not None and not process.dead and self.disk.jobs and world.dice.random() < 0.5:
@@ -160,12 +164,21 @@ class Member:
             self.disk.let_one_go()
         self.disk.end_after(0)
         world.network.died(process, silently=power)
+        process.dead = True
         self.core = self.replica = None
         self.down = True
+
+    async def crash(self, *, power: bool) -> None:
+        """`power`: what was not synced is lost, sector by sector."""
+        process, world = self.process, self._world
+        assert process is not None
+        if not self.down:
+            self.fall(power=power)
         await world.loop.kill(process)
         self.disk = self.disk.after_power_loss(world.dice.getrandbits(32)) if power else self.disk.after_kill()
-        if power:
-            world.seen["power lost"] += 1
+        if self.misdirected and not self.spoiled:
+            # It may look like the end of a log that was never acknowledged, and no log can tell.
+            self.new_volume()
 
     def look_at_disk(self) -> None:
         """The writer has a job: it takes as long as the disk takes."""
@@ -188,6 +201,9 @@ class Member:
         self._writing = False
         if self.disk.jobs:
             self.disk.let_one_go()
+            self.tries += 1
+            if self._world.faults.moment("between fsync and reply", self):
+                return
             if self.core.trouble is not None:
                 self._world.seen["a disk refused a write"] += 1
             self._world.loop.ring(self.core.bell())
@@ -204,6 +220,3 @@ class Member:
     def state(self) -> State | None:
         return self.replica.state if self.replica is not None and self.is_up else None
 
-
-def _task_is_fine(task: "asyncio.Task[None]") -> bool:
-    return not task.cancelled() and task.exception() is None

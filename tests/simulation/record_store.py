@@ -4,8 +4,10 @@ It says itself what it was asked to keep: epochs only rise, and an epoch has one
 """
 
 import asyncio
+import contextvars
 import random
 from collections import Counter
+from collections.abc import Callable
 
 from openbourse.engine.arbiters.arbiter import Unreachable
 from openbourse.engine.replication.inputs import Conflicted, Succeeded
@@ -14,6 +16,7 @@ from simulation.loop import SimulatedLoop, here
 
 LATENCY_S = (0.0005, 0.006)
 GIVES_UP_S = 1.5
+_NOBODY = contextvars.Context()
 # An answer that comes after the member has given the write up.
 LATE_S = (1.0, 4.0)
 
@@ -30,6 +33,7 @@ class RecordStore:
         self.under_way = 0
         # The chance that an answer, or a write, is lost or late.
         self.lossy = 0.0
+        self.on_change: Callable[[Record | None, Record], None] = lambda before, after: None
         self._seen = seen
         self._writes = 0
 
@@ -43,6 +47,7 @@ class RecordStore:
             same = ask.record.epoch == before.epoch
             assert not same or ask.record.leader == before.leader, f"an epoch gets two leaders: {before}, {ask.record}"
         self.held = Held(ask.record, f"v{self._writes}")
+        self.on_change(before, ask.record)
         self.history.append(ask.record)
         return Succeeded(ask, self.held.version)
 
@@ -91,7 +96,3 @@ class RecordClient:
             raise Unreachable("the record store is away")
         await asyncio.sleep(store.dice.uniform(*LATENCY_S))
 
-
-import contextvars  # noqa: E402
-
-_NOBODY = contextvars.Context()

@@ -26,6 +26,7 @@ from openbourse.engine._core import Fatal
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.replica import Replica
 from openbourse.engine.replication import State
+from openbourse.engine.replication.record import Record
 from simulation.audit import Audit, Broken
 from simulation.clients import ACCOUNTS, UNITS, Client, Ledger, Reader
 from simulation.faults import Faults
@@ -74,10 +75,38 @@ class World:
         self.faults = Faults(self)
         self.tasks: list[asyncio.Task[Any]] = []
         self.loop.between = self._look_at_disks
+        self.audit.on_answer = self._answered
+        self.store.on_change = self._record_changed
 
     def _look_at_disks(self) -> None:
         for member in self.members:
             member.look_at_disk()
+
+    def _answered(self) -> None:
+        self.faults.moment("a command is answered", next((member for member in self.members if member.leads), None))
+
+    def _record_changed(self, before: Record | None, after: Record) -> None:
+        """Counts what is rare, and is a moment for faults."""
+        if before is None or after.leader is None:
+            return
+        winner = next((member for member in self.members if member.member_id == after.leader.member), None)
+        if after.epoch == before.epoch:
+            self.seen["a member is taken out of the set"] += bool(before.in_sync - after.in_sync)
+            self.seen["a member is put into the set"] += bool(after.in_sync - before.in_sync)
+            self.faults.moment("the set changes", winner)
+            return
+        self.seen["a take-over"] += 1
+        if before.leader is not None and before.leader.member == after.leader.member:
+            self.seen["a leader that was started again leads the next epoch"] += 1
+        joining = [member for member in self.members if member.state in {State.STANDBY, State.JOINING}]
+        if any(member.member_id not in before.in_sync for member in joining):
+            self.seen["a take-over while a member is being added"] += 1
+        old = [member for member in self.members if member.leads and member is not winner]
+        self.seen["a take-over from a leader that still runs"] += bool(old)
+        self.seen["a take-over from a leader that is frozen"] += any(
+            member.process is not None and member.process.frozen for member in old
+        )
+        self.faults.moment("a take-over", winner)
 
     # Of nobody's process
 
