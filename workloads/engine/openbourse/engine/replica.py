@@ -164,7 +164,7 @@ class Replica:
                 self.member, effects = step(self.member, happened)
                 if isinstance(happened, Seen) and not isinstance(self.member.role, Candidate | Winner | Leader):
                     # Somebody leads: the suspicion came to nothing.
-                    self._take_over = TakeOver()
+                    self.take_overs.over()
                 if led and isinstance(self.member.role, Stopped):
                     self.loop.leave()
                     self.stopped.set()
