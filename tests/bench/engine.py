@@ -1,152 +1,31 @@
 """The engine as its clients see it: a real process, TLS over loopback, orders that are durable when they are answered.
 
-Ours commits in groups; the peer is the same engine with one fdatasync per command. Both run in turn, on one disk. The
-client is one Python process on the same machine: what it costs is in the figures, how late it sends is beside them.
-Latencies count from the moment at which a command was to be sent, whether it could be sent then or not.
+Ours commits in groups; the peer is the same engine with one fdatasync per command. Both run in turn, on one disk.
 """
 
 import asyncio
-import gc
 import json
 import shutil
 import signal
-import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import replicated
+from engine_load import DRAIN_S, OPEN_LOOP_S, SATURATION_COMMANDS, OpenLoop, fund, open_loop, quantile, saturate
 from result import RUNS, Result, result
 
-from openbourse.contracts import v1
-from openbourse.contracts.component import Component
-from openbourse.contracts.frames import Decoder, encode
 from openbourse.engine import _core
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from fixtures.commands import ALICE, BOB, BTC, USDT, buy, credit, sell
 from fixtures.engines import RunningEngine, make_tls_material
 
 PEER = "one fdatasync per command"
 OFFERED = (1000, 10_000, 50_000)
-OPEN_LOOP_S = 4.0
-SATURATION_COMMANDS = 20_000
 PEER_SATURATION_COMMANDS = 3_000
-WINDOW = 2000
-DRAIN_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    decoder: Decoder
-
-    async def bodies(self) -> list[bytes]:
-        data = await self.reader.read(256 * 1024)
-        if not data:
-            raise EOFError("the engine closed the connection")
-        return self.decoder.feed(data)
-
-
-async def _connect(engine: RunningEngine, context: ssl.SSLContext) -> Client:
-    reader, writer = await asyncio.open_connection(engine.address.host, engine.address.port, ssl=context)
-    client = Client(reader, writer, Decoder())
-    writer.write(encode(v1.ClientFrame(hello=v1.Hello(shard=engine.shard, client="bench"))))
-    (welcome,) = await client.bodies()
-    assert v1.ServerFrame.FromString(welcome).WhichOneof("frame") == "welcome"
-    return client
-
-
-async def _fund(engine: RunningEngine) -> None:
-    client = await _connect(engine, engine.client_tls(Component.LEDGER))
-    for command in (credit(ALICE, "BTC", 10**6 * BTC), credit(BOB, "USDT", 10**9 * USDT)):
-        client.writer.write(encode(v1.ClientFrame(command=command)))
-        await client.bodies()
-    client.writer.close()
-
-
-def _orders(count: int) -> list[tuple[bytes, bytes]]:
-    """Command ids and frames: a sell that rests and a buy that takes it, so that the book stays small."""
-    commands = [sell(30_000_00, 1) if at % 2 == 0 else buy(30_000_00, 1) for at in range(count)]
-    return [(command.command_id, encode(v1.ClientFrame(command=command))) for command in commands]
-
-
-async def _saturate(engine: RunningEngine, count: int) -> float:
-    """Commands a second with WINDOW of them unanswered."""
-    orders = [frame for _, frame in _orders(count)]
-    client = await _connect(engine, engine.client_tls(Component.GATEWAY))
-    started = time.perf_counter()
-    sent = answered = 0
-    async with asyncio.timeout(DRAIN_S):
-        while answered < count:
-            if (room := min(WINDOW - (sent - answered), count - sent)) > 0:
-                client.writer.write(b"".join(orders[sent : sent + room]))
-                sent += room
-            answered += len(await client.bodies())
-    took_s = time.perf_counter() - started
-    client.writer.close()
-    return count / took_s
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLoop:
-    """One run. `late_ms` is how late each write was that was to be made; `client_cpu` the client's share of a core."""
-
-    times_ms: list[float]
-    throughput: float
-    late_ms: list[float]
-    client_cpu: float
-
-    def quantile(self, per_mille: int) -> float:
-        return _quantile(self.times_ms, per_mille)
-
-
-def _quantile(ordered: list[float], per_mille: int) -> float:
-    return ordered[min(len(ordered) - 1, len(ordered) * per_mille // 1000)]
-
-
-async def _open_loop(engine: RunningEngine, rate: int) -> OpenLoop:
-    count = int(rate * OPEN_LOOP_S)
-    orders = _orders(count)
-    position = {command_id: at for at, (command_id, _) in enumerate(orders)}
-    client = await _connect(engine, engine.client_tls(Component.GATEWAY))
-    times_ms: list[float] = []
-    late_ms: list[float] = []
-    # A collection of what was made for the run would be a pause of the client.
-    gc.freeze()
-    cpu_s = time.process_time()
-    started = time.perf_counter() + 0.01
-
-    async def send() -> None:
-        sent = 0
-        while sent < count:
-            due = min(count, int((time.perf_counter() - started) * rate) + 1)
-            if due > sent:
-                late_ms.append((time.perf_counter() - started - sent / rate) * 1000)
-                client.writer.write(b"".join(frame for _, frame in orders[sent:due]))
-                sent = due
-            await asyncio.sleep(max(0.0, started + sent / rate - time.perf_counter()))
-
-    async def receive() -> None:
-        while len(times_ms) < count:
-            bodies = await client.bodies()
-            now = time.perf_counter()
-            for body in bodies:
-                at = position[v1.ServerFrame.FromString(body).reply.command_id]
-                times_ms.append((now - started - at / rate) * 1000)
-
-    async with asyncio.timeout(OPEN_LOOP_S + DRAIN_S), asyncio.TaskGroup() as tasks:
-        tasks.create_task(send())
-        tasks.create_task(receive())
-    took_s = time.perf_counter() - started
-    gc.unfreeze()
-    client.writer.close()
-    cpu_share = (time.process_time() - cpu_s) / took_s
-    return OpenLoop(sorted(times_ms), count / took_s, sorted(late_ms), cpu_share)
 
 
 def _replay(engine: RunningEngine) -> float:
@@ -159,7 +38,7 @@ def _replay(engine: RunningEngine) -> float:
         return core.seq / (time.perf_counter() - started)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr)
 
 
@@ -174,7 +53,7 @@ def measure() -> list[Result]:
         try:
             for engine in engines:
                 engine.start()
-                asyncio.run(_fund(engine))
+                asyncio.run(fund(engine))
             results = _throughput(ours, peer)
             # More than the peer can work off in time is not asked of it.
             peer_most = (results[0].peer_value or 0) * DRAIN_S / 2 / OPEN_LOOP_S
@@ -182,7 +61,7 @@ def measure() -> list[Result]:
                 results += _latencies(ours, peer if rate < peer_most else None, rate)
             peer.stop()
             ours.stop()
-            _say("replay")
+            say("replay")
             results.append(
                 result("engine.replay.commands_per_second", [_replay(ours) for _ in range(RUNS)], "1/s", "higher")
             )
@@ -191,7 +70,7 @@ def measure() -> list[Result]:
                 if engine.process is not None:
                     engine.stop(signal.SIGTERM)
         results += _stages(MeasuredEngine(Path(folder) / "measured", tls_material))
-    return results
+    return results + replicated.measure()
 
 
 class MeasuredEngine(RunningEngine):
@@ -230,11 +109,11 @@ def _stages(engine: MeasuredEngine) -> list[Result]:
     found: dict[str, list[float]] = {}
     try:
         engine.start()
-        asyncio.run(_fund(engine))
+        asyncio.run(fund(engine))
         for rate in OFFERED:
             for _ in range(RUNS):
                 before = engine.measured()
-                asyncio.run(_open_loop(engine, rate))
+                asyncio.run(open_loop(engine, rate))
                 after = engine.measured()
                 spent = {name: after[name] - before[name] for name in after}
                 own_s = spent["receive"] + spent["begin"] + spent["release"]
@@ -247,7 +126,7 @@ def _stages(engine: MeasuredEngine) -> list[Result]:
                     found.setdefault(f"engine.durable.stage.{name}_us.offered_{rate}", []).append(value)
                 batch = spent["seq"] / spent["batches"]
                 found.setdefault(f"engine.durable.stage.batch_commands.offered_{rate}", []).append(batch)
-            _say(f"stages at {rate}/s: " + ", ".join(f"{name} {value:.1f}" for name, value in values.items()))
+            say(f"stages at {rate}/s: " + ", ".join(f"{name} {value:.1f}" for name, value in values.items()))
     finally:
         if engine.process is not None:
             engine.stop()
@@ -261,24 +140,24 @@ def _throughput(ours: RunningEngine, peer: RunningEngine) -> list[Result]:
     values: list[float] = []
     peer_values: list[float] = []
     for run in range(RUNS):
-        values.append(asyncio.run(_saturate(ours, SATURATION_COMMANDS)))
-        peer_values.append(asyncio.run(_saturate(peer, PEER_SATURATION_COMMANDS)))
-        _say(f"throughput {run + 1}/{RUNS}: {values[-1]:.0f}/s, {PEER} {peer_values[-1]:.0f}/s")
+        values.append(asyncio.run(saturate(ours, SATURATION_COMMANDS)))
+        peer_values.append(asyncio.run(saturate(peer, PEER_SATURATION_COMMANDS)))
+        say(f"throughput {run + 1}/{RUNS}: {values[-1]:.0f}/s, {PEER} {peer_values[-1]:.0f}/s")
     return [result("engine.durable.throughput", values, "1/s", "higher", peer=PEER, peer_values=peer_values)]
 
 
 def _latencies(ours: RunningEngine, peer: RunningEngine | None, rate: int) -> list[Result]:
     mine, theirs = [], []
     for run in range(RUNS):
-        mine.append(asyncio.run(_open_loop(ours, rate)))
+        mine.append(asyncio.run(open_loop(ours, rate)))
         if peer is not None:
-            theirs.append(asyncio.run(_open_loop(peer, rate)))
+            theirs.append(asyncio.run(open_loop(peer, rate)))
         last = mine[-1]
-        _say(
+        say(
             f"offered {rate}/s {run + 1}/{RUNS}: {last.throughput:.0f}/s, "
             + ", ".join(f"p{per_mille / 10:g} {last.quantile(per_mille):.2f} ms" for per_mille in (500, 990, 999))
-            + f"; the client took {last.client_cpu:.0%} of a core, late p50 {_quantile(last.late_ms, 500):.2f} ms, "
-            f"p99 {_quantile(last.late_ms, 990):.2f} ms"
+            + f"; the client took {last.client_cpu:.0%} of a core, late p50 {quantile(last.late_ms, 500):.2f} ms, "
+            f"p99 {quantile(last.late_ms, 990):.2f} ms"
         )
 
     def beside(name: str, unit: str, better: str, value: Callable[[OpenLoop], float]) -> Result:
@@ -297,5 +176,5 @@ def _latencies(ours: RunningEngine, peer: RunningEngine | None, rate: int) -> li
         beside("p50_ms", "ms", "lower", lambda each: each.quantile(500)),
         beside("p99_ms", "ms", "lower", lambda each: each.quantile(990)),
         beside("p999_ms", "ms", "lower", lambda each: each.quantile(999)),
-        beside("client_late_p99_ms", "ms", "lower", lambda each: _quantile(each.late_ms, 990)),
+        beside("client_late_p99_ms", "ms", "lower", lambda each: quantile(each.late_ms, 990)),
     ]

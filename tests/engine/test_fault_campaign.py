@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from fixtures.campaigns import Campaign, Fault, Outcome
 from fixtures.commands import sell
 from fixtures.disks import Disks, ThinDisk, fill
 from fixtures.engines import EngineFactory, RunningEngine
+from fixtures.figures import Show
 from fixtures.members import RunningShard, make_shard
 from fixtures.networks import NetworkedShard
 from fixtures.traced import killed_at, killed_between_sync_and_reply, slow_syncs
@@ -278,14 +279,9 @@ class Tally:
 
 
 @pytest.fixture(scope="module")
-def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
-    """Of all campaigns of this file, said at its end."""
-    made = Tally()
-    yield made
-    if made.outcomes:
-        capture = request.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            print(f"\n{made.line()}", end="")  # noqa: T201 (a figure that whoever runs the tests wants to see)
+def tally() -> Tally:
+    """Of all campaigns of this file."""
+    return Tally()
 
 
 @pytest.fixture
@@ -297,11 +293,10 @@ Say = Callable[[str, Outcome], None]
 
 
 @pytest.fixture
-def say(tally: Tally, seed: int, capsys: pytest.CaptureFixture[str]) -> Say:
+def say(tally: Tally, seed: int, show: Show) -> Say:
     def say(what: str, outcome: Outcome) -> None:
         tally.outcomes.append(outcome)
-        with capsys.disabled():
-            print(f"\n{what}, SEED={seed}: {', '.join(outcome.faults)}: {outcome}", end="")  # noqa: T201
+        show(f"faults of {what}, SEED={seed}: {outcome}; {', '.join(outcome.faults)}")
 
     return say
 
@@ -352,3 +347,11 @@ async def test_nothing_is_lost_by_disks_that_refuse_or_are_slow(
     faults = DiskFaults({member.wal: disks.thin(member.wal, DISK_BYTES) for member in shard.members})
     shard.start()
     say("disks", await campaigns.run(shard, faults.all(), share(4), seed))
+
+
+def test_all_faults_together_lost_nothing_and_repeated_nothing(tally: Tally, show: Show) -> None:
+    if not tally.outcomes:
+        pytest.skip("no campaign was run")
+    show(tally.line())
+    assert all(outcome.verdict.is_good for outcome in tally.outcomes)
+    assert sum(outcome.acknowledged for outcome in tally.outcomes) > 100 * len(tally.outcomes)

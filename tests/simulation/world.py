@@ -140,9 +140,7 @@ class World:
         await self.until("accounts are funded", ANSWERED_S, funding.done)
         gateways = [Client(self, f"gateway-{index}", "gateway", f"10.0.1.{index + 1}") for index in range(2)]
         lasts_s = self.dice.uniform(2.0, 6.0)
-        working = [
-            gateway.work(*self._orders(), pause_s=lasts_s / 18) for gateway in gateways for _ in range(2)
-        ]
+        working = [gateway.work(*self._orders(), pause_s=lasts_s / 18) for gateway in gateways for _ in range(2)]
         await self.faults.rage(lasts_s)
         self.note("everything heals")
         await self.faults.heal()

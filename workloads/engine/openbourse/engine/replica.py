@@ -145,6 +145,8 @@ class Replica:
                 tasks.create_task(self._watch())
                 tasks.create_task(self._look())
         finally:
+            # Their ends say nothing about the others.
+            self._leaving = True
             self.links.close()
             if self.heartbeats is not None:
                 self.heartbeats.close()

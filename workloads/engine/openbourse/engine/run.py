@@ -20,6 +20,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,11 +153,11 @@ async def _run(
             replica.on_advanced.append(snapshots.committed)
             status.snapshots = snapshots
             server = Server(loop, Streams(core, settings.wal, tasks), lag.passed)
+            replicating = [tasks.create_task(replica.run())]
             running = [
                 tasks.create_task(_fail(loop.failed)),
                 tasks.create_task(_fail(replica.failed)),
                 tasks.create_task(_stop_serving(replica, server, status)),
-                tasks.create_task(replica.run()),
                 tasks.create_task(keep_signed(settings.wal, signer, stop)),
                 tasks.create_task(recycling.run(stop)),
                 tasks.create_task(_follow(settings, replica)),
@@ -165,7 +166,7 @@ async def _run(
             await status.listen(settings.status)
             if settings.place is not None:
                 await replica.links.listen(settings.links or settings.place, tls.server_context(settings.tls))
-                running.append(tasks.create_task(replica.links.dial(tls.client_context(settings.tls))))
+                replicating.append(tasks.create_task(replica.links.dial(tls.client_context(settings.tls))))
             await server.listen(settings.listen, tls.server_context(settings.tls))
             await stop.wait()
             status.stopping = True
@@ -173,6 +174,9 @@ async def _run(
             lag.stop()
             snapshots.stop()
             await _finish(server, loop, checkpoints if replica.leads.is_set() else None)
+            # Whoever takes over need not wait for the clients' goodbye.
+            await _end(replicating)
+            await server.close()
             status.close()
             for task in running:
                 task.cancel()
@@ -350,4 +354,9 @@ async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints | None) -
             async with asyncio.timeout(FINISH_S):
                 await loop.idle.wait()
                 await checkpoints.finish()
-    await server.close()
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
