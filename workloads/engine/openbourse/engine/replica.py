@@ -200,6 +200,8 @@ class Replica:
             case Seen(held):
                 self._record = held.record if held is not None else None
             case Suspect(other) if isinstance(role := self.member.role, Standby) and other == role.offer.leader.member:
+                if not self.take_overs.last.begun:
+                    log.warning("suspects the leader %s: %s", other, self._watching.signs(other, _now_ms()))
                 heard_s = max(self._said_s.get(other, 0.0), self._watching.heard_ms(other) / 1000)
                 self.take_overs.suspected(heard_s or None, self.member.commit, _now_text())
             case Received(_, Offer()):

@@ -49,6 +49,13 @@ class Watch:
         """When its last heartbeat was; 0: there was none."""
         return self._heard_ms.get(other, 0)
 
+    def signs(self, other: str, now_ms: int) -> str:
+        """Of life, that it gave last: for people who ask why it was suspected."""
+        for known in self._detection.watched:
+            if known.member == other:
+                return f"heard {now_ms - known.heard_ms} ms ago, its loop moved {now_ms - known.moved_ms} ms ago"
+        return "never heard"
+
     def proposed(self, last: int, now_ms: int) -> None:
         """This member leads, and waits for the others to acknowledge `last`."""
         self._begun.append((last, now_ms))
