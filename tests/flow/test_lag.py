@@ -12,7 +12,7 @@ import pytest
 from fixtures.commands import TIMEOUT_S, cancel, sell
 from fixtures.databases import LedgerDatabase
 from fixtures.engines import LISTINGS, EngineFactory, RunningEngine
-from fixtures.ledgers import LedgerFactory, RunningLedger
+from fixtures.ledgers import LedgerFactory, RunningLedger, all_settled, deposit
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, committed_events
@@ -92,12 +92,9 @@ async def test_a_frozen_ledger_slows_the_market_down_then_stops_it_and_it_goes_o
     ledger = ledger_factory(engine, ledger_database)
     await asyncio.to_thread(ledger.start)
     async with ledger.client() as client, engine.session(Component.GATEWAY) as session:
-        deposit = await client.post("/v1/deposits", json={"account": SELLER, "asset": "BTC", "amount": "100"})
-        assert deposit.json()["state"] == "posted", deposit.text
+        await deposit(client, SELLER, "BTC", "100")
         resting = [await session.command(sell(PRICE_TICKS, 1, SELLER), TIMEOUT_S) for _ in range(2)]
-        status = await asyncio.to_thread(
-            engine.wait_for, "all is settled", lambda status: status["lag"]["settled_seq"] == status["committed_seq"]
-        )
+        status = await all_settled(engine)
         assert status["safety"] == {"level": "NORMAL", "why": ""}
         from_seq = status["committed_seq"] + 1
         assert status["lag"]["consumers"] == [
@@ -125,9 +122,7 @@ async def test_a_frozen_ledger_slows_the_market_down_then_stops_it_and_it_goes_o
         assert set(after) == {ACCEPTED}, "nothing is throttled any more"
         report = await client.post("/v1/reconcile")
         assert report.json()["equal"], report.text
-        await asyncio.to_thread(
-            engine.wait_for, "all is settled", lambda status: status["lag"]["settled_seq"] == status["committed_seq"]
-        )
+        await all_settled(engine)
     changes = await level_changes(engine, from_seq)
     assert [change.level for change in changes] == LEVELS
     assert all("settlement lag is" in change.reason for change in changes)
@@ -151,8 +146,7 @@ async def test_a_restart_does_not_make_a_silent_ledger_a_good_one(
     ledger = ledger_factory(engine, ledger_database)
     await asyncio.to_thread(ledger.start)
     async with ledger.client() as client, engine.session(Component.GATEWAY) as session:
-        deposit = await client.post("/v1/deposits", json={"account": SELLER, "asset": "BTC", "amount": "100"})
-        assert deposit.json()["state"] == "posted", deposit.text
+        await deposit(client, SELLER, "BTC", "100")
         async with frozen(ledger):
             await until(session, HALTED)
             await asyncio.to_thread(engine.kill)

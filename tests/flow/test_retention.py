@@ -10,7 +10,7 @@ import pytest
 from fixtures.commands import TIMEOUT_S, sell
 from fixtures.databases import LedgerDatabase
 from fixtures.engines import LISTINGS, EngineFactory, RunningEngine
-from fixtures.ledgers import LedgerFactory, RunningLedger
+from fixtures.ledgers import LedgerFactory, RunningLedger, deposit
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import encode
@@ -73,8 +73,7 @@ async def test_what_the_ledger_has_passed_goes_and_what_it_has_not_stays(
     ledger = ledger_factory(engine, ledger_database)
     await asyncio.to_thread(ledger.start)
     async with ledger.client() as client, engine.session(Component.GATEWAY) as session:
-        deposit = await client.post("/v1/deposits", json={"account": SELLER, "asset": "BTC", "amount": "100"})
-        assert deposit.json()["state"] == "posted", deposit.text
+        await deposit(client, SELLER, "BTC", "100")
         needed = await until_needed(engine, "snapshots are made: recovery needs the log")
         assert (needed["needed_from_seq"], needed["recycled"]) == (1, 0)
         await trade_and_snapshot(engine, session, 2)
