@@ -49,6 +49,7 @@ class Faults:
             (2, self._ledger),
             (1, self._reader),
             (8, self._lie_in_wait),
+            (5, self._isolate),
             (2, self._lose_volume),
             (1, self._spoil),
             (1, self._misdirect),
@@ -161,6 +162,33 @@ class Faults:
 
         self._for(0.05, 3.0, mend)
 
+    async def _isolate(self) -> None:
+        """A leader that hears of nothing for a while, of the record even longer; meanwhile others go on, and may die."""
+        world, dice = self._world, self._world.dice
+        member = next((member for member in world.members if member.leads), None)
+        if member is None:
+            return
+        others = [other for other in world.members if other is not member]
+        ways = [way for other in others for way in ((member.host, other.host), (other.host, member.host))]
+        world.note(f"{member.name} is isolated")
+        for way in ways:
+            world.network.cut(*way)
+        world.store.away.add(member.host)
+        killed = [other for other in others if dice.random() < 0.5]
+
+        def mend() -> None:
+            for way in ways:
+                world.network.mend(*way)
+
+        for other in killed:
+            self._for(1.2, 2.5, self._crash_of(other))
+        self._for(0.5, 2.5, mend)
+        self._for(1.5, 4.0, lambda: world.store.away.discard(member.host))
+
+    def _crash_of(self, member: Member) -> Callable[[], None]:
+        power = self._world.dice.random() < 0.5
+        return lambda: self._world.spawn(self.crash(member, power=power))
+
     async def _reset(self) -> None:
         self._world.network.reset(*self._hosts())
 
@@ -248,13 +276,19 @@ class Faults:
 
     def _spare(self) -> Member | None:
         """One in sync that is up, while another volume of the set is good: the shard outlives the loss of it."""
-        world = self._world
-        if world.store.held is None or world.store.under_way:
-            return None
-        in_sync = world.store.held.record.in_sync
-        good = [member for member in world.members if member.member_id in in_sync and not member.misdirected]
-        up = [member for member in good if not member.down and not member.spoiled]
-        return world.dice.choice(up) if len(good) > 1 and up else None
+        up = [member for member in self._good() if not member.down]
+        return self._world.dice.choice(up) if len(self._good()) > 1 and up else None
+
+    def _good(self) -> list[Member]:
+        """Who has everything, as long as no write of the record is under way."""
+        store = self._world.store
+        if store.held is None or store.under_way:
+            return []
+        return [
+            member
+            for member in self._world.members
+            if member.member_id in store.held.record.in_sync and not member.misdirected and not member.spoiled
+        ]
 
     async def _lose_volume(self) -> None:
         if (member := self._spare()) is not None:
@@ -279,13 +313,17 @@ class Faults:
 
     async def _misdirect(self) -> None:
         """A write that lands elsewhere, others behind it, and a boot that has to notice."""
-        if (member := self._spare()) is None or member.core is None:
+        if (member := self._spare()) is None or member.core is None or member.leads:
             return
+        self._ambush = None
         process, began, end_seq = member.process, member.tries, member.core.end_seq
         member.misdirected = True
         member.disk.misdirect(SECTOR * self._world.dice.randrange(1, 9))
         for _ in range(50):
             await asyncio.sleep(0.02)
+            if not self._good() and not self._world.store.under_way:
+                # It took over meanwhile, and nobody else has everything.
+                self._world.beyond_repair = True
             if member.down or member.process is not process:
                 return
             if member.core is not None and member.core.end_seq >= end_seq + 3 and member.tries >= began + 3:

@@ -33,6 +33,7 @@ class Process:
     component: str
     host: str
     wall_s: float = 0.0
+    boot: int = 0
     frozen: bool = False
     # Dead: its work ends, nothing of it reaches anybody. Buried: nothing of it runs.
     dead: bool = False

@@ -110,7 +110,7 @@ class Member:
 
     def boot(self) -> None:
         self._boots += 1
-        process = Process(self.name, "engine", self.host, wall_s=self.wall_s)
+        process = Process(self.name, "engine", self.host, wall_s=self.wall_s, boot=self._boots)
         self.process, self.core, self.replica, self.down = process, None, None, False
         self._writing = False
         self._world.loop.start(process, self._run(process))
@@ -139,7 +139,7 @@ class Member:
                 world.seen["an engine ends because its disk says no, and is started again"] += 1
                 world.later(0.5, self._again, process)
                 return
-            if not self.spoiled:
+            if not (self.spoiled or self.misdirected):
                 world.audit.wrong(f"{self.name} ends: {error}")
             world.seen["a spoiled log is refused with the place"] += 1
             self.spoiled = True

@@ -42,6 +42,10 @@ HEALED_S = 150.0
 ANSWERED_S = 40.0
 
 
+class BeyondRepair(Exception):
+    """More was lost than a shard can outlive: there is nothing to judge."""
+
+
 @dataclass(frozen=True, slots=True)
 class Life:
     """What became of one seed. `digest` is of everything that was said, and when."""
@@ -73,6 +77,8 @@ class World:
         self.members = [Member(self, index, count) for index in range(count)]
         self.addresses = tuple(member.listen for member in self.members)
         self.faults = Faults(self)
+        # Every good copy is gone, so nothing can be promised any more.
+        self.beyond_repair = False
         self.tasks: list[asyncio.Task[Any]] = []
         self.loop.between = self._look_at_disks
         self.audit.on_answer = self._answered
@@ -161,6 +167,8 @@ class World:
         self.check()
 
     def check(self) -> None:
+        if self.beyond_repair:
+            raise BeyondRepair
         for fault in self.loop.faults:
             error = fault.get("exception")
             if error is not None and not isinstance(error, Fatal | BeginAgain | asyncio.CancelledError):
@@ -315,6 +323,8 @@ def live(seed: int, folder: Path) -> Life:
     with _inside(world):
         try:
             world.loop.run_until_complete(world.live())
+        except BeyondRepair:
+            world.seen["more was lost than a shard can outlive"] += 1
         except (Broken, Stuck, AssertionError, TimeoutError) as error:
             broken = f"{type(error).__name__}: {error}"
             world.note(f"BROKEN {broken}")
