@@ -84,7 +84,7 @@ class World:
                 await self.set_status(kinds.JOB, name, status)
 
 
-async def make_world(api: ApiServer, http: aiohttp.ClientSession) -> World:
+async def make_world(api: ApiServer, http: aiohttp.ClientSession, *, standbys: int = 1) -> World:
     namespace = f"trading-{os.urandom(4).hex()}"
     await api.create(NAMESPACES, {"metadata": {"name": namespace, "labels": RESTRICTED}})
 
@@ -102,7 +102,7 @@ async def make_world(api: ApiServer, http: aiohttp.ClientSession) -> World:
         "gateway": {"keysSecret": "keys", "replicas": 2},
     }
     await create(Exchange.resource, "demo", spec=spec)
-    shard = {"exchange": "demo", "resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}}}
+    shard = {"exchange": "demo", "standbys": standbys, "resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}}}
     await create(EngineShard.resource, "main", spec=shard)
     symbol = {"exchange": "demo", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001"}
     await create(Symbol.resource, "btcusdt", spec=symbol)
@@ -127,7 +127,11 @@ def condition(owner: Any, name: str) -> tuple[str, str, str]:
 
 
 @pytest.mark.server
-async def test_what_is_made_is_taken_and_a_second_time_changes_nothing(world: World) -> None:
+@pytest.mark.parametrize("standbys", [0, 1])
+async def test_what_is_made_is_taken_and_a_second_time_changes_nothing(
+    api: ApiServer, http: aiohttp.ClientSession, standbys: int
+) -> None:
+    world = await make_world(api, http, standbys=standbys)
     observed = await running(world)
     assert observed.exchange is not None
     assert condition(observed.exchange, "Ready")[:2] == ("True", "Serving")

@@ -197,7 +197,8 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, re
         labels,
         spec={
             "replicas": replicas,
-            "minReadySeconds": SETTLE_S if has_lease else 0,
+            # Left away, not 0: the API server forgets a 0.
+            **({"minReadySeconds": SETTLE_S} if has_lease else {}),
             "serviceName": names.engine_members(exchange.metadata.name, shard.metadata.name),
             "selector": {"matchLabels": selector},
             # A pod that cannot start is replaced as soon as its template is mended.
