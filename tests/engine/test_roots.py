@@ -13,6 +13,9 @@ from openbourse.engine import _core, roots, wal
 from openbourse.engine.errors import Fatal
 
 
+EVERYTHING = 2**63
+
+
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     return tmp_path / "key.pem"
@@ -22,7 +25,7 @@ def key(tmp_path: Path) -> Path:
 def folder(tmp_path: Path, key: Path) -> Path:
     """A log whose finished segments are signed."""
     folder = write(tmp_path / "wal")
-    signed = roots.sign_finished(folder, roots.FileKey.load(key))
+    signed = roots.sign_finished(folder, roots.FileKey.load(key), EVERYTHING)
     assert signed == [segment.name for segment in segments(folder)[:-1]]
     assert len(signed) >= 2
     return folder
@@ -38,7 +41,15 @@ def test_a_signed_log_is_good(folder: Path, key: Path) -> None:
     assert check(folder, key) == (0, "")
     checked = roots.check(folder, roots.public_key(key.with_name("key.pem.pub")))
     assert checked == roots.Checked(len(segments(folder)) - 1, (), ())
-    assert roots.sign_finished(folder, roots.FileKey.load(key)) == []
+    assert roots.sign_finished(folder, roots.FileKey.load(key), EVERYTHING) == []
+
+
+def test_what_a_new_leader_may_still_cut_is_not_signed(tmp_path: Path, key: Path) -> None:
+    folder = write(tmp_path / "wal")
+    first, second = (int(path.stem) for path in segments(folder)[1:3])
+    assert roots.sign_finished(folder, roots.FileKey.load(key), first - 2) == []
+    assert roots.sign_finished(folder, roots.FileKey.load(key), first - 1) == [segments(folder)[0].name]
+    assert roots.sign_finished(folder, roots.FileKey.load(key), second - 2) == []
 
 
 def test_history_written_anew_with_good_chains_is_found(folder: Path, key: Path, tmp_path: Path) -> None:

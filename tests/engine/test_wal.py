@@ -241,7 +241,7 @@ def recycled(folder: Path, tmp_path: Path) -> Path:
     """A copy of the log, with snapshots of seq 25 and 50, that lost what is before the older one."""
     copy = tmp_path / "recycled"
     shutil.copytree(folder, copy)
-    roots.sign_finished(copy, roots.FileKey.load(tmp_path / "signing-key.pem"))
+    roots.sign_finished(copy, roots.FileKey.load(tmp_path / "signing-key.pem"), 2**63)
     for seq in (25, 50):
         snapshots.make(copy, "main", seq)
     assert _core.retain(copy, 26)

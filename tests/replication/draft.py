@@ -1,5 +1,6 @@
 """A world in the making: one member's step, and all that its effects do to the world."""
 
+from dataclasses import replace
 from typing import Any
 
 from replication.laws import Laws
@@ -7,8 +8,8 @@ from replication.parts import Broken, Disk, Entries, Letter, OutOfBounds, Recove
 
 from openbourse.engine.replication.effects import Effects
 from openbourse.engine.replication.inputs import CutIsDurable, Input, LogIsDurable, PromiseIsDurable, Seen
-from openbourse.engine.replication.member import Leader, Stopped
-from openbourse.engine.replication.messages import Append, Message
+from openbourse.engine.replication.member import Leader, Standby, Stopped
+from openbourse.engine.replication.messages import Append, Message, Snapshot
 from openbourse.engine.replication.record import CompareAndSet, Read
 
 
@@ -27,6 +28,8 @@ class Draft:
         self.recovery = world.recovery
         self.processes = list(world.processes)
         self.disks = list(world.disks)
+        # Whose volume begins anew with what came for it.
+        self.renews: int | None = None
 
     def world(self) -> World:
         return World(
@@ -82,6 +85,8 @@ class Draft:
         command: int | None = None,
         is_boot: bool = False,
     ) -> None:
+        if entries is not None and isinstance(entries.message, Snapshot):
+            self._incoming(place, entries.entries)
         disk = self.laws.disks.values[self.disks[place]]
         written, promise = disk.written, disk.promise
         if effects.promise is not None:
@@ -96,7 +101,7 @@ class Draft:
             at_once = not self.laws.bounds.power
             durable, promised = (written, promise) if at_once else (disk.durable, disk.promised)
             tail = disk.tail if effects.cut is None or at_once else disk.durable
-            self.disk(place, Disk(disk.volume, written, durable, promise, promised, tail))
+            self.disk(place, Disk(disk.volume, written, durable, promise, promised, tail, disk.incoming))
         for send in effects.send:
             self._send(place, "ABC".index(send.place), send.message, written)
         if isinstance(effects.ask, CompareAndSet):
@@ -114,6 +119,17 @@ class Draft:
                 self.recovery = self.laws.recoveries(Recovery(recovery.lost, recovery.below, statements))
         if not self.laws.bounds.power:
             self._durable_at_once(place, effects)
+        if effects.renew is not None:
+            self.renews = place
+        elif disk.incoming and not self._waits_for_record(place):
+            self._incoming(place, ())
+
+    def _incoming(self, place: int, entries: Entries) -> None:
+        self.disk(place, replace(self.laws.disks.values[self.disks[place]], incoming=entries))
+
+    def _waits_for_record(self, place: int) -> bool:
+        role = self.laws.members.values[self.processes[place]].role
+        return self.renews == place or (isinstance(role, Standby) and role.arrived > 0)
 
     def _written(self, place: int, effects: Effects, letter: Letter | None, command: int | None) -> Entries:
         write = effects.write
@@ -129,6 +145,7 @@ class Draft:
         return letter.entries[write.first - message.after - 1 : write.last - message.after]
 
     def _send(self, place: int, to: int, message: Message, written: Entries) -> None:
+        assert not isinstance(message, Snapshot), "the shell's to send"
         entries = written[message.after : message.last] if isinstance(message, Append) else ()
         self.letters.add(self.laws.letters(Letter(to, place, message, entries)))
 

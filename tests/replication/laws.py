@@ -9,7 +9,7 @@ from openbourse.engine.replication import protocol
 from openbourse.engine.replication.effects import NOTHING, Effects
 from openbourse.engine.replication.inputs import Input
 from openbourse.engine.replication.member import Leader, Member, State, state
-from openbourse.engine.replication.messages import Ack, Append, Joined, Offer, Refuse
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Offer, Refuse, Snapshot
 from openbourse.engine.replication.progress import matched as durable_through
 
 
@@ -80,7 +80,9 @@ class Laws(Tables):
             case Refuse():
                 # Makes its reader look at the record, which it may do at any time.
                 return False
-            case Offer(epoch=epoch) | Append(epoch=epoch):
+            case Differs():
+                return True
+            case Offer(epoch=epoch) | Append(epoch=epoch) | Snapshot(epoch=epoch):
                 if epoch not in led and not self.bounds.ghosts:
                     return False
                 if world.losses or self.disks.values[world.disks[letter.place]].promised <= epoch:

@@ -13,7 +13,7 @@ from openbourse.engine.replication.record import Held, Session
 
 _EPOCHS = {"epoch", "promise", "promised", "below", "last_epoch"}
 _VERSIONS = {"version", "expected"}
-_ENTRIES = {"written", "durable", "entries", "tail"}
+_ENTRIES = {"written", "durable", "entries", "tail", "incoming"}
 _PLACES = {"place", "sender"}
 _SORTED = {"progress", "statements"}
 

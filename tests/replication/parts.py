@@ -38,6 +38,8 @@ class Bounds:
     ghosts: bool = True
     # Whether a member is trusted again while a change of the set is on its way.
     hasty: bool = True
+    # Whether a leader has only a snapshot for a follower that is behind, instead of entries.
+    snapshots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Disk:
     promise: int
     promised: int
     tail: Entries = ()
+    # A snapshot's that waits to take its place.
+    incoming: Entries = ()
 
 
 @dataclass(frozen=True, slots=True)

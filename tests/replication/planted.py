@@ -233,6 +233,17 @@ BUGS = (
         is_deep=True,
     ),
     Bug(
+        "a volume in sync begins anew under its old name",
+        6,
+        replace(_TWO, epochs=2, ghosts=False, snapshots=True),
+        (
+            ("joining", "may_renew", _always),
+            ("joining", "is_ahead", _always),
+            ("replication.worlds", "name_of_renewed", _same),
+        ),
+        is_deep=True,
+    ),
+    Bug(
         "what a boot reads counts as durable",
         6,
         _POWER,

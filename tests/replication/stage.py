@@ -45,7 +45,7 @@ from openbourse.engine.replication.inputs import (
     Unsettled,
 )
 from openbourse.engine.replication.member import Leader
-from openbourse.engine.replication.messages import Ack, Append, Joined, Message, Offer, Refuse
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Message, Offer, Refuse, Snapshot
 from openbourse.engine.replication.record import Ask, CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered
 
@@ -315,3 +315,7 @@ def told(message: Message) -> str:
             return f"ack {epoch} as {member} at {matched}"
         case Refuse(epoch, promise):
             return f"refuse {epoch}, promised {promise}"
+        case Differs(epoch, matched):
+            return f"another chain at {matched} in epoch {epoch}"
+        case Snapshot(epoch, last):
+            return f"snapshot {epoch} at {last}"

@@ -24,7 +24,7 @@ from openbourse.engine.replication.inputs import (
     Unlinked,
     Unsettled,
 )
-from openbourse.engine.replication.messages import Ack, Append, Joined, Offer, Refuse
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Offer, Refuse, Snapshot
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered, seal_epoch
 from openbourse.engine.replication.sessions import Admitted, Refused, admit
@@ -304,3 +304,51 @@ def test_a_downstream_refuses_older_sessions() -> None:
     assert admit(3, 3) == Admitted(3)
     assert admit(3, 4) == Admitted(4)
     assert admit(3, 2) == Refused("refused a session of epoch 2: epoch 3 was seen")
+
+
+def record_of_a(*in_sync: str, epoch: int = 2, leader: Session = A) -> Held:
+    return Held(Record(epoch, leader, frozenset(in_sync)), "9")
+
+
+def test_a_standby_out_of_sync_begins_anew_from_a_snapshot_once_the_record_says_that_it_is() -> None:
+    member, effects = after(a_standby(), Received("A", Snapshot(2, 9)))
+    assert (effects.ask, effects.renew) == (Read(), None)
+    _, effects = after(member, Seen(record_of_a("A1")))
+    assert effects.renew == 9
+
+
+@pytest.mark.parametrize(
+    "held",
+    [record_of_a("A1", "B1"), record_of_a("A1", epoch=3), record_of_a("A1", leader=Session("A1", "2"))],
+    ids=["it is in sync", "another epoch", "another boot leads"],
+)
+def test_a_standby_does_not_begin_anew_when_the_record_says_otherwise(held: Held) -> None:
+    member, _ = after(a_standby(), Received("A", Snapshot(2, 9)))
+    member, effects = after(member, Seen(held))
+    assert effects.renew is None
+    # Nor later: it takes another snapshot.
+    _, effects = after(member, Look(), Seen(record_of_a("A1")))
+    assert effects.renew is None
+
+
+@pytest.mark.parametrize("snapshot", [Snapshot(1, 9), Snapshot(2, 5)], ids=["of an older epoch", "not ahead"])
+def test_a_snapshot_that_comes_too_late_changes_nothing(snapshot: Snapshot) -> None:
+    member, effects = after(a_standby(), Received("A", snapshot))
+    assert effects.ask is None
+    _, effects = after(member, Look(), Seen(record_of_a("A1")))
+    assert effects.renew is None
+
+
+def test_a_snapshot_is_dropped_with_the_session_that_it_came_in() -> None:
+    member, _ = after(a_standby(), Received("A", Snapshot(2, 9)))
+    member, _ = after(member, Received("C", Offer(3, Session("C1", "1"), History(((1, 5),)))))
+    member, effects = after(member, PromiseIsDurable(3), Look(), Seen(record_of_a("C1", epoch=3)))
+    assert effects.renew is None
+
+
+def test_a_standby_whose_log_is_a_copy_of_another_stops_with_the_place() -> None:
+    member, effects = after(a_standby(), Received("A", Differs(1, 5)))
+    assert effects == Effects()
+    member, effects = after(member, Received("A", Differs(2, 5)))
+    assert state(member) is State.STOPPED
+    assert "another chain at entry 5" in effects.said[-1]

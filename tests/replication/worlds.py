@@ -12,6 +12,7 @@ process that runs) or `0`, epochs are renamed by their rank.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from replication.draft import Draft
@@ -52,8 +53,14 @@ from openbourse.engine.replication.inputs import (
 )
 from openbourse.engine.replication.leading import accepts
 from openbourse.engine.replication.member import Joining, Leader, Member, Sealed, Settings, Standby, Unknown
+from openbourse.engine.replication.messages import Snapshot
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered, seal_epoch
+
+
+def name_of_renewed(volume: str) -> str:
+    """A volume that begins anew is a new member."""
+    return renew(volume)
 
 
 class Worlds(Laws):
@@ -187,6 +194,10 @@ class Worlds(Laws):
             yield ("beat", place), lambda: self.input(world, place, ("b",), Beat())
         if world.commands < self.bounds.commands and accepts(member):
             yield ("propose", place), lambda: self.propose(world, place)
+        for follower in role.progress if self.bounds.snapshots else ():
+            if follower.place is not None and follower.matched < member.commit:
+                to = "ABC".index(follower.place)
+                yield ("snapshot", place, to), lambda to=to: self.snapshot(world, place, to)  # type: ignore[misc]
         if self.bounds.downstream and member.commit == member.history.end:
             yield ("answer", place), lambda: self.answer(world, place)
 
@@ -229,13 +240,23 @@ class Worlds(Laws):
             world = world._replace(commands=command)
         return self.input(world, place, ("p",), Propose(last), command=command)
 
+    def snapshot(self, world: World, place: int, to: int) -> World:
+        """What the follower lacks is not in the log any more: it gets the state at the commit index."""
+        member = self.member(world, place)
+        assert isinstance(member.role, Leader)
+        entries = self.disks.values[world.disks[place]].written[: member.commit]
+        draft = Draft(self, world)
+        draft.letters.add(self.letters(Letter(to, place, Snapshot(member.role.epoch, member.commit), entries)))
+        return draft.done()
+
     def sync(self, world: World, place: int) -> World:
         """Promise and log are files of their own, but one after the other changes nothing that two at once do not."""
         disk = self.disks.values[world.disks[place]]
         member = self.member(world, place)
         draft = Draft(self, world)
         tail = () if member.cutting else disk.tail
-        draft.disk(place, Disk(disk.volume, disk.written, disk.written, disk.promise, disk.promise, tail))
+        synced = Disk(disk.volume, disk.written, disk.written, disk.promise, disk.promise, tail, disk.incoming)
+        draft.disk(place, synced)
         if member.promised < disk.promise:
             draft.step(place, ("P", disk.promise), PromiseIsDurable(disk.promise))
         if member.cutting:
@@ -259,9 +280,8 @@ class Worlds(Laws):
         """The process ends and another one begins, on what the disk has."""
         draft = Draft(self, world)
         if disk is None:
-            disk = self.disks.values[world.disks[place]]
-        else:
-            draft.disk(place, disk)
+            disk = replace(self.disks.values[world.disks[place]], incoming=())
+        draft.disk(place, disk)
         old = Session(disk.volume, "0")
         draft.processes[place] = -1
         draft.rename(("boot", disk.volume), session=lambda session: old if session.member == disk.volume else session)
@@ -347,7 +367,11 @@ class Worlds(Laws):
             return world
         draft = Draft(self, world)
         draft.step(place, key, event, entries=entries, command=command)
-        return draft.done()
+        if draft.renews is None:
+            return draft.done()
+        disk = self.disks.values[draft.disks[draft.renews]]
+        anew = Disk(name_of_renewed(disk.volume), disk.incoming, disk.incoming, disk.promise, disk.promised)
+        return self.boot(draft.done(), draft.renews, anew)
 
     # -- recovery
 

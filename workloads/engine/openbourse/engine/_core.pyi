@@ -70,6 +70,9 @@ class Engine:
     def chain(self) -> bytes:
         """Of the last record."""
 
+    def chain_at(self, seq: int) -> bytes | None:
+        """Of that record; None where the log does not say it any more, or not yet. Raises Fatal."""
+
     def bell(self) -> int:
         """An eventfd that is readable when the disk has news."""
 
@@ -346,6 +349,9 @@ def make_snapshot(
     Keeps the newest `keep`, and the newest of a seq up to `behind`. Returns file, seq, bytes, the seq the replay began
     behind, bad ones and why, oldest seq kept. Raises Fatal. One process at a time.
     """
+
+def begin_log(folder: str | PathLike[str], shard: str, seq: int, *, segment_bytes: int | None = None) -> None:
+    """Checks the snapshot of `seq`, the only thing in the folder, and begins a log behind it. Raises Fatal."""
 
 def retain(folder: str | PathLike[str], needed_from: int) -> list[str]:
     """Recycles the signed segments that hold nothing from `needed_from` on, never the newest, beside the engine that

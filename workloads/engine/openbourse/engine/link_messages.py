@@ -1,21 +1,22 @@
 """What members say to each other, as frames of a link and back: `replication.messages`, `v1.LinkFrame`. No sockets."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from openbourse.contracts import v1
 from openbourse.engine.replication.history import History
-from openbourse.engine.replication.messages import Ack, Append, Joined, Message, Offer, Refuse
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Message, Offer, Refuse, Snapshot
 from openbourse.engine.replication.record import Session
 
 
-def frame(message: Message, records: bytes = b"") -> v1.LinkFrame:
-    """`records` are those of an Append, as they lie in a segment."""
+def frame(message: Message, records: bytes = b"", chain: bytes = b"") -> v1.LinkFrame:
+    """`records` are those of an Append, as they lie in a segment; `chain` is that of the log at Joined.matched."""
     match message:
         case Offer(epoch, leader, base):
-            runs = [v1.Run(epoch=epoch, last=last) for epoch, last in base.runs]
-            return v1.LinkFrame(offer=v1.Offer(epoch=epoch, member=leader.member, boot=leader.boot, base=runs))
+            offer = v1.Offer(epoch=epoch, member=leader.member, boot=leader.boot, base=runs(base))
+            return v1.LinkFrame(offer=offer)
         case Joined(epoch, member, matched):
-            return v1.LinkFrame(joined=v1.Joined(epoch=epoch, member=member, matched=matched))
+            return v1.LinkFrame(joined=v1.Joined(epoch=epoch, member=member, matched=matched, chain=chain))
         case Append(epoch, after, last, commit):
             append = v1.Append(epoch=epoch, after=after, last=last, commit=commit, records=records)
             return v1.LinkFrame(append=append)
@@ -23,17 +24,20 @@ def frame(message: Message, records: bytes = b"") -> v1.LinkFrame:
             return v1.LinkFrame(ack=v1.Ack(epoch=epoch, member=member, matched=matched))
         case Refuse(epoch, promise):
             return v1.LinkFrame(refuse=v1.RefuseSession(epoch=epoch, promise=promise))
+        case Differs(epoch, matched):
+            return v1.LinkFrame(differs=v1.ChainDiffers(epoch=epoch, matched=matched))
+        case Snapshot():
+            raise AssertionError("a snapshot comes in pieces, and is handed in when it is whole")
         case _ as never:
             assert_never(never)
 
 
 def message(frame: v1.LinkFrame) -> Message | None:
-    """None: a Hello, or nothing that this version knows."""
+    """None: nothing that members decide by: a Hello, a piece of a snapshot, or what this version does not know."""
     match frame.WhichOneof("frame"):
         case "offer":
             offer = frame.offer
-            base = History(tuple((run.epoch, run.last) for run in offer.base))
-            return Offer(offer.epoch, Session(offer.member, offer.boot), base)
+            return Offer(offer.epoch, Session(offer.member, offer.boot), history(offer.base))
         case "joined":
             return Joined(frame.joined.epoch, frame.joined.member, frame.joined.matched)
         case "append":
@@ -43,5 +47,15 @@ def message(frame: v1.LinkFrame) -> Message | None:
             return Ack(frame.ack.epoch, frame.ack.member, frame.ack.matched)
         case "refuse":
             return Refuse(frame.refuse.epoch, frame.refuse.promise)
+        case "differs":
+            return Differs(frame.differs.epoch, frame.differs.matched)
         case _:
             return None
+
+
+def runs(history: History) -> list[v1.Run]:
+    return [v1.Run(epoch=epoch, last=last) for epoch, last in history.runs]
+
+
+def history(runs: Iterable[v1.Run]) -> History:
+    return History(tuple((run.epoch, run.last) for run in runs))

@@ -2,7 +2,7 @@
 
 A root lies beside its segment as `<segment>.sig` and stays when the segment is recycled. It names the chain before its
 segment and at its end, so that the roots join into one. Signing is never on the way of an order: a segment is signed
-after it is finished, and recycled only after it is signed.
+once it is finished and committed, so that no standby cuts what is signed, and recycled only after it is signed.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -126,13 +126,23 @@ def root_of(folder: Path, segment: str) -> Root:
 
 def finished(folder: Path) -> list[str]:
     """The segments that are not written any more, in order."""
-    return sorted(path.name for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))[:-1]
+    return _segments(folder)[:-1]
 
 
-def sign_finished(folder: Path, signer: Signer) -> list[str]:
-    """Signs each finished segment that is not signed yet. Raises Fatal and OSError; call it again."""
+def _segments(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+
+
+def sign_finished(folder: Path, signer: Signer, committed_seq: int) -> list[str]:
+    """Signs each finished segment of which all is committed and that is not signed yet.
+
+    Raises Fatal and OSError; call it again.
+    """
     signed = []
-    for segment in finished(folder):
+    for segment, following in itertools.pairwise(_segments(folder)):
+        if int(following.removesuffix(".wal")) - 1 > committed_seq:
+            # A new leader may have something else there, and then it is cut.
+            break
         path = folder / f"{segment}{SUFFIX}"
         if path.exists():
             continue
@@ -144,11 +154,13 @@ def sign_finished(folder: Path, signer: Signer) -> list[str]:
     return signed
 
 
-async def keep_signed(folder: Path, signer: Signer, stop: asyncio.Event) -> None:
+async def keep_signed(
+    folder: Path, signer: Signer, stop: asyncio.Event, committed_seq: Callable[[], int]
+) -> None:
     """Until `stop`. What goes wrong is said and tried again: trading does not wait for it, recycling does."""
     while not stop.is_set():
         try:
-            for segment in await asyncio.to_thread(sign_finished, folder, signer):
+            for segment in await asyncio.to_thread(sign_finished, folder, signer, committed_seq()):
                 log.info("signed the root of %s", segment)
         except (Fatal, OSError) as error:
             log.error("segments are not signed, and not recycled: %s", error)

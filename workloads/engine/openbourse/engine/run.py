@@ -158,7 +158,7 @@ async def _run(
                 tasks.create_task(_fail(loop.failed)),
                 tasks.create_task(_fail(replica.failed)),
                 tasks.create_task(_stop_serving(replica, server, status)),
-                tasks.create_task(keep_signed(settings.wal, signer, stop)),
+                tasks.create_task(keep_signed(settings.wal, signer, stop, lambda: core.committed_seq)),
                 tasks.create_task(recycling.run(stop)),
                 tasks.create_task(_follow(settings, replica)),
                 tasks.create_task(_lead(settings, replica, own=own, ticks=ticks, lag=lag, status=status, stop=stop)),

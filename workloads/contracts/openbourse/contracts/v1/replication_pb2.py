@@ -24,27 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbourse/contracts/v1/replication.proto\x12\ropenbourse.v1\"\xb6\x02\n\tLinkFrame\x12\x30\n\x05hello\x18\x01 \x01(\x0b\x32\x18.openbourse.v1.LinkHelloH\x00R\x05hello\x12,\n\x05offer\x18\x02 \x01(\x0b\x32\x14.openbourse.v1.OfferH\x00R\x05offer\x12/\n\x06joined\x18\x03 \x01(\x0b\x32\x15.openbourse.v1.JoinedH\x00R\x06joined\x12/\n\x06\x61ppend\x18\x04 \x01(\x0b\x32\x15.openbourse.v1.AppendH\x00R\x06\x61ppend\x12&\n\x03\x61\x63k\x18\x05 \x01(\x0b\x32\x12.openbourse.v1.AckH\x00R\x03\x61\x63k\x12\x36\n\x06refuse\x18\x06 \x01(\x0b\x32\x1c.openbourse.v1.RefuseSessionH\x00R\x06refuseB\x07\n\x05\x66rame\"\xc9\x01\n\tLinkHello\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12\x14\n\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n\x05place\x18\x03 \x01(\tR\x05place\x12\x16\n\x06member\x18\x04 \x01(\tR\x06member\x12\x12\n\x04\x62oot\x18\x05 \x01(\tR\x04\x62oot\x12%\n\x0eheartbeat_link\x18\x06 \x01(\x0cR\rheartbeatLink\x12#\n\rheartbeat_key\x18\x07 \x01(\x0cR\x0cheartbeatKey\"/\n\x03Run\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x12\n\x04last\x18\x02 \x01(\x04R\x04last\"q\n\x05Offer\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\x12\x12\n\x04\x62oot\x18\x03 \x01(\tR\x04\x62oot\x12&\n\x04\x62\x61se\x18\x04 \x03(\x0b\x32\x12.openbourse.v1.RunR\x04\x62\x61se\"P\n\x06Joined\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\x12\x18\n\x07matched\x18\x03 \x01(\x04R\x07matched\"z\n\x06\x41ppend\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x14\n\x05\x61\x66ter\x18\x02 \x01(\x04R\x05\x61\x66ter\x12\x12\n\x04last\x18\x03 \x01(\x04R\x04last\x12\x16\n\x06\x63ommit\x18\x04 \x01(\x04R\x06\x63ommit\x12\x18\n\x07records\x18\x05 \x01(\x0cR\x07records\"M\n\x03\x41\x63k\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\x12\x18\n\x07matched\x18\x03 \x01(\x04R\x07matched\"?\n\rRefuseSession\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x18\n\x07promise\x18\x02 \x01(\x04R\x07promiseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)openbourse/contracts/v1/replication.proto\x12\ropenbourse.v1\"\xcd\x05\n\tLinkFrame\x12\x30\n\x05hello\x18\x01 \x01(\x0b\x32\x18.openbourse.v1.LinkHelloH\x00R\x05hello\x12,\n\x05offer\x18\x02 \x01(\x0b\x32\x14.openbourse.v1.OfferH\x00R\x05offer\x12/\n\x06joined\x18\x03 \x01(\x0b\x32\x15.openbourse.v1.JoinedH\x00R\x06joined\x12/\n\x06\x61ppend\x18\x04 \x01(\x0b\x32\x15.openbourse.v1.AppendH\x00R\x06\x61ppend\x12&\n\x03\x61\x63k\x18\x05 \x01(\x0b\x32\x12.openbourse.v1.AckH\x00R\x03\x61\x63k\x12\x36\n\x06refuse\x18\x06 \x01(\x0b\x32\x1c.openbourse.v1.RefuseSessionH\x00R\x06refuse\x12\x37\n\x07\x64iffers\x18\x07 \x01(\x0b\x32\x1b.openbourse.v1.ChainDiffersH\x00R\x07\x64iffers\x12:\n\x08snapshot\x18\x08 \x01(\x0b\x32\x1c.openbourse.v1.SnapshotOfferH\x00R\x08snapshot\x12\x38\n\x06wanted\x18\t \x01(\x0b\x32\x1e.openbourse.v1.SnapshotRequestH\x00R\x06wanted\x12\x34\n\x05piece\x18\n \x01(\x0b\x32\x1c.openbourse.v1.SnapshotPieceH\x00R\x05piece\x12\x38\n\x06passed\x18\x0b \x01(\x0b\x32\x1e.openbourse.v1.ConsumersPassedH\x00R\x06passed\x12<\n\x08recovery\x18\x0c \x01(\x0b\x32\x1e.openbourse.v1.RecoveryRequestH\x00R\x08recovery\x12\x38\n\ttestimony\x18\r \x01(\x0b\x32\x18.openbourse.v1.TestimonyH\x00R\ttestimonyB\x07\n\x05\x66rame\"\xc9\x01\n\tLinkHello\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12\x14\n\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n\x05place\x18\x03 \x01(\tR\x05place\x12\x16\n\x06member\x18\x04 \x01(\tR\x06member\x12\x12\n\x04\x62oot\x18\x05 \x01(\tR\x04\x62oot\x12%\n\x0eheartbeat_link\x18\x06 \x01(\x0cR\rheartbeatLink\x12#\n\rheartbeat_key\x18\x07 \x01(\x0cR\x0cheartbeatKey\"/\n\x03Run\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x12\n\x04last\x18\x02 \x01(\x04R\x04last\"q\n\x05Offer\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\x12\x12\n\x04\x62oot\x18\x03 \x01(\tR\x04\x62oot\x12&\n\x04\x62\x61se\x18\x04 \x03(\x0b\x32\x12.openbourse.v1.RunR\x04\x62\x61se\"f\n\x06Joined\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\x12\x18\n\x07matched\x18\x03 \x01(\x04R\x07matched\x12\x14\n\x05\x63hain\x18\x04 \x01(\x0cR\x05\x63hain\"z\n\x06\x41ppend\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x14\n\x05\x61\x66ter\x18\x02 \x01(\x04R\x05\x61\x66ter\x12\x12\n\x04last\x18\x03 \x01(\x04R\x04last\x12\x16\n\x06\x63ommit\x18\x04 \x01(\x04R\x06\x63ommit\x12\x18\n\x07records\x18\x05 \x01(\x0cR\x07records\"M\n\x03\x41\x63k\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\x12\x18\n\x07matched\x18\x03 \x01(\x04R\x07matched\"?\n\rRefuseSession\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x18\n\x07promise\x18\x02 \x01(\x04R\x07promise\">\n\x0c\x43hainDiffers\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x18\n\x07matched\x18\x02 \x01(\x04R\x07matched\"u\n\rSnapshotOffer\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x10\n\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n\x05\x62ytes\x18\x03 \x01(\x04R\x05\x62ytes\x12&\n\x04\x62\x61se\x18\x04 \x03(\x0b\x32\x12.openbourse.v1.RunR\x04\x62\x61se\";\n\x0fSnapshotRequest\x12\x10\n\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n\x06offset\x18\x02 \x01(\x04R\x06offset\"S\n\rSnapshotPiece\x12\x10\n\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x18\n\x07\x63ontent\x18\x03 \x01(\x0cR\x07\x63ontent\"\x88\x01\n\x0f\x43onsumersPassed\x12<\n\x04seqs\x18\x01 \x03(\x0b\x32(.openbourse.v1.ConsumersPassed.SeqsEntryR\x04seqs\x1a\x37\n\tSeqsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x04R\x05value:\x02\x38\x01\"=\n\x0fRecoveryRequest\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n\x05\x62\x65low\x18\x02 \x01(\x04R\x05\x62\x65low\"\x85\x02\n\tTestimony\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n\x05place\x18\x02 \x01(\tR\x05place\x12\x16\n\x06member\x18\x03 \x01(\tR\x06member\x12\x14\n\x05state\x18\x04 \x01(\tR\x05state\x12\x1a\n\x08promised\x18\x05 \x01(\x04R\x08promised\x12\x1d\n\nlast_epoch\x18\x06 \x01(\x04R\tlastEpoch\x12\x16\n\x06length\x18\x07 \x01(\x04R\x06length\x12!\n\x0csealed_below\x18\x08 \x01(\x04R\x0bsealedBelow\x12\x16\n\x06places\x18\t \x03(\tR\x06places\x12\x10\n\x03why\x18\n \x01(\tR\x03whyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbourse.contracts.v1.replication_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CONSUMERSPASSED_SEQSENTRY']._loaded_options = None
+  _globals['_CONSUMERSPASSED_SEQSENTRY']._serialized_options = b'8\001'
   _globals['_LINKFRAME']._serialized_start=61
-  _globals['_LINKFRAME']._serialized_end=371
-  _globals['_LINKHELLO']._serialized_start=374
-  _globals['_LINKHELLO']._serialized_end=575
-  _globals['_RUN']._serialized_start=577
-  _globals['_RUN']._serialized_end=624
-  _globals['_OFFER']._serialized_start=626
-  _globals['_OFFER']._serialized_end=739
-  _globals['_JOINED']._serialized_start=741
-  _globals['_JOINED']._serialized_end=821
-  _globals['_APPEND']._serialized_start=823
-  _globals['_APPEND']._serialized_end=945
-  _globals['_ACK']._serialized_start=947
-  _globals['_ACK']._serialized_end=1024
-  _globals['_REFUSESESSION']._serialized_start=1026
-  _globals['_REFUSESESSION']._serialized_end=1089
+  _globals['_LINKFRAME']._serialized_end=778
+  _globals['_LINKHELLO']._serialized_start=781
+  _globals['_LINKHELLO']._serialized_end=982
+  _globals['_RUN']._serialized_start=984
+  _globals['_RUN']._serialized_end=1031
+  _globals['_OFFER']._serialized_start=1033
+  _globals['_OFFER']._serialized_end=1146
+  _globals['_JOINED']._serialized_start=1148
+  _globals['_JOINED']._serialized_end=1250
+  _globals['_APPEND']._serialized_start=1252
+  _globals['_APPEND']._serialized_end=1374
+  _globals['_ACK']._serialized_start=1376
+  _globals['_ACK']._serialized_end=1453
+  _globals['_REFUSESESSION']._serialized_start=1455
+  _globals['_REFUSESESSION']._serialized_end=1518
+  _globals['_CHAINDIFFERS']._serialized_start=1520
+  _globals['_CHAINDIFFERS']._serialized_end=1582
+  _globals['_SNAPSHOTOFFER']._serialized_start=1584
+  _globals['_SNAPSHOTOFFER']._serialized_end=1701
+  _globals['_SNAPSHOTREQUEST']._serialized_start=1703
+  _globals['_SNAPSHOTREQUEST']._serialized_end=1762
+  _globals['_SNAPSHOTPIECE']._serialized_start=1764
+  _globals['_SNAPSHOTPIECE']._serialized_end=1847
+  _globals['_CONSUMERSPASSED']._serialized_start=1850
+  _globals['_CONSUMERSPASSED']._serialized_end=1986
+  _globals['_CONSUMERSPASSED_SEQSENTRY']._serialized_start=1931
+  _globals['_CONSUMERSPASSED_SEQSENTRY']._serialized_end=1986
+  _globals['_RECOVERYREQUEST']._serialized_start=1988
+  _globals['_RECOVERYREQUEST']._serialized_end=2049
+  _globals['_TESTIMONY']._serialized_start=2052
+  _globals['_TESTIMONY']._serialized_end=2313
 # @@protoc_insertion_point(module_scope)

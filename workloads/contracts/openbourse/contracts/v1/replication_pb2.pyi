@@ -4,7 +4,8 @@ isort:skip_file
 What members of a shard say to each other: frames of a 4-byte big-endian length and one LinkFrame.
 
 There is one link between two members; the one whose place sorts first opens it. Both say LinkHello at once, and read
-the other's before anything else. Every message may be late, lost or repeated: docs/replication.md.
+the other's before anything else. Every message may be late, lost or repeated: docs/replication.md. A person who
+recovers the shard, whose certificate says so, says RecoveryRequest and nothing else, and is told a Testimony.
 """
 
 from collections import abc as _abc
@@ -32,6 +33,13 @@ class LinkFrame(_message.Message):
     APPEND_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     REFUSE_FIELD_NUMBER: _builtins.int
+    DIFFERS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    RECOVERY_FIELD_NUMBER: _builtins.int
+    TESTIMONY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___LinkHello: ...
     @_builtins.property
@@ -44,6 +52,20 @@ class LinkFrame(_message.Message):
     def ack(self) -> Global___Ack: ...
     @_builtins.property
     def refuse(self) -> Global___RefuseSession: ...
+    @_builtins.property
+    def differs(self) -> Global___ChainDiffers: ...
+    @_builtins.property
+    def snapshot(self) -> Global___SnapshotOffer: ...
+    @_builtins.property
+    def wanted(self) -> Global___SnapshotRequest: ...
+    @_builtins.property
+    def piece(self) -> Global___SnapshotPiece: ...
+    @_builtins.property
+    def passed(self) -> Global___ConsumersPassed: ...
+    @_builtins.property
+    def recovery(self) -> Global___RecoveryRequest: ...
+    @_builtins.property
+    def testimony(self) -> Global___Testimony: ...
     def __init__(
         self,
         *,
@@ -53,12 +75,19 @@ class LinkFrame(_message.Message):
         append: Global___Append | None = ...,
         ack: Global___Ack | None = ...,
         refuse: Global___RefuseSession | None = ...,
+        differs: Global___ChainDiffers | None = ...,
+        snapshot: Global___SnapshotOffer | None = ...,
+        wanted: Global___SnapshotRequest | None = ...,
+        piece: Global___SnapshotPiece | None = ...,
+        passed: Global___ConsumersPassed | None = ...,
+        recovery: Global___RecoveryRequest | None = ...,
+        testimony: Global___Testimony | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "frame", b"frame", "hello", b"hello", "joined", b"joined", "offer", b"offer", "refuse", b"refuse"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "differs", b"differs", "frame", b"frame", "hello", b"hello", "joined", b"joined", "offer", b"offer", "passed", b"passed", "piece", b"piece", "recovery", b"recovery", "refuse", b"refuse", "snapshot", b"snapshot", "testimony", b"testimony", "wanted", b"wanted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "frame", b"frame", "hello", b"hello", "joined", b"joined", "offer", b"offer", "refuse", b"refuse"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "differs", b"differs", "frame", b"frame", "hello", b"hello", "joined", b"joined", "offer", b"offer", "passed", b"passed", "piece", b"piece", "recovery", b"recovery", "refuse", b"refuse", "snapshot", b"snapshot", "testimony", b"testimony", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "offer", "joined", "append", "ack", "refuse"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "offer", "joined", "append", "ack", "refuse", "differs", "snapshot", "wanted", "piece", "passed", "recovery", "testimony"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -168,19 +197,23 @@ class Joined(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     MATCHED_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     member: _builtins.str
     matched: _builtins.int
+    chain: _builtins.bytes
+    """Of the record `matched`; empty where the log is."""
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         member: _builtins.str = ...,
         matched: _builtins.int = ...,
+        chain: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "matched", b"matched", "member", b"member"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "epoch", b"epoch", "matched", b"matched", "member", b"member"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -268,3 +301,228 @@ class RefuseSession(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RefuseSession: _TypeAlias = RefuseSession  # noqa: Y015
+
+@_typing.final
+class ChainDiffers(_message.Message):
+    """The leader's log has another chain at `matched`: one of the two is a copy of another log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    matched: _builtins.int
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        matched: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "matched", b"matched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChainDiffers: _TypeAlias = ChainDiffers  # noqa: Y015
+
+@_typing.final
+class SnapshotOffer(_message.Message):
+    """The leader does not have what follows the member's log any more: it has this state, and the log behind it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    seq: _builtins.int
+    bytes: _builtins.int
+    """Of the file."""
+    @_builtins.property
+    def base(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """Which epochs wrote the log through `seq`."""
+
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        seq: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        base: _abc.Iterable[Global___Run] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "bytes", b"bytes", "epoch", b"epoch", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotOffer: _TypeAlias = SnapshotOffer  # noqa: Y015
+
+@_typing.final
+class SnapshotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    offset: _builtins.int
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotRequest: _TypeAlias = SnapshotRequest  # noqa: Y015
+
+@_typing.final
+class SnapshotPiece(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    offset: _builtins.int
+    content: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "offset", b"offset", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotPiece: _TypeAlias = SnapshotPiece  # noqa: Y015
+
+@_typing.final
+class ConsumersPassed(_message.Message):
+    """How far consumers of the committed stream are, as they told the leader; by component."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SeqsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SEQS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def seqs(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        seqs: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seqs", b"seqs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsumersPassed: _TypeAlias = ConsumersPassed  # noqa: Y015
+
+@_typing.final
+class RecoveryRequest(_message.Message):
+    """`below` is the epoch to be sealed below; 0 asks and changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    below: _builtins.int
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+        below: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["below", b"below", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveryRequest: _TypeAlias = RecoveryRequest  # noqa: Y015
+
+@_typing.final
+class Testimony(_message.Message):
+    """What a volume holds. Durably, and for good, where it is sealed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROMISED_FIELD_NUMBER: _builtins.int
+    LAST_EPOCH_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    SEALED_BELOW_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    place: _builtins.str
+    member: _builtins.str
+    state: _builtins.str
+    promised: _builtins.int
+    """The highest epoch that it led, joined or was sealed for."""
+    last_epoch: _builtins.int
+    length: _builtins.int
+    sealed_below: _builtins.int
+    """The epoch that it was sealed below by this request; 0: it is not."""
+    why: _builtins.str
+    """Why it is not sealed, or stopped."""
+    @_builtins.property
+    def places(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the other members, as it is configured."""
+
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+        place: _builtins.str = ...,
+        member: _builtins.str = ...,
+        state: _builtins.str = ...,
+        promised: _builtins.int = ...,
+        last_epoch: _builtins.int = ...,
+        length: _builtins.int = ...,
+        sealed_below: _builtins.int = ...,
+        places: _abc.Iterable[_builtins.str] | None = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_epoch", b"last_epoch", "length", b"length", "member", b"member", "place", b"place", "places", b"places", "promised", b"promised", "sealed_below", b"sealed_below", "shard", b"shard", "state", b"state", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Testimony: _TypeAlias = Testimony  # noqa: Y015

@@ -112,6 +112,10 @@ impl Engine {
         self.0.chain()
     }
 
+    fn chain_at(&self, seq: u64) -> PyResult<Option<[u8; 32]>> {
+        self.0.chain_at(seq).map_err(fatal)
+    }
+
     fn bell(&self) -> i32 {
         self.0.bell().descriptor()
     }
@@ -330,6 +334,21 @@ pub fn make_snapshot(
         named(&made.bad),
         made.oldest_seq,
     ))
+}
+
+#[pyfunction]
+#[pyo3(signature = (folder, shard, seq, *, segment_bytes = None))]
+pub fn begin_log(
+    py: Python<'_>,
+    folder: PathBuf,
+    shard: &str,
+    seq: u64,
+    segment_bytes: Option<usize>,
+) -> PyResult<()> {
+    let mut options = Options::default();
+    options.segment_bytes = segment_bytes.unwrap_or(options.segment_bytes);
+    py.detach(|| pipeline::begin_log(simulated::shared(folder), shard, seq, options))
+        .map_err(fatal)
 }
 
 fn frames<'py>(py: Python<'py>, frames: pipeline::Frames) -> PyFrames<'py> {

@@ -18,6 +18,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Backlog>()?;
     module.add_function(wrap_pyfunction!(engine::make_snapshot, module)?)?;
     module.add_function(wrap_pyfunction!(engine::retain, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::begin_log, module)?)?;
     module.add_class::<heartbeats::Heartbeats>()?;
     module.add_class::<kernel::Kernel>()?;
     module.add_class::<simulated::SimulatedDisk>()?;

@@ -79,18 +79,18 @@ impl Log {
         }
     }
 
-    /// The first segment of a new log.
+    /// The first segment of a new log, of which nothing is there before `head`.
     pub(crate) fn create(
         storage: Arc<dyn Storage>,
         shard: &str,
         options: Options,
+        head: Head,
     ) -> Result<Log, Error> {
         let mut spare = Spare::new(storage.clone(), options.segment_bytes, options.retry);
-        let head = Head::default();
         let mut next = None;
         begin_segment(&*storage, &mut spare, &mut next, shard, head)?;
         let end = End {
-            segment: segment_name(1),
+            segment: segment_name(head.next_seq),
             capacity: options.segment_bytes,
             position: HEADER_BYTES,
             head,

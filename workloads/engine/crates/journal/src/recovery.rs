@@ -81,7 +81,7 @@ pub fn recover<E: From<Error>>(
         .into());
     }
     let log = match found.segments.last() {
-        None => Log::create(storage, shard, options)?,
+        None => Log::create(storage, shard, options, Head::default())?,
         Some(segment) => repair(storage, shard, options, segment, &found)?,
     };
     Ok(Recovered {
@@ -94,6 +94,21 @@ pub fn recover<E: From<Error>>(
         cut: found.torn,
     })
 }
+
+/// Begins a log in a folder that has none, behind what is known. Durable when it comes back.
+pub fn begin(
+    storage: Arc<dyn Storage>,
+    shard: &str,
+    options: Options,
+    known: Known,
+) -> Result<(), Error> {
+    let head = Head {
+        next_seq: known.seq + 1,
+        chain: known.chain,
+    };
+    Log::create(storage, shard, options, head).map(|_| ())
+}
+
 fn repair(
     storage: Arc<dyn Storage>,
     shard: &str,

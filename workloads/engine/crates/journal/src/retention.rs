@@ -1,7 +1,7 @@
 //! Which segments may go, as a pure decision, and how they go. The newest never does.
 //!
-//! A segment is needed as long as anybody may still ask for one of its records: a consumer that has not passed it, a
-//! recovery from the oldest snapshot that is kept, or whoever has to see its signed root first.
+//! From which seq on somebody may still ask for records, the caller knows. Whoever has to see a segment's signed root
+//! comes first all the same.
 
 use std::io;
 
@@ -15,26 +15,6 @@ const RECYCLED: &str = ".recycled";
 const PASSED: &str = ".passed";
 /// A signed root lies beside its segment, under its name and this. It stays when the segment goes.
 pub const SIGNATURE: &str = ".sig";
-
-/// Up to where everybody is done with the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
-    /// The last seq that each consumer that counts has made its own: the ledger, the publisher, the archive.
-    pub consumers: Vec<u64>,
-    /// The seq of the oldest snapshot that is kept. None: only the log has the state, and nothing may go.
-    pub oldest_snapshot: Option<u64>,
-}
-
-impl Passed {
-    /// The first seq that somebody may still ask for.
-    pub fn needed_from(&self) -> u64 {
-        let Some(snapshot) = self.oldest_snapshot else {
-            return 1;
-        };
-        let slowest = self.consumers.iter().copied().min().unwrap_or(snapshot);
-        slowest.min(snapshot) + 1
-    }
-}
 
 /// A segment as retention sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,12 @@
 //! A log may begin above seq 1, where segments were recycled: the header of its first segment has the chain that it
 //! goes on from. The state before it must come from a snapshot.
 
+use std::sync::Arc;
+
 use crate::batch::Head;
 use crate::record::{Chain, Found, find, header, record_bytes};
 use crate::segment::{HEADER_BYTES, decode_header, segments};
-use crate::{Error, Place, Record, Storage};
+use crate::{Error, Place, Reader, Record, Storage};
 
 /// What a log holds.
 #[derive(Debug, Default)]
@@ -210,6 +212,24 @@ pub fn shard_of(storage: &dyn Storage) -> Result<Option<String>, Error> {
 pub fn first_seq(storage: &dyn Storage) -> Result<u64, Error> {
     let names = segments(storage.list().map_err(Error::io("list the segments"))?);
     Ok(names.first().map_or(1, |(first_seq, _)| *first_seq))
+}
+
+/// The chain of the record `seq`; None where the log does not say it any more, or not yet.
+pub fn chain_at(storage: &Arc<dyn Storage>, seq: u64) -> Result<Option<Chain>, Error> {
+    let names = segments(storage.list().map_err(Error::io("list the segments"))?);
+    match names.first() {
+        Some((first_seq, name)) if seq + 1 == *first_seq => {
+            let bytes = storage
+                .read(name)
+                .map_err(Error::io(format!("read {name}")))?;
+            decode_header(name, &bytes, *first_seq).map(|header| Some(header.chain))
+        }
+        Some((first_seq, _)) if seq >= *first_seq => {
+            let mut reader = Reader::starting_at(storage.clone(), seq);
+            Ok(reader.next(seq)?.map(|record| record.chain))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A segment read alone, whole records only.

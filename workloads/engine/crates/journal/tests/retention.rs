@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openbourse_journal::lossy::{LossyDisk, Survives};
-use openbourse_journal::retention::{Candidate, Passed, passed, retain};
+use openbourse_journal::retention::{Candidate, passed, retain};
 use openbourse_journal::{
     Batch, Error, Known, Log, Options, Reader, Recovered, Storage, recover, root, scan,
     segment_name,
@@ -98,22 +98,6 @@ fn a_segment_goes_when_all_of_it_is_passed_and_it_is_signed_and_not_the_newest()
     assert_eq!(passed(&seen(&[(1, false), (5, true), (9, true)]), 100), 0);
     assert_eq!(passed(&seen(&[(7, true)]), 100), 0);
     assert_eq!(passed(&[], 100), 0);
-}
-
-#[test]
-fn the_slowest_consumer_and_the_oldest_snapshot_decide_and_without_a_snapshot_nothing_goes() {
-    let needed = |consumers: &[u64], oldest_snapshot| {
-        Passed {
-            consumers: consumers.to_vec(),
-            oldest_snapshot,
-        }
-        .needed_from()
-    };
-    assert_eq!(needed(&[50, 60], None), 1);
-    assert_eq!(needed(&[50, 60], Some(70)), 51);
-    assert_eq!(needed(&[50, 60], Some(40)), 41);
-    assert_eq!(needed(&[0, 60], Some(40)), 1);
-    assert_eq!(needed(&[], Some(40)), 41);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use openbourse_journal::{
-    Batch, Bell, Error, Head, Known, Log, Options, Progress, Recovered, Storage, Writer, cut,
-    recover,
+    Batch, Bell, Chain, Error, Head, Known, Log, Options, Progress, Recovered, Storage, Writer,
+    chain_at, cut, recover,
 };
 
 use crate::Fatal;
@@ -145,6 +145,21 @@ impl Appends {
             through = batch.seqs().end - 1;
         }
         Some((through, bytes))
+    }
+
+    /// The chain of the record `seq`, from memory or from its segment; None where the log does not say it.
+    pub fn chain_at(&self, seq: u64) -> Result<Option<Chain>, Error> {
+        if seq == self.end_seq() {
+            return Ok(Some(self.head.chain));
+        }
+        let mut recent = self.recent.iter();
+        match recent.find(|batch| batch.seqs().contains(&seq)) {
+            Some(batch) => {
+                let record = batch.records().find(|record| record.seq == seq);
+                Ok(record.map(|record| record.chain))
+            }
+            None => chain_at(&self.storage, seq),
+        }
     }
 
     /// Cuts the log behind `last_seq`, durably, and reads it again as a boot does. `known` is of a state that the log

@@ -14,7 +14,7 @@ pub enum Fatal {
         error: Error,
         bad: Vec<Bad>,
     },
-    /// A snapshot that was just written is not good.
+    /// A snapshot that was just written, or received, is not good.
     Snapshots(Vec<Bad>),
     /// The writer thread met an error of the disk.
     Writer(String),
@@ -57,7 +57,7 @@ impl fmt::Display for Fatal {
             Fatal::Snapshots(bad) => {
                 write!(
                     f,
-                    "the snapshot that was written cannot be used: {}",
+                    "the snapshot that came last cannot be used: {}",
                     list(bad)
                 )
             }

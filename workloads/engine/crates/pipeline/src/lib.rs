@@ -26,4 +26,4 @@ pub use limits::Limits;
 pub use pipeline::{Begun, Frames, Pipeline};
 pub use replay::Replay;
 pub use sender::Sender;
-pub use snapshots::{Made, make as make_snapshot};
+pub use snapshots::{Made, begin_log, make as make_snapshot};

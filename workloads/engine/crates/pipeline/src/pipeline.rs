@@ -214,6 +214,11 @@ impl Pipeline {
         self.appends.head().chain
     }
 
+    /// Of the record `seq`; None where the log does not say it any more, or not yet.
+    pub fn chain_at(&self, seq: u64) -> Result<Option<Chain>, Fatal> {
+        Ok(self.appends.chain_at(seq)?)
+    }
+
     /// The log is durable through it. Fails when the writer has given up.
     pub fn durable_seq(&mut self) -> Result<u64, Fatal> {
         self.bell().silence();

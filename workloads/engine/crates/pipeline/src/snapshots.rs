@@ -4,7 +4,7 @@
 //! one, and told. Making one reads the log beside the engine and shares nothing with it but the folder.
 
 use openbourse_journal::snapshot::{self, Bad, Position, newest_up_to, prune};
-use openbourse_journal::{Known, Reader, Storage};
+use openbourse_journal::{Known, Options, Reader, Storage, begin};
 use openbourse_protocol::{Shard, Stamp};
 use std::sync::Arc;
 
@@ -56,6 +56,21 @@ impl Start {
             seq_most = found.position.seq - 1;
         }
     }
+}
+
+/// Begins a log behind the snapshot of `seq`, the only thing in its folder, after that was checked as a start checks it.
+/// Durable when it comes back, the snapshot too if it was.
+pub fn begin_log(
+    storage: Arc<dyn Storage>,
+    shard: &str,
+    seq: u64,
+    options: Options,
+) -> Result<(), Fatal> {
+    let start = Start::newest(&*storage, shard, seq)?;
+    if start.known.seq != seq {
+        return Err(Fatal::Snapshots(start.bad));
+    }
+    Ok(begin(storage, shard, options, start.known)?)
 }
 
 /// One of seq 0 is none.

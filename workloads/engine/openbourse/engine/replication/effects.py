@@ -32,7 +32,9 @@ class Effects:
     6. `ask`: of the record, in place of what was asked before: an older Read is dropped, an older write abandoned
     7. `commit`: everything through that index may be released (leader) or stepped (standby)
     8. `sealed`: the promise that a recovery asked for is durable; its statement
-    9. `said`: the sentences of the decisions that were taken: log lines, events, conditions
+    9. `renew`: the snapshot at that index, and a new id, take the place of the volume's log and id in one durable step,
+       the promise is kept, and the process begins again
+    10. `said`: the sentences of the decisions that were taken: log lines, events, conditions
     """
 
     promise: int | None = None
@@ -43,6 +45,7 @@ class Effects:
     ask: Ask | None = None
     commit: int | None = None
     sealed: "Statement | None" = None
+    renew: int | None = None
     said: tuple[str, ...] = ()
 
 

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from openbourse.engine.replication import in_sync
 from openbourse.engine.replication.effects import NOTHING, Effects, Send, Write
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.member import Joining, Leader, Member, Standby, Stopped, Winner
-from openbourse.engine.replication.messages import Ack, Append, Joined, Offer, Refuse
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Offer, Refuse, Snapshot
 from openbourse.engine.replication.promise import admits, may_act
+from openbourse.engine.replication.record import Record
 
 
 def offered(member: Member, place: str, offer: Offer) -> tuple[Member, Effects]:
@@ -16,8 +18,8 @@ def offered(member: Member, place: str, offer: Offer) -> tuple[Member, Effects]:
     match member.role:
         case Joining(offer=current) if current == offer:
             return replace(member, role=Joining(place, offer)), NOTHING
-        case Standby(offer=current, in_sync=in_sync) if current == offer:
-            member = replace(member, role=Standby(place, offer, in_sync))
+        case Standby(offer=current) as standby if current == offer:
+            member = replace(member, role=replace(standby, place=place))
             return member, Effects(send=(_joined(member, place, offer),))
         case Leader(held=held) | Winner(held=held) if held.record.epoch == offer.epoch:
             return _stopped(member, f"stopped: {offer.leader} and {member.me} both lead epoch {offer.epoch}")
@@ -87,6 +89,45 @@ def appended(member: Member, standby: Standby, append: Append) -> tuple[Member, 
             return member, NOTHING
         return _with_log(member, history, member.commit), Effects(write=write)
     return _with_log(member, history, commit), Effects(write=write, commit=commit)
+
+
+def differs(member: Member, standby: Standby, message: Differs) -> tuple[Member, Effects]:
+    """The pairs are the leader's and the entries are not."""
+    if message.epoch != standby.offer.epoch:
+        return member, NOTHING
+    return _stopped(
+        member,
+        f"stopped: the log has another chain at entry {message.matched} than that of {standby.offer.leader}, leader of "
+        f"epoch {message.epoch}: it is a copy of another log",
+    )
+
+
+def arrived(member: Member, standby: Standby, snapshot: Snapshot) -> tuple[Member, Effects]:
+    """What the record says now decides whether this volume may begin anew."""
+    if not is_ahead(member, standby, snapshot):
+        return member, Effects(said=(f"a snapshot at {snapshot.last} of epoch {snapshot.epoch} came too late",))
+    return in_sync.reread(replace(member, role=replace(standby, arrived=snapshot.last)))
+
+
+def is_ahead(member: Member, standby: Standby, snapshot: Snapshot) -> bool:
+    """Of the session's own epoch, and of more than the log has."""
+    return snapshot.epoch == standby.offer.epoch and snapshot.last > member.history.end
+
+
+def renewed(member: Member, standby: Standby, record: Record) -> tuple[Member, Effects]:
+    """The record was read after the snapshot came."""
+    last = standby.arrived
+    member = replace(member, role=replace(standby, arrived=0))
+    if not may_renew(member, standby, record):
+        return member, Effects(said=(f"does not begin anew from the snapshot at {last}: the record says {record}",))
+    return member, Effects(renew=last, said=(f"begins anew, as a new member, from the leader's snapshot at {last}",))
+
+
+def may_renew(member: Member, standby: Standby, record: Record) -> bool:
+    """Nothing that this member acknowledged counts, nor will: only the leader of its session could add it."""
+    offer = standby.offer
+    led = (record.epoch, record.leader) == (offer.epoch, offer.leader)
+    return led and member.me.member not in record.in_sync and standby.arrived > member.history.end
 
 
 def acknowledge(member: Member, standby: Standby) -> Effects:

@@ -43,11 +43,15 @@ class Joining:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """The log is a prefix of the leader's. `in_sync`: the record, as last seen, names this member."""
+    """The log is a prefix of the leader's. `in_sync`: the record, as last seen, names this member.
+
+    `arrived` is the index of the leader's snapshot that waits for the record to be read; 0: there is none.
+    """
 
     place: str
     offer: Offer
     in_sync: bool = False
+    arrived: int = 0
 
 
 @dataclass(frozen=True, slots=True)

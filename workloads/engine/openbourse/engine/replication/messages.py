@@ -54,4 +54,23 @@ class Refuse:
     promise: int
 
 
-Message = Offer | Joined | Append | Ack | Refuse
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """The chains of the two logs differ at `matched`, whatever their pairs say: one is a copy of another log."""
+
+    epoch: int
+    matched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The leader does not have what follows the member's log any more, but a state at `last`, which is committed.
+
+    Handed in once all of it is here, checked and durable, as a volume beside the member's own.
+    """
+
+    epoch: int
+    last: int
+
+
+Message = Offer | Joined | Append | Ack | Refuse | Differs | Snapshot

@@ -40,7 +40,7 @@ from openbourse.engine.replication.member import (
     Unknown,
     Winner,
 )
-from openbourse.engine.replication.messages import Ack, Append, Joined, Message, Offer, Refuse
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Message, Offer, Refuse, Snapshot
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Session
 
 
@@ -131,6 +131,10 @@ def _received(member: Member, place: str, message: Message) -> tuple[Member, Eff
             if isinstance(role, Leader) and epoch == role.epoch and promise > epoch:
                 return in_sync.reread(member)
             return member, NOTHING
+        case Differs():
+            return joining.differs(member, role, message) if isinstance(role, Standby) else (member, NOTHING)
+        case Snapshot():
+            return joining.arrived(member, role, message) if isinstance(role, Standby) else (member, NOTHING)
         case _ as never:
             assert_never(never)
 

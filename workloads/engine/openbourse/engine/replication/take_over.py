@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from openbourse.engine.replication import joining
 from openbourse.engine.replication.effects import NOTHING, Effects
 from openbourse.engine.replication.in_sync import reread
 from openbourse.engine.replication.leading import lead
@@ -84,8 +85,10 @@ def seen(member: Member, held: Held | None) -> tuple[Member, Effects]:
             if isinstance(role, Candidate) or (isinstance(role, Sealed) and held is not None):
                 member = replace(member, role=Unknown())
             elif isinstance(role, Standby) and held is not None:
-                named = in_set(member.me.member, held.record)
-                member = replace(member, role=replace(role, in_sync=named))
+                role = replace(role, in_sync=in_set(member.me.member, held.record))
+                member = replace(member, role=role)
+                if role.arrived:
+                    return joining.renewed(member, role, held.record)
             return member, Effects(said=(said,))
 
 

@@ -52,8 +52,8 @@ TRANSITIONS = (
     Transition(State.CANDIDATE, State.STOPPED, "two lead one epoch"),
     Transition(State.UNKNOWN, State.STOPPED, "the history differs below what is committed"),
     Transition(State.JOINING, State.STOPPED, "the history differs below what is committed, or two lead one epoch"),
-    Transition(State.STANDBY, State.STOPPED, "two lead one epoch"),
-    Transition(State.IN_SYNC, State.STOPPED, "two lead one epoch"),
+    Transition(State.STANDBY, State.STOPPED, "two lead one epoch, or the log is a copy of another"),
+    Transition(State.IN_SYNC, State.STOPPED, "two lead one epoch, or the log is a copy of another"),
 )
 
 
