@@ -135,6 +135,26 @@ async def still_trades(engine: RunningEngine) -> None:
         assert (await gateway.command(sell(30_000_00, 1), TIMEOUT_S)).WhichOneof("result") == "order"
 
 
+async def test_a_copy_of_the_leaders_volume_ends_and_says_what_it_is(pair: RunningShard) -> None:
+    leader = await asyncio.to_thread(pair.wait_for_leader, 2)
+    (copy,) = (member for member in pair.members if member is not leader)
+    copy.kill()
+    shutil.rmtree(copy.wal)
+    shutil.copytree(leader.wal, copy.wal)
+    copy.launch(copy.command())
+    assert copy.process is not None
+    assert await asyncio.to_thread(copy.process.wait, TIMEOUT_S) == 1
+    copy.process = None
+    assert f"is a copy of the volume of {leader.status()['member']}/" in copy.log.read_text()
+    assert "remove its member.json, and it joins as a new member" in copy.log.read_text()
+    await still_trades(leader)
+    assert leader.status()["epoch"] == 1
+    (copy.wal / "member.json").unlink()
+    await asyncio.to_thread(copy.start)
+    await asyncio.to_thread(pair.wait_for_leader, 2)
+    assert leader.status()["epoch"] == 1
+
+
 async def test_of_two_standbys_with_one_volume_id_one_is_a_copy_and_trading_goes_on(
     engine_factory: EngineFactory, tmp_path: Path
 ) -> None:

@@ -45,6 +45,8 @@ class Owner(Protocol):
     def linked(self, link: "Link") -> None: ...
     def unlinked(self, link: "Link") -> None: ...
     def received(self, link: "Link", frame: v1.LinkFrame) -> None: ...
+    def twin(self, session: Session, place: str) -> None:
+        """Somebody else has this member's id: one of the two is a copy of the other's volume."""
 
 
 class Links:
@@ -151,6 +153,7 @@ class Link(asyncio.Protocol):
         if hello.place not in expected:
             return self._refuse(f"it says that it is at {hello.place}, and expected is {' or '.join(expected)}")
         if hello.member == me.session.member:
+            self._links.owner.twin(Session(hello.member, hello.boot), hello.place)
             return self._refuse(f"it has the id of this volume, {hello.member}: one of the two is a copy")
         if self._hello is not None:
             self._hello.cancel()

@@ -18,7 +18,7 @@ from openbourse.engine import epochs
 from openbourse.engine import volume as volumes
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter
-from openbourse.engine.arbiters.asking import Asker
+from openbourse.engine.arbiters.asking import Asker, Outcome
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.feed import Feed
 from openbourse.engine.link_messages import frame, message
@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.05
 LOOK_S = 0.5
 LOOKS_IN_SESSION = 10
+# By then another process on the same volume id is linked, or not there.
+TWIN_S = 1.0
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
 TOO_FEW = "too few members are in sync"
@@ -98,7 +100,7 @@ class Replica:
         # When each other member said something last.
         self._said_s: dict[str, float] = {}
         self._folder = folder
-        self._asker = Asker(arbiter, self.step)
+        self._asker = Asker(arbiter, self._answered)
         self._found = found
         self._inputs: deque[Input] = deque()
         self._stepping = False
@@ -117,6 +119,7 @@ class Replica:
         self._leaving = False
         self._advancing = False
         self._looks = 0
+        self._waited_for_twin = False
         # Told how far a standby has carried out what is committed.
         self.on_advanced: list[Callable[[int], None]] = []
         self.member, self._first = boot(self.me, settings, history, volume.promise, core.committed_seq)
@@ -150,6 +153,21 @@ class Replica:
             self.links.close()
             if self.heartbeats is not None:
                 self.heartbeats.close()
+
+    def _answered(self, outcome: Outcome) -> None:
+        """One whose own id leads in another boot waits first whether that boot is there: then this volume is a copy."""
+        if isinstance(outcome, Seen) and outcome.held is not None and not self._waited_for_twin:
+            self._waited_for_twin = True
+            leader = outcome.held.record.leader
+            if self.links.places and leader is not None and leader.member == self.me.member:
+                self._record = outcome.held.record
+                self._task(self._after_twin(outcome))
+                return
+        self.step(outcome)
+
+    async def _after_twin(self, outcome: Seen) -> None:
+        await asyncio.sleep(TWIN_S)
+        self.step(outcome)
 
     def step(self, event: Input) -> None:
         """What happened. Comes back when everything that follows from it is begun."""
@@ -352,6 +370,15 @@ class Replica:
         self.step(Unlinked(link.place))
         if not self._leaving:
             self._judge(self._watching.unlinked(link.peer.member, _now_ms()))
+
+    def twin(self, session: Session, place: str) -> None:
+        """The one that the record names as the leader is no copy, so this one is."""
+        if self._record is not None and self._record.leader == session:
+            with self._fails():
+                raise Fatal(
+                    f"{self._folder} is a copy of the volume of {session}, which leads at {place}: remove its "
+                    f"{volumes.FILE}, and it joins as a new member"
+                )
 
     def received(self, link: Link, said: v1.LinkFrame) -> None:
         understood = message(said)
