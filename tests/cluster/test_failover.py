@@ -218,6 +218,47 @@ def test_orders_go_on_when_the_leader_is(
         assert abs(took["detectMs"] + took["committedMs"] - pause_ms) < APART_MS_MOST
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(900, func_only=True)
+def test_ten_pods_that_lead_are_deleted_one_after_another(
+    exchange: ClusterExchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pauses_ms = []
+    with under_load(exchange) as load:
+        for _ in range(10):
+            wait_until_in_sync(exchange)
+            leader, _ = exchange.leader()
+            began_s = time.monotonic()
+            exchange.kubectl("delete", "pod", leader, "--force", "--grace-period=0", "--wait=false")
+            time.sleep(LASTS_S)
+            pauses_ms.append(load.pause_ms(began_s))
+        wait_until_in_sync(exchange)
+    with capsys.disabled():
+        shown = ", ".join(f"{pause_ms:.0f}" for pause_ms in sorted(pauses_ms))
+        print(f"\nten pods deleted: no order acknowledged for {shown} ms, {len(load.acknowledged)} orders", end="")  # noqa: T201
+    assert wrong_in_log(exchange, load, exchange.leader()[0]) == []
+    assert len(load.unanswered) == 0, load.unanswered
+    assert max(pauses_ms) < PAUSE_MS_MOST
+
+
+@pytest.mark.soak
+def test_a_rolling_update_costs_a_pause_for_each_take_over_and_no_order(
+    exchange: ClusterExchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wait_until_in_sync(exchange)
+    with under_load(exchange) as load:
+        began_s = time.monotonic()
+        exchange.kubectl("rollout", "restart", "statefulset", "demo-engine-main")
+        exchange.kubectl("rollout", "status", "statefulset", "demo-engine-main", timeout_s=120)
+        wait_until_in_sync(exchange)
+        pause_ms = load.pause_ms(began_s)
+    with capsys.disabled():
+        print(f"\na rolling update: no order acknowledged for {pause_ms:.0f} ms at most", end="")  # noqa: T201
+    assert wrong_in_log(exchange, load, exchange.leader()[0]) == []
+    assert len(load.unanswered) == 0, load.unanswered
+    assert pause_ms < PAUSE_MS_MOST
+
+
 def wait_until_in_sync(exchange: ClusterExchange) -> None:
     """As the record has it, and the status, which is some seconds behind it."""
 
