@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.commands import TIMEOUT_S, sell
-from fixtures.engines import SHARD, EngineFactory, fund
+from fixtures.engines import SHARD, EngineFactory, RunningEngine, fund
 from fixtures.members import RunningShard, make_shard
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
@@ -25,6 +25,10 @@ SHORT = (
 )
 
 
+ROUNDS_MOST = 60
+Told = dict[bytes, tuple[v1.Command, v1.Reply]]
+
+
 @pytest.fixture
 def short(engine_factory: EngineFactory, tmp_path: Path) -> RunningShard:
     """Two members of which none runs, whose logs are soon recycled."""
@@ -37,14 +41,13 @@ def short(engine_factory: EngineFactory, tmp_path: Path) -> RunningShard:
 @contextlib.asynccontextmanager
 async def settling(shard: RunningShard) -> AsyncIterator[None]:
     """A consumer that makes its own at once what it is sent."""
-    passed = 0
+    passed = [0]
     addresses = [member.address for member in shard.members]
     tls = shard.members[0].client_tls(Component.LEDGER)
 
     async def consume() -> None:
-        nonlocal passed
-        async for events in committed_events(SHARD, addresses, tls, "test", 1, passed=lambda: passed):
-            passed = events.last_seq
+        async for events in committed_events(SHARD, addresses, tls, "test", 1, passed=lambda: passed[0]):
+            passed[0] = events.last_seq
 
     consuming = asyncio.create_task(consume())
     try:
@@ -55,9 +58,9 @@ async def settling(shard: RunningShard) -> AsyncIterator[None]:
             await consuming
 
 
-async def trade(shard: RunningShard, count: int) -> dict[bytes, tuple[v1.Command, v1.Reply]]:
+async def trade(shard: RunningShard, count: int) -> Told:
     """So many orders, each acknowledged."""
-    told = {}
+    told: Told = {}
     async with shard.session(Component.GATEWAY) as gateway:
         for _ in range(0, count, AT_ONCE):
             commands = [sell(30_000_00, 1) for _ in range(AT_ONCE)]
@@ -66,7 +69,18 @@ async def trade(shard: RunningShard, count: int) -> dict[bytes, tuple[v1.Command
     return told
 
 
-async def forgotten(shard: RunningShard, told: dict[bytes, tuple[v1.Command, v1.Reply]]) -> list[v1.Reply]:
+async def trade_until_recycled(shard: RunningShard, member: RunningEngine, segments: int) -> Told:
+    """A snapshot is made every now and then, and recycling waits for the second."""
+    told: Told = {}
+    for _ in range(ROUNDS_MOST):
+        told |= await trade(shard, 600)
+        if (await asyncio.to_thread(member.status))["retention"]["recycled"] >= segments:
+            return told
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"nothing is recycled: {member.status()}")
+
+
+async def forgotten(shard: RunningShard, told: Told) -> list[v1.Reply]:
     """What a leader answers otherwise than the first time."""
     async with shard.session(Component.GATEWAY) as gateway:
         again = await asyncio.gather(*(gateway.command(command, TIMEOUT_S) for command, _ in told.values()))
@@ -84,9 +98,7 @@ async def test_a_member_that_lacks_what_is_recycled_begins_anew_and_takes_over(s
     async with settling(short):
         async with short.session(Component.LEDGER) as ledger:
             await fund(ledger)
-        told = await trade(short, 3_000)
-        await asyncio.to_thread(leader.wait_for, "it recycles", lambda it: it["retention"]["needed_from_seq"] > 1_000)
-        await asyncio.to_thread(leader.wait_for, "it recycled", lambda it: it["retention"]["recycled"] > 3)
+        told = await trade_until_recycled(short, leader, 3)
         assert wal.verify(leader.wal).first_seq > wal.verify(standby.wal).last_seq + 1
         await asyncio.to_thread(standby.start)
         told |= await trade(short, 500)
@@ -111,8 +123,7 @@ async def test_a_standby_knows_how_far_consumers_are_and_recycles_too(short: Run
     async with settling(short):
         async with short.session(Component.LEDGER) as ledger:
             await fund(ledger)
-        await trade(short, 2_000)
-        await asyncio.to_thread(standby.wait_for, "it recycled", lambda it: it["retention"]["recycled"] > 1)
+        await trade_until_recycled(short, standby, 2)
     settled_seq = standby.status()["lag"]["settled_seq"]
     assert settled_seq > 1_500
     await asyncio.to_thread(leader.kill)
