@@ -100,6 +100,9 @@ async def test_a_member_that_lacks_what_is_recycled_begins_anew_and_takes_over(s
             await fund(ledger)
         told = await trade_until_recycled(short, leader, 3)
         assert wal.verify(leader.wal).first_seq > wal.verify(standby.wal).last_seq + 1
+        # Its memory would have everything still.
+        leader.kill()
+        await asyncio.to_thread(leader.start)
         await asyncio.to_thread(standby.start)
         told |= await trade(short, 500)
         await asyncio.to_thread(short.wait_for_leader, 2)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_wherever_the_power_goes_the_next_boot_finishes_it(
         folder = tmp_path / f"cut-{step}"
         shutil.copytree(prepared, folder)
         with monkeypatch.context() as power:
-            if not cut_after(step, power, lambda folder=folder: renewal.finish(folder, "main")):
+            if not cut_after(step, power, partial(renewal.finish, folder, "main")):
                 assert step > 8
                 return
         renewal.finish(folder, "main")

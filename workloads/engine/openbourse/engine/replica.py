@@ -56,6 +56,7 @@ from openbourse.engine.replication.messages import Append, Differs, Joined, Offe
 from openbourse.engine.replication.record import Record, Session
 from openbourse.engine.snapshot_transfer import Arrival
 from openbourse.engine.take_overs import TakeOvers
+from openbourse.engine.testimony import Testimonies
 from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class Replica:
         # When each other member said something last.
         self._said_s: dict[str, float] = {}
         self.positions = Positions()
+        self._testimonies = Testimonies(self, volume.shard, place, lambda: settings.places)
         self.arrival = Arrival(
             folder,
             volume=lambda: self.volume,
@@ -256,6 +258,8 @@ class Replica:
             if self.leads.is_set():
                 self.loop.committed()
                 self.take_overs.committed()
+        if effects.sealed is not None:
+            self._testimonies.sealed(effects.sealed)
         for said in effects.said:
             # One that waits would say so with every look.
             log.log(logging.DEBUG if said == self._said else logging.INFO, "%s", said)
@@ -339,6 +343,15 @@ class Replica:
                     await asyncio.sleep(LOOK_S)
         self.step(PromiseIsDurable(epoch))
 
+    def seal_and_begin_again(self, below: int) -> None:
+        """What a leader carried out may be more than what a recovery names: only a boot goes back."""
+        self._task(self._sealed_anew(below))
+
+    async def _sealed_anew(self, below: int) -> None:
+        await self._promise(below)
+        with self._fails():
+            raise BeginAgain(f"sealed below epoch {below}, by a person who recovers the shard")
+
     def _task(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None, "it runs"
         self._tasks.create_task(work)
@@ -383,6 +396,9 @@ class Replica:
         self.step(Unlinked(link.place))
         if not self._leaving:
             self._judge(self._watching.unlinked(link.peer.member, _now_ms()))
+
+    def asked(self, link: Link, request: v1.RecoveryRequest) -> None:
+        self._testimonies.asked(link, request)
 
     def received(self, link: Link, said: v1.LinkFrame) -> None:
         understood = message(said)

@@ -63,7 +63,7 @@ def promise(folder: Path, volume: Volume, epoch: int) -> Volume:
 
 def write(folder: Path, volume: Volume) -> None:
     """Raises OSError: it may be durable or not."""
-    durable.write(folder / FILE, json.dumps(asdict(volume)).encode() + b"\n")
+    durable.write(folder / FILE, _content(volume))
 
 
 def new_id() -> str:
@@ -90,3 +90,7 @@ def read(folder: Path, shard: str) -> Volume:
     if found.shard != shard:
         raise Fatal(f"{path} is of shard {found.shard}, not of {shard}: the volume is mounted at the wrong place")
     return found
+
+
+def _content(volume: Volume) -> bytes:
+    return json.dumps(asdict(volume)).encode() + b"\n"
