@@ -89,7 +89,7 @@ def keep_standbys(path: Path, wanted: int | None) -> int:
 
 
 def write_engines(data: Path, places: Sequence[str]) -> None:
-    """Where the members reach each other in this run, for whoever recovers the shard. One that is alone has no others."""
+    """Where the members reach each other in this run, for whoever recovers the shard; nothing of one that is alone."""
     (data / ENGINES).write_text(json.dumps(places if len(places) > 1 else []))
 
 

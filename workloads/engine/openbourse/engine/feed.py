@@ -16,7 +16,7 @@ from openbourse.engine.links import Link
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.messages import Append
 from openbourse.engine.retention import first_seq
-from openbourse.engine.snapshot_transfer import Offering, leave_room
+from openbourse.engine.snapshot_transfer import Offering, pause_s
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Feed:
                 if through > began:
                     began_s = time.monotonic()
                     self._write(through, records)
-                    await leave_room(began_s)
+                    await asyncio.sleep(pause_s(began_s))
                 while self._link.unread_bytes > UNREAD_BYTES or through <= began:
                     await asyncio.sleep(WAIT_S)
                     if self._closed or self._durable() > last:

@@ -36,9 +36,9 @@ SHARE = 10
 Start = Callable[[Coroutine[None, None, None]], None]
 
 
-async def leave_room(began_s: float) -> None:
-    """What was done since `began_s`, by the monotonic clock, is no more than its share of the loop."""
-    await asyncio.sleep((time.monotonic() - began_s) * (SHARE - 1))
+def pause_s(began_s: float) -> float:
+    """After what was done since `began_s`, by the monotonic clock, so that it is no more than its share of the loop."""
+    return (time.monotonic() - began_s) * (SHARE - 1)
 
 
 class Offering:
@@ -51,6 +51,7 @@ class Offering:
         self._start = start
         self._file: BinaryIO | None = None
         self._reading = False
+        self._pause_s = 0.0
 
     async def offer(self, epoch: int, history: History) -> None:
         """The newest. Raises OSError and Fatal."""
@@ -73,11 +74,13 @@ class Offering:
 
     async def _answer(self, file: BinaryIO, request: v1.SnapshotRequest) -> None:
         try:
+            # The room that the piece before has to leave.
+            await asyncio.sleep(self._pause_s)
             content = await asyncio.to_thread(os.pread, file.fileno(), PIECE_BYTES, request.offset)
             began_s = time.monotonic()
             piece = v1.SnapshotPiece(seq=request.seq, offset=request.offset, content=content)
             self._link.write(v1.LinkFrame(piece=piece))
-            await leave_room(began_s)
+            self._pause_s = pause_s(began_s)
         except (OSError, ValueError) as error:
             log.error("%s cannot be sent the snapshot of seq %d: %s", self._link.peer, request.seq, error)
             self._link.close()
