@@ -12,7 +12,6 @@ from openbourse.cli import wal as command
 from openbourse.engine import _core, roots, wal
 from openbourse.engine.errors import Fatal
 
-
 EVERYTHING = 2**63
 
 

@@ -31,6 +31,7 @@ from openbourse.cli.local_folder import (
     keep_standbys,
     only_one,
     write_certificates,
+    write_engines,
     write_listings,
 )
 from openbourse.cli.processes import Child, ChildFailed
@@ -109,6 +110,7 @@ async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
         ports = _ports(port, engines=1 + keep_standbys(data / "standbys", wanted_standbys))
         write_certificates(data / "tls")
         write_listings(data / "listings.json")
+        write_engines(data, [f"127.0.0.1:{engine.links}" for engine in ports.engines])
         keys = demo_keys(data / "keys.json")
         children = _children(data, ports, dsn)
         try:

@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from openbourse.engine import volume
 from openbourse.gateway.keys import Key, create_key, read_keys
 
 EXCHANGE = "local"
+ENGINES = "engines.json"
 RENEW_BEFORE = datetime.timedelta(days=30)
 DEMO_ACCOUNTS = {1001: "alice", 1002: "bob"}
 LISTINGS = """\
@@ -85,6 +86,17 @@ def keep_standbys(path: Path, wanted: int | None) -> int:
         alone.rename(path.parent / "leadership")
     path.write_text(str(standbys))
     return standbys
+
+
+def write_engines(data: Path, places: Sequence[str]) -> None:
+    """Where the members reach each other in this run, for whoever recovers the shard; nothing of one that is alone."""
+    (data / ENGINES).write_text(json.dumps(places if len(places) > 1 else []))
+
+
+def read_engines(data: Path) -> list[str]:
+    """Of the last run."""
+    path = data / ENGINES
+    return [str(place) for place in json.loads(path.read_text())] if path.exists() else []
 
 
 def is_new(data: Path) -> bool:

@@ -10,6 +10,7 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
 from openbourse.engine import snapshots
 from openbourse.engine.errors import BeginAgain
+from openbourse.engine.replica import KEEP_COMMANDS
 from openbourse.engine.run import ObjectName, Settings, run
 
 EXAMPLES = """examples:
@@ -108,6 +109,14 @@ def _parser() -> argparse.ArgumentParser:
         "--min-in-sync", type=int, default=1, metavar="N", help="with fewer in sync, orders are refused (default 1)"
     )
     members.add_argument("--found", action="store_true", help="make the shard, if this volume is empty: for one member")
+    members.add_argument(
+        "--keep-commands",
+        type=int,
+        default=KEEP_COMMANDS,
+        metavar="N",
+        help="of the log for a member that lacks them; one that lacks more begins anew from a snapshot "
+        f"(default {KEEP_COMMANDS})",
+    )
     parser.add_argument(
         "--snapshot-commands",
         type=int,
@@ -132,6 +141,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if given.snapshot_commands < 1:
         parser.error("--snapshot-commands must be at least 1")
+    if given.keep_commands < 0:
+        parser.error("--keep-commands must be at least 0")
     given.consumers = tuple(given.consumers)
     given.peers = tuple(peer for peer in given.peers if peer != given.place)
     if problem := _members_problem(given):

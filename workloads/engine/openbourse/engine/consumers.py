@@ -80,7 +80,7 @@ class Consumers:
     """
 
     def __init__(self, counting: Iterable[str], known: Mapping[str, int], committed_seq: int, now_ms: float) -> None:
-        self.passed = {name: min(known.get(name, 0), committed_seq) for name in counting}
+        self.passed = {name: known.get(name, 0) for name in counting}
         # Not heard of since the start.
         self.unheard = set(self.passed)
         self.begin(committed_seq, now_ms)
@@ -88,6 +88,7 @@ class Consumers:
     def begin(self, committed_seq: int, now_ms: float) -> None:
         """Whoever asks leads from here on."""
         self._committed_seq = committed_seq
+        self.passed = {name: min(seq, committed_seq) for name, seq in self.passed.items()}
         self._begin(now_ms)
 
     def _begin(self, now_ms: float) -> None:
@@ -112,6 +113,11 @@ class Consumers:
             self._begin(now_ms)
         self._commits.forget(min(self.passed.values()))
         return True
+
+    def told(self, passed: Mapping[str, int]) -> None:
+        """By whoever leads. It is hearsay: who leads next has not heard of anybody."""
+        for name in self.passed:
+            self.passed[name] = passed.get(name, self.passed[name])
 
     def furthest_behind(self) -> tuple[str, int]:
         """Who, of those that count, and the seq that it has passed."""

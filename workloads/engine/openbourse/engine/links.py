@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 HANDSHAKE_S = 5.0
+# A question of a person, and its answer.
+PERSON_S = 30.0
 RETRY_FIRST_S = 0.02
 RETRY_MOST_S = 0.5
 # A follower that does not read is dropped; it joins again from where it is.
@@ -47,6 +49,8 @@ class Owner(Protocol):
     def received(self, link: "Link", frame: v1.LinkFrame) -> None: ...
     def twin(self, session: Session, place: str) -> None:
         """Somebody else has this member's id: one of the two is a copy of the other's volume."""
+    def asked(self, link: "Link", request: v1.RecoveryRequest) -> None:
+        """By a person who recovers the shard, on a link that never begins."""
 
 
 class Links:
@@ -108,6 +112,7 @@ class Link(asyncio.Protocol):
         self._key = secrets.token_bytes(32)
         self._decoder = Decoder()
         self._hello: asyncio.TimerHandle | None = None
+        self._is_person = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -116,8 +121,12 @@ class Link(asyncio.Protocol):
             component = component_of(transport.get_extra_info("peercert"))
         except PeerRefused as error:
             return self._refuse(str(error))
-        if component != Component.ENGINE:
+        self._is_person = component == Component.CLI and self._dialed is None
+        if component != Component.ENGINE and not self._is_person:
             return self._refuse(f"it is a {component}")
+        self._hello = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._refuse, "it does not say who it is")
+        if self._is_person:
+            return None
         me = self._links.me
         hello = v1.LinkHello(
             version=VERSION, shard=me.shard, place=me.place, member=me.session.member, boot=me.session.boot
@@ -125,7 +134,6 @@ class Link(asyncio.Protocol):
         if self._dialed is not None:
             hello.heartbeat_link, hello.heartbeat_key = self.link_id, self._key
         self.write(v1.LinkFrame(hello=hello))
-        self._hello = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._refuse, "it does not say who it is")
         return None
 
     def data_received(self, data: bytes) -> None:
@@ -136,10 +144,20 @@ class Link(asyncio.Protocol):
                     return
                 if self.began:
                     self._links.owner.received(self, frame)
+                elif self._is_person:
+                    self._asked(frame)
                 else:
                     self._greeted(frame)
         except (DecodeError, FrameTooLarge) as error:
             self._refuse(f"it sends what is no message of a link: {error}")
+
+    def _asked(self, frame: v1.LinkFrame) -> None:
+        if not frame.HasField("recovery"):
+            return self._refuse("a person says something else than what a recovery takes")
+        if self._hello is not None:
+            self._hello.cancel()
+        self._hello = asyncio.get_running_loop().call_later(PERSON_S, self._refuse, "it asks nothing more")
+        return self._links.owner.asked(self, frame.recovery)
 
     def _greeted(self, frame: v1.LinkFrame) -> None:
         me, hello = self._links.me, frame.hello

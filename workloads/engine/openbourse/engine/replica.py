@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 from openbourse.contracts import v1
-from openbourse.engine import epochs
+from openbourse.engine import epochs, renewal
 from openbourse.engine import volume as volumes
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter
@@ -25,6 +25,7 @@ from openbourse.engine.link_messages import frame, message
 from openbourse.engine.links import Identity, Link, Links
 from openbourse.engine.loop import Loop
 from openbourse.engine.own_disk import OwnDisk
+from openbourse.engine.positions import Positions
 from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
@@ -51,9 +52,11 @@ from openbourse.engine.replication.member import (
     Unknown,
     Winner,
 )
-from openbourse.engine.replication.messages import Append, Offer
+from openbourse.engine.replication.messages import Append, Differs, Joined, Offer, Snapshot
 from openbourse.engine.replication.record import Record, Session
+from openbourse.engine.snapshot_transfer import Arrival
 from openbourse.engine.take_overs import TakeOvers
+from openbourse.engine.testimony import Testimonies
 from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ LOOKS_IN_SESSION = 10
 TWIN_S = 1.0
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
+# Some hundreds of megabytes.
+KEEP_COMMANDS = 4_000_000
 TOO_FEW = "too few members are in sync"
 
 
@@ -84,8 +89,13 @@ class Replica:
         place: str,
         settings: Settings,
         found: bool,
+        keep_commands: int = KEEP_COMMANDS,
+        segment_bytes: int | None = None,
     ) -> None:
-        """`heartbeats`: None where there are no other places. `found`: this volume makes the shard, if it is empty."""
+        """`heartbeats`: None where there are no other places. `found`: this volume makes the shard, if it is empty.
+
+        `keep_commands` of the log stay for another member that lacks them; one that lacks more takes a snapshot.
+        """
         self.core = core
         self.loop = loop
         self.volume = volume
@@ -99,6 +109,16 @@ class Replica:
         self.take_overs = TakeOvers(time.monotonic)
         # When each other member said something last.
         self._said_s: dict[str, float] = {}
+        self.positions = Positions()
+        self._testimonies = Testimonies(self, volume.shard, place, lambda: settings.places)
+        self.arrival = Arrival(
+            folder,
+            volume=lambda: self.volume,
+            segment_bytes=segment_bytes,
+            start=self._task,
+            arrived=lambda link, epoch, seq: self.step(Received(link.place, Snapshot(epoch, seq))),
+        )
+        self._keep_commands = keep_commands
         self._folder = folder
         self._asker = Asker(arbiter, self._answered)
         self._found = found
@@ -242,10 +262,13 @@ class Replica:
         for send in effects.send:
             link = self.links.by_place.get(send.place)
             if link is not None:
-                if isinstance(send.message, Append):
-                    self._feeds[link].send(send.message)
-                else:
-                    link.write(frame(send.message))
+                match send.message:
+                    case Append() as append:
+                        self._feeds[link].send(append)
+                    case Joined(matched=matched) as joined:
+                        link.write(frame(joined, chain=self.core.chain_at(matched) or b""))
+                    case other:
+                        link.write(frame(other))
         if effects.ask is not None:
             self._asker.ask(effects.ask)
         if effects.commit is not None:
@@ -253,10 +276,15 @@ class Replica:
             if self.leads.is_set():
                 self.loop.committed()
                 self.take_overs.committed()
+        if effects.sealed is not None:
+            self._testimonies.sealed(effects.sealed)
         for said in effects.said:
             # One that waits would say so with every look.
             log.log(logging.DEBUG if said == self._said else logging.INFO, "%s", said)
             self._said = said
+        if effects.renew is not None:
+            renewal.adopt(self._folder)
+            raise BeginAgain(f"{self._folder} is a new volume, of the leader's snapshot of seq {effects.renew}")
         self._noted()
 
     def _noted(self) -> None:
@@ -333,6 +361,15 @@ class Replica:
                     await asyncio.sleep(LOOK_S)
         self.step(PromiseIsDurable(epoch))
 
+    def seal_and_begin_again(self, below: int) -> None:
+        """What a leader carried out may be more than what a recovery names: only a boot goes back."""
+        self._task(self._sealed_anew(below))
+
+    async def _sealed_anew(self, below: int) -> None:
+        await self._promise(below)
+        with self._fails():
+            raise BeginAgain(f"sealed below epoch {below}, by a person who recovers the shard")
+
     def _task(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None, "it runs"
         self._tasks.create_task(work)
@@ -361,7 +398,14 @@ class Replica:
     # The links
 
     def linked(self, link: Link) -> None:
-        self._feeds[link] = Feed(self.core, self._folder, link, start=self._task, durable=lambda: self.member.durable)
+        self._feeds[link] = Feed(
+            self.core,
+            self._folder,
+            link,
+            start=self._task,
+            durable=lambda: self.member.durable,
+            history=lambda: self.member.history,
+        )
         self.step(Linked(link.place))
         self._judge(self._watching.linked(link.peer.member))
 
@@ -380,15 +424,47 @@ class Replica:
                     f"{volumes.FILE}, and it joins as a new member"
                 )
 
+    def asked(self, link: Link, request: v1.RecoveryRequest) -> None:
+        self._testimonies.asked(link, request)
+
     def received(self, link: Link, said: v1.LinkFrame) -> None:
         understood = message(said)
         if understood is None:
-            log.warning("%s said what this version does not know", link.peer)
+            self._received_beside(link, said)
             return
         self._said_s[link.peer.member] = time.monotonic()
+        if isinstance(understood, Joined) and not self._is_own_log(understood.matched, said.joined.chain):
+            log.error("%s has another chain at seq %d: its log is a copy of another", link.peer, understood.matched)
+            link.write(frame(Differs(understood.epoch, understood.matched)))
+            return
         self._records = said.append.records
         self.step(Received(link.place, understood))
         self._records = b""
+
+    def _received_beside(self, link: Link, said: v1.LinkFrame) -> None:
+        """What members do not decide by."""
+        role = self.member.role
+        session = role.offer.epoch if isinstance(role, Standby) and role.place == link.place else None
+        match said.WhichOneof("frame"):
+            case "snapshot" if said.snapshot.epoch == session:
+                self.arrival.offered(link, said.snapshot)
+            case "wanted":
+                self._feeds[link].offering.requested(said.wanted)
+            case "piece":
+                self.arrival.came(link, said.piece)
+            case "passed" if session is not None:
+                self.positions.told(said.passed)
+            case "snapshot" | "passed":
+                log.info("%s said what only the leader of this member's session may say", link.peer)
+            case _:
+                log.warning("%s said what this version does not know", link.peer)
+
+    def _is_own_log(self, matched: int, chain: bytes) -> bool:
+        """Where this log does not say any more, the other one lacks what is recycled, and cannot count."""
+        if not 0 < matched <= self.core.end_seq:
+            return True
+        own = self.core.chain_at(matched)
+        return own is None or own == chain
 
     # Time
 
@@ -404,9 +480,11 @@ class Replica:
             if why := self._own_disk.leaves(self.member, trouble and trouble[1], syncing_ms, now_ms):
                 with self._fails():
                     raise BeginAgain(why)
-            if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
-                self._beaten = self.member.commit
-                self.step(Beat())
+            if isinstance(self.member.role, Leader):
+                self.positions.tell(self.links.by_place.values())
+                if self.member.commit != self._beaten:
+                    self._beaten = self.member.commit
+                    self.step(Beat())
 
     def _hear(self, heartbeats: Heartbeats, now_ms: int) -> None:
         by_id = {link.link_id: link.peer.member for link in self.links.by_place.values()}
@@ -443,8 +521,15 @@ class Replica:
         if not self.links.places:
             return None
         role = self.member.role
-        linked = [known.matched for known in role.progress if known.place] if isinstance(role, Leader) else []
-        return min(linked) + 1 if len(linked) == len(self.links.places) else 1
+        kept = max(self.member.commit - self._keep_commands, 0)
+        if not isinstance(role, Leader):
+            return kept + 1
+        matched = {known.member: known.matched for known in role.progress}
+        linked = [known.matched for known in role.progress if known.place]
+        lacking = min(linked, default=0) if len(linked) == len(self.links.places) else 0
+        counted = [matched.get(member, 0) for member in role.counted if member != self.me.member]
+        offered = [feed.offering.seq for feed in self._feeds.values() if feed.offering.seq is not None]
+        return min(max(lacking, kept), *counted, *offered, self.member.commit) + 1
 
     def _last_failover(self) -> dict[str, object] | None:
         took = self.take_overs.last.document()

@@ -154,9 +154,7 @@ def sign_finished(folder: Path, signer: Signer, committed_seq: int) -> list[str]
     return signed
 
 
-async def keep_signed(
-    folder: Path, signer: Signer, stop: asyncio.Event, committed_seq: Callable[[], int]
-) -> None:
+async def keep_signed(folder: Path, signer: Signer, stop: asyncio.Event, committed_seq: Callable[[], int]) -> None:
     """Until `stop`. What goes wrong is said and tried again: trading does not wait for it, recycling does."""
     while not stop.is_set():
         try:

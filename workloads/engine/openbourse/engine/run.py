@@ -26,7 +26,7 @@ from pathlib import Path
 
 from openbourse.contracts import tls, v1
 from openbourse.contracts.session import Address, NotTaken
-from openbourse.engine import epochs, passed, replication, volume
+from openbourse.engine import epochs, passed, renewal, replication, volume
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter, RecordError
 from openbourse.engine.arbiters.own_record import own_record
@@ -38,7 +38,7 @@ from openbourse.engine.lag import LagReports
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
-from openbourse.engine.replica import Replica
+from openbourse.engine.replica import KEEP_COMMANDS, Replica
 from openbourse.engine.retention import Retention
 from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
@@ -100,11 +100,13 @@ class Settings:
     batch_requests: int | None = None
     ring_commands: int | None = None
     segment_bytes: int | None = None
+    keep_commands: int = KEEP_COMMANDS
 
 
 def run(settings: Settings) -> int:
     """Until SIGTERM or SIGINT (0), or until the log or the disk says no (1). Raises BeginAgain: start it once more."""
     try:
+        renewal.finish(settings.wal, settings.shard)
         core = Engine(
             settings.wal,
             settings.shard,
@@ -142,6 +144,7 @@ async def _run(
     own = OwnRequests(loop)
     checkpoints, ticks = Checkpoints(core, own), Ticks(core, own)
     consumers = Consumers(settings.consumers, passed.read(settings.wal), core.end_seq, time.monotonic() * 1000)
+    replica.positions.consumers = consumers
     lag = LagReports(core, own, consumers)
     recycling = Retention(settings.wal, consumers, replica.write_epochs, lambda: replica.held_from)
     loop.on_committed += [checkpoints.committed, ticks.committed, lag.committed]
@@ -219,6 +222,8 @@ async def _replica(settings: Settings, core: Engine, loop: Loop, resources: cont
         place=str(settings.place or settings.listen),
         settings=replication.Settings(tuple(map(str, settings.peers)), settings.min_in_sync),
         found=settings.found or settings.record is None,
+        keep_commands=settings.keep_commands,
+        segment_bytes=settings.segment_bytes,
     )
 
 

@@ -36,12 +36,12 @@ def open_volume(folder: Path, shard: str, log_epoch: int) -> Volume:
     """
     path = folder / FILE
     if path.exists():
-        found = _read(path, shard)
+        found = read(folder, shard)
         # Whoever wrote it may have died before this, and a promise that is acted on must not be gone after a power cut.
         durable.sync_folder(folder)
         return found
     volume = Volume(shard, new_id(), log_epoch)
-    durable.write(path, _content(volume))
+    write(folder, volume)
     if log_epoch:
         log.warning(
             "%s is missing, but the log has records up to epoch %d: it was copied or restored, so it is now of the "
@@ -57,8 +57,13 @@ def promise(folder: Path, volume: Volume, epoch: int) -> Volume:
     """The volume with the promise, which is durable. Raises OSError: it may be durable or not, so ask again."""
     assert epoch >= volume.promise, f"promised {volume.promise}, not to be taken back to {epoch}"
     promised = replace(volume, promise=epoch)
-    durable.write(folder / FILE, _content(promised))
+    write(folder, promised)
     return promised
+
+
+def write(folder: Path, volume: Volume) -> None:
+    """Raises OSError: it may be durable or not."""
+    durable.write(folder / FILE, _content(volume))
 
 
 def new_id() -> str:
@@ -66,7 +71,9 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-def _read(path: Path, shard: str) -> Volume:
+def read(folder: Path, shard: str) -> Volume:
+    """Raises OSError, FileNotFoundError too, and Fatal for what cannot be read or is of another shard."""
+    path = folder / FILE
     content = path.read_bytes()
     try:
         document = json.loads(content)
