@@ -27,7 +27,7 @@ NEVER = 10**12
 # What the simulated disk says when it does not take something.
 DISK_SAYS = ("the disk reports an error", "no storage space")
 SEGMENT_BYTES = 48 * 1024
-RING_COMMANDS = 64
+RING_COMMANDS = 16
 
 
 class NoKey:
@@ -200,6 +200,8 @@ class Member:
             return
         self._writing = False
         if self.disk.jobs:
+            if self._world.faults.moment("a batch is sent and not synced", self):
+                return
             self.disk.let_one_go()
             self.tries += 1
             if self._world.faults.moment("between fsync and reply", self):

@@ -201,7 +201,7 @@ class Network:
         self._port = 40_000
 
     def latency_s(self) -> float:
-        late = self.dice.random() < 0.01
+        late = self.dice.random() < 0.03
         return self.dice.uniform(*LATENCY_S) * (20 if late else 1) + self.slow_s
 
     def is_open(self, source: str, target: str) -> bool:
