@@ -6,14 +6,16 @@ All use the code of the real ones for what crosses the network: `contracts.sessi
 import asyncio
 import contextlib
 from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
+
+from simulation.loop import Process
 
 from fixtures.engines import SHARD
 from openbourse.contracts import v1
 from openbourse.contracts.session import Address, EngineSession, NotTaken, Unavailable, committed_events
 from openbourse.ledger.errors import StaleSession
 from openbourse.ledger.settlement import Watermark, settle
-from simulation.loop import Process
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -77,6 +79,14 @@ class Client:
             await asyncio.sleep(self.world.dice.expovariate(1 / pause_s))
 
 
+@contextlib.asynccontextmanager
+async def _closing(events: AsyncIterator[v1.Events]) -> AsyncIterator[None]:
+    """It is a generator: what it has open is closed with it, and not whenever somebody finds it left."""
+    assert isinstance(events, AsyncGenerator)
+    async with contextlib.aclosing(events):
+        yield
+
+
 class Ledger:
     """Settles the stream in memory: a batch and its watermark become durable together, or not at all."""
 
@@ -108,7 +118,7 @@ class Ledger:
             highest_epoch=self.watermark.session_epoch,
             passed=lambda: self.watermark.seq,
         )
-        async with contextlib.aclosing(events):
+        async with _closing(events):
             async for delivery in events:
                 self._world.audit.delivered("ledger", delivery)
                 batch = settle(SHARD, self.watermark, [delivery])
@@ -122,6 +132,8 @@ class Ledger:
                 self._world.audit.settled(self.watermark.session_epoch, self.balances)
 
     async def crash(self) -> None:
+        if self.process.dead:
+            return
         self._world.network.died(self.process, silently=False)
         await self._world.loop.kill(self.process)
         self._world.audit.consumer_restarted("ledger", self.watermark.seq, self.watermark.session_epoch)
@@ -145,7 +157,7 @@ class Reader:
 
     async def _run(self) -> None:
         events = committed_events(SHARD, self._addresses, None, "reader", 1)
-        async with contextlib.aclosing(events):
+        async with _closing(events):
             async for delivery in events:
                 self._world.audit.delivered("reader", delivery)
                 self.next_seq = delivery.last_seq + 1
@@ -153,6 +165,8 @@ class Reader:
                     await asyncio.sleep(self.slow_s)
 
     async def crash(self) -> None:
+        if self.process.dead:
+            return
         self._world.network.died(self.process, silently=False)
         await self._world.loop.kill(self.process)
         self._world.audit.consumer_restarted("reader", 0, 0)

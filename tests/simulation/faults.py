@@ -5,9 +5,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulation.members import Member
+
 from openbourse.engine._core import SimulatedDisk
 from openbourse.engine.replication import State
-from simulation.members import Member
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -16,7 +17,13 @@ GAP_S = 0.35
 FULL_SPARE_BYTES = 2000
 SECTOR = 512
 SEGMENT_HEADER_BYTES = 4096
-MOMENTS = ("a batch is sent and not synced", "between fsync and reply", "a command is answered", "a take-over", "the set changes")
+MOMENTS = (
+    "a batch is sent and not synced",
+    "between fsync and reply",
+    "a command is answered",
+    "a take-over",
+    "the set changes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +173,7 @@ class Faults:
         self._for(0.05, 3.0, mend)
 
     async def _isolate(self) -> None:
-        """A leader that hears of nothing for a while, of the record even longer; meanwhile others go on, and may die."""
+        """A leader that hears nothing for a while, of the record even longer; meanwhile others go on, and may die."""
         world, dice = self._world, self._world.dice
         member = next((member for member in world.members if member.leads), None)
         if member is None:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulation.loop import Process
+
 from fixtures.engines import LISTINGS, SHARD
 from openbourse.contracts.session import Address
 from openbourse.engine import run
@@ -15,7 +17,6 @@ from openbourse.engine.arbiters.arbiter import RecordError
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.replica import Replica
 from openbourse.engine.replication import State
-from simulation.loop import Process
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -221,4 +222,3 @@ class Member:
     @property
     def state(self) -> State | None:
         return self.replica.state if self.replica is not None and self.is_up else None
-

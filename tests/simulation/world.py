@@ -1,4 +1,4 @@
-"""One life of a whole shard in virtual time, by its seed: members, record store, gateways, ledger, a reader of the stream.
+"""One life of a whole shard in virtual time, by its seed: members, record store, gateways, ledger, a stream reader.
 
 First faults and load, and whatever happens nothing that was promised is broken; then everything is healed, and the
 shard must go on within a bound. The seed is the reproduction: two runs of it have the same log, byte by byte.
@@ -20,13 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fixtures.commands import cancel, place
-from openbourse.contracts import v1
-from openbourse.engine._core import Fatal
-from openbourse.engine.errors import BeginAgain
-from openbourse.engine.replica import Replica
-from openbourse.engine.replication import State
-from openbourse.engine.replication.record import Record
 from simulation.audit import Audit, Broken
 from simulation.clients import ACCOUNTS, UNITS, Client, Ledger, Reader
 from simulation.faults import Faults
@@ -35,6 +28,14 @@ from simulation.loop import PROCESS, SimulatedLoop, Stuck, here
 from simulation.members import Member
 from simulation.network import Network
 from simulation.record_store import RecordClient, RecordStore
+
+from fixtures.commands import cancel, place
+from openbourse.contracts import v1
+from openbourse.engine._core import Fatal
+from openbourse.engine.errors import BeginAgain
+from openbourse.engine.replica import Replica
+from openbourse.engine.replication import State
+from openbourse.engine.replication.record import Record
 
 EPOCH_S = 1_790_000_000.0
 FIRST_LEADER_S = 20.0
@@ -162,9 +163,7 @@ class World:
         ]
         for gateway in gateways:
             self.loop.start(gateway.process, gateway.look(lasts_s / 30))
-        working = [
-            gateway.work(*self._orders(), pause_s=lasts_s / 18) for gateway in gateways for _ in range(2)
-        ]
+        working = [gateway.work(*self._orders(), pause_s=lasts_s / 18) for gateway in gateways for _ in range(2)]
         await self.faults.rage(lasts_s)
         self.note("everything heals")
         await self.faults.heal()
