@@ -6,14 +6,16 @@ All use the code of the real ones for what crosses the network: `contracts.sessi
 import asyncio
 import contextlib
 from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
+
+from simulation.loop import Process
 
 from fixtures.engines import SHARD
 from openbourse.contracts import v1
 from openbourse.contracts.session import Address, EngineSession, NotTaken, Unavailable, committed_events
 from openbourse.ledger.errors import StaleSession
 from openbourse.ledger.settlement import Watermark, settle
-from simulation.loop import Process
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -31,6 +33,8 @@ class Client:
         self.name = name
         self.process = Process(name, component, host)
         self.session = EngineSession(SHARD, world.addresses, None, name)
+        # The newest leader that it has heard of.
+        self.heard_epoch = 0
         world.loop.start(self.process, self.session.run())
 
     async def ask(self, command: v1.Command) -> v1.Reply:
@@ -51,10 +55,20 @@ class Client:
                     self.world.seen["a command is answered after a caller gave up waiting"] += 1
                 if 0 < epoch < now_epoch:
                     self.world.seen["a command that was sent to one leader is answered by the next"] += 1
-                if reply.epoch < now_epoch and reply.epoch:
+                if 0 < reply.epoch < now_epoch and not self.world.judging:
                     self.world.seen["a leader gives the first answer of the one before it"] += 1
                 self.world.audit.answered(command, reply)
                 return reply
+
+    async def look(self, pause_s: float) -> None:
+        """Asks for balances again and again: none is from a leader older than one that it has heard of."""
+        while True:
+            await asyncio.sleep(self.world.dice.expovariate(1 / pause_s))
+            before = self.heard_epoch = max(self.heard_epoch, self.session.highest_epoch)
+            with contextlib.suppress(Unavailable):
+                answer = await self.session.query(v1.Query(balances=v1.BalancesQuery()), ASKS_S)
+                if answer.epoch < before:
+                    self.world.audit.wrong(f"{self.name} has heard of epoch {before}, and epoch {answer.epoch} answers")
 
     def work(self, *commands: v1.Command, pause_s: float) -> "asyncio.Task[None]":
         return self.world.loop.start(self.process, self._work(commands, pause_s))
@@ -65,6 +79,14 @@ class Client:
             await asyncio.sleep(self.world.dice.expovariate(1 / pause_s))
 
 
+@contextlib.asynccontextmanager
+async def _closing(events: AsyncIterator[v1.Events]) -> AsyncIterator[None]:
+    """It is a generator: what it has open is closed with it, and not whenever somebody finds it left."""
+    assert isinstance(events, AsyncGenerator)
+    async with contextlib.aclosing(events):
+        yield
+
+
 class Ledger:
     """Settles the stream in memory: a batch and its watermark become durable together, or not at all."""
 
@@ -73,7 +95,8 @@ class Ledger:
         self.balances: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
         self._world = world
         self._addresses = addresses
-        self._boots = 0
+        # What one transaction takes.
+        self._batch_s = world.dice.choice((0.002, 0.01, 0.1))
         self.boot()
 
     def boot(self) -> None:
@@ -95,12 +118,12 @@ class Ledger:
             highest_epoch=self.watermark.session_epoch,
             passed=lambda: self.watermark.seq,
         )
-        async with contextlib.aclosing(events):
+        async with _closing(events):
             async for delivery in events:
                 self._world.audit.delivered("ledger", delivery)
                 batch = settle(SHARD, self.watermark, [delivery])
                 # The transaction; a crash before its end leaves nothing of it.
-                await asyncio.sleep(self._world.dice.uniform(0.0005, 0.005))
+                await asyncio.sleep(self._world.dice.uniform(0.2, 1.0) * self._batch_s)
                 self.watermark = batch.watermark
                 for delta in batch.deltas:
                     balance = self.balances[delta.account, delta.asset]
@@ -109,6 +132,8 @@ class Ledger:
                 self._world.audit.settled(self.watermark.session_epoch, self.balances)
 
     async def crash(self) -> None:
+        if self.process.dead:
+            return
         self._world.network.died(self.process, silently=False)
         await self._world.loop.kill(self.process)
         self._world.audit.consumer_restarted("ledger", self.watermark.seq, self.watermark.session_epoch)
@@ -132,7 +157,7 @@ class Reader:
 
     async def _run(self) -> None:
         events = committed_events(SHARD, self._addresses, None, "reader", 1)
-        async with contextlib.aclosing(events):
+        async with _closing(events):
             async for delivery in events:
                 self._world.audit.delivered("reader", delivery)
                 self.next_seq = delivery.last_seq + 1
@@ -140,6 +165,8 @@ class Reader:
                     await asyncio.sleep(self.slow_s)
 
     async def crash(self) -> None:
+        if self.process.dead:
+            return
         self._world.network.died(self.process, silently=False)
         await self._world.loop.kill(self.process)
         self._world.audit.consumer_restarted("reader", 0, 0)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulation.members import Member
+
 from openbourse.engine._core import SimulatedDisk
 from openbourse.engine.replication import State
-from simulation.members import Member
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -16,7 +17,13 @@ GAP_S = 0.35
 FULL_SPARE_BYTES = 2000
 SECTOR = 512
 SEGMENT_HEADER_BYTES = 4096
-MOMENTS = ("between fsync and reply", "a command is answered", "a take-over", "the set changes")
+MOMENTS = (
+    "a batch is sent and not synced",
+    "between fsync and reply",
+    "a command is answered",
+    "a take-over",
+    "the set changes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Ambush:
     moment: str
     power: bool
     all: bool
+    # None: whoever it is.
+    who: Member | None = None
 
 
 class Faults:
@@ -50,6 +59,7 @@ class Faults:
             (1, self._reader),
             (8, self._lie_in_wait),
             (5, self._isolate),
+            (3, self._slow_follower),
             (2, self._lose_volume),
             (1, self._spoil),
             (1, self._misdirect),
@@ -163,7 +173,7 @@ class Faults:
         self._for(0.05, 3.0, mend)
 
     async def _isolate(self) -> None:
-        """A leader that hears of nothing for a while, of the record even longer; meanwhile others go on, and may die."""
+        """A leader that hears nothing for a while, of the record even longer; meanwhile others go on, and may die."""
         world, dice = self._world, self._world.dice
         member = next((member for member in world.members if member.leads), None)
         if member is None:
@@ -184,6 +194,29 @@ class Faults:
             self._for(1.2, 2.5, self._crash_of(other))
         self._for(0.5, 2.5, mend)
         self._for(1.5, 4.0, lambda: world.store.away.discard(member.host))
+
+        for client in world.gateways:
+            # They come back to whoever answers first.
+            self._for(0.9, 2.0, lambda host=client.process.host: world.network.reset(member.host, host))  # type: ignore[misc]
+        if dice.random() < 0.5:
+            self._for(0.9, 2.0, lambda: world.spawn(world.ledger.crash()))
+
+    async def _slow_follower(self) -> None:
+        """It is left behind with batches that its disk does not have yet; then the leader loses the last one."""
+        world, dice = self._world, self._world.dice
+        leader = next((member for member in world.members if member.leads), None)
+        followers = [member for member in world.members if not member.down and member is not leader]
+        if leader is None or not followers:
+            return
+        follower = dice.choice(followers)
+        follower.slow_s = 3.0
+
+        def mend() -> None:
+            follower.slow_s = None
+
+        self._for(2.0, 3.5, mend)
+        await asyncio.sleep(dice.uniform(1.0, 1.8))
+        self._ambush = Ambush("a batch is sent and not synced", power=True, all=False, who=leader)
 
     def _crash_of(self, member: Member) -> Callable[[], None]:
         power = self._world.dice.random() < 0.5
@@ -250,6 +283,8 @@ class Faults:
         """Whether the member, or everybody, falls here and now."""
         ambush = self._ambush
         if ambush is None or ambush.moment != what or member is None or member.down:
+            return False
+        if ambush.who not in {None, member}:
             return False
         self._ambush = None
         victims = [other for other in self._world.members if not other.down] if ambush.all else [member]

@@ -1,4 +1,4 @@
-"""An event loop of a simulated world: its time jumps to whatever is next. No clock, no socket and no thread is behind it.
+"""An event loop of a simulated world: its time jumps to whatever is next. No clock, socket or thread is behind it.
 
 Every callback belongs to the process that it was scheduled in: one that is frozen runs none, and one that is gone never
 does again. All chance comes from the dice.
@@ -71,7 +71,7 @@ class _Timer(asyncio.TimerHandle):
 
     def _run(self) -> None:
         if _may_run(self, self._process):
-            super()._run()  # type: ignore[misc]
+            super()._run()
 
 
 def _may_run(handle: asyncio.Handle, process: Process | None) -> bool:
@@ -127,7 +127,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.turns = 0
         self._ready: deque[asyncio.Handle]
         self._scheduled: list[asyncio.TimerHandle]
-        self.set_task_factory(self._new_task)
+        self.set_task_factory(self._new_task)  # type: ignore[arg-type]
         self.set_exception_handler(lambda _, context: self.faults.append(context))
 
     def time(self) -> float:
@@ -198,7 +198,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         assert self.network is not None
         return await self.network.connect(here(), host, port, factory)
 
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
         self._readers[fd] = _Handle(callback, args, self, here().context)
 
     def remove_reader(self, fd: Any) -> bool:
@@ -209,7 +209,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if (handle := self._readers.get(fd)) is not None:
             self._ready.append(handle)
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
         """Nobody sends any."""
 
     # What a machine does to a process

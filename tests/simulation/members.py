@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulation.loop import Process
+
 from fixtures.engines import LISTINGS, SHARD
 from openbourse.contracts.session import Address
 from openbourse.engine import run
@@ -15,7 +17,6 @@ from openbourse.engine.arbiters.arbiter import RecordError
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.replica import Replica
 from openbourse.engine.replication import State
-from simulation.loop import Process
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -27,7 +28,7 @@ NEVER = 10**12
 # What the simulated disk says when it does not take something.
 DISK_SAYS = ("the disk reports an error", "no storage space")
 SEGMENT_BYTES = 48 * 1024
-RING_COMMANDS = 64
+RING_COMMANDS = 16
 
 
 class NoKey:
@@ -200,6 +201,8 @@ class Member:
             return
         self._writing = False
         if self.disk.jobs:
+            if self._world.faults.moment("a batch is sent and not synced", self):
+                return
             self.disk.let_one_go()
             self.tries += 1
             if self._world.faults.moment("between fsync and reply", self):
@@ -219,4 +222,3 @@ class Member:
     @property
     def state(self) -> State | None:
         return self.replica.state if self.replica is not None and self.is_up else None
-

@@ -48,7 +48,7 @@ class Transport(asyncio.Transport):
         self.name = name
         self.network = network
         self.protocol: Any = None
-        self.other: "Transport"
+        self.other: Transport
         self.out: deque[tuple[float, bytes | str]] = deque()
         self.out_bytes = 0
         self.closing = False
@@ -201,7 +201,7 @@ class Network:
         self._port = 40_000
 
     def latency_s(self) -> float:
-        late = self.dice.random() < 0.01
+        late = self.dice.random() < 0.03
         return self.dice.uniform(*LATENCY_S) * (20 if late else 1) + self.slow_s
 
     def is_open(self, source: str, target: str) -> bool:
@@ -248,7 +248,7 @@ class Network:
             raise ConnectionRefusedError("this process is gone")
         future: asyncio.Future[Transport] = self.loop.create_future()
         await asyncio.sleep(self.latency_s())
-        while not (self.is_open(process.host, host) and self.is_open(host, process.host)):
+        while not (self.is_open(process.host, host) and self.is_open(host, process.host)):  # noqa: ASYNC110 (until the caller gives up)
             await asyncio.sleep(0.1)
         listener = self.listeners.get((host, port))
         if listener is None:

@@ -9,20 +9,20 @@ import importlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from replication.planted import BUGS as PROTOCOL_BUGS
+from simulation.loop import Process, here
 
 from openbourse.contracts import session, v1
 from openbourse.contracts.frames import Decoder, encode
-from openbourse.engine import replica, volume
+from openbourse.engine import durable, replica, volume
 from openbourse.engine.loop import Loop
 from openbourse.engine.replication import Effects, Input
 from openbourse.engine.replication.inputs import CutIsDurable, LogIsDurable, PromiseIsDurable
 from openbourse.engine.replication.member import Leader
-from simulation.loop import here
 
 Replica = replica.Replica
 
@@ -89,7 +89,7 @@ async def _acts_on_a_promise_before_it_is_durable(self: Any, epoch: int) -> None
 
 def _keeps_its_promise_in_memory(folder: Path, found: volume.Volume, epoch: int) -> volume.Volume:
     del folder
-    return volume.replace(found, promise=epoch)
+    return replace(found, promise=epoch)
 
 
 def _cuts_nothing(self: Any, last: int) -> None:
@@ -107,7 +107,7 @@ def _names_a_volume_after_its_host(folder: Path, shard: str, log_epoch: int) -> 
     if (folder / volume.FILE).exists():
         return _open_volume(folder, shard, log_epoch)
     made = volume.Volume(shard, random.Random(here().host).randbytes(8).hex(), log_epoch)  # noqa: S311
-    volume.durable.write(folder / volume.FILE, volume._content(made))
+    durable.write(folder / volume.FILE, volume._content(made))
     return made
 
 
@@ -186,13 +186,14 @@ class _Forgetful:
             name,
             seeds,
             (
-                (Loop, "receive", lambda loop, connection, data: self.receive(loop, connection, data)),
-                (Loop, "_release", lambda loop, frames: self.release(loop, frames)),
+                # Functions, which become methods of the loop.
+                (Loop, "receive", lambda loop, connection, data: self.receive(loop, connection, data)),  # noqa: PLW0108
+                (Loop, "_release", lambda loop, frames: self.release(loop, frames)),  # noqa: PLW0108
             ),
         )
 
 
-def id_of(process: Any) -> int:
+def id_of(process: Process) -> int:
     """Of a boot."""
     return int(process.name.rpartition("-")[2]) * 1000 + process.boot
 
@@ -212,7 +213,11 @@ BUGS: tuple[Bug, ...] = (
     Bug("replies and events leave before the commit", 60, ((Replica, "proposed", _releases_before_commit),)),
     Bug("a leader commits what it has alone", 60, ((Replica, "durable", _commits_what_is_durable_here),)),
     Bug("a promise is kept in memory only", 100, ((volume, "promise", _keeps_its_promise_in_memory),)),
-    Bug("a promise is acted on before it is durable", 100, ((Replica, "_promise", _acts_on_a_promise_before_it_is_durable),)),
+    Bug(
+        "a promise is acted on before it is durable",
+        100,
+        ((Replica, "_promise", _acts_on_a_promise_before_it_is_durable),),
+    ),
     Bug("a log is not cut", 60, ((Replica, "_cut", _cuts_nothing),)),
     Bug("a cut is taken for made that the disk is behind", 500, ((Replica, "_cut", _goes_on_after_a_short_cut),)),
     Bug("an emptied volume has its old name", 100, ((volume, "open_volume", _names_a_volume_after_its_host),)),

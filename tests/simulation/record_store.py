@@ -1,4 +1,4 @@
-"""The leadership record of a simulated shard: linearizable, and its answers come late, never, or after everybody gave up.
+"""The leadership record of a simulated shard: linearizable, its answers late, lost, or after everybody gave up.
 
 It says itself what it was asked to keep: epochs only rise, and an epoch has one leader.
 """
@@ -9,10 +9,11 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+from simulation.loop import SimulatedLoop, here
+
 from openbourse.engine.arbiters.arbiter import Unreachable
 from openbourse.engine.replication.inputs import Conflicted, Succeeded
 from openbourse.engine.replication.record import CompareAndSet, Held, Record
-from simulation.loop import SimulatedLoop, here
 
 LATENCY_S = (0.0005, 0.006)
 GIVES_UP_S = 1.5
@@ -95,4 +96,3 @@ class RecordClient:
             await asyncio.sleep(GIVES_UP_S)
             raise Unreachable("the record store is away")
         await asyncio.sleep(store.dice.uniform(*LATENCY_S))
-

@@ -1,4 +1,4 @@
-"""One life of a whole shard in virtual time, by its seed: members, record store, gateways, ledger, a reader of the stream.
+"""One life of a whole shard in virtual time, by its seed: members, record store, gateways, ledger, a stream reader.
 
 First faults and load, and whatever happens nothing that was promised is broken; then everything is healed, and the
 shard must go on within a bound. The seed is the reproduction: two runs of it have the same log, byte by byte.
@@ -20,13 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fixtures.commands import cancel, place
-from openbourse.contracts import v1
-from openbourse.engine._core import Fatal
-from openbourse.engine.errors import BeginAgain
-from openbourse.engine.replica import Replica
-from openbourse.engine.replication import State
-from openbourse.engine.replication.record import Record
 from simulation.audit import Audit, Broken
 from simulation.clients import ACCOUNTS, UNITS, Client, Ledger, Reader
 from simulation.faults import Faults
@@ -36,10 +29,28 @@ from simulation.members import Member
 from simulation.network import Network
 from simulation.record_store import RecordClient, RecordStore
 
+from fixtures.commands import cancel, place
+from openbourse.contracts import v1
+from openbourse.engine._core import Fatal
+from openbourse.engine.errors import BeginAgain
+from openbourse.engine.replica import Replica
+from openbourse.engine.replication import State
+from openbourse.engine.replication.record import Record
+
 EPOCH_S = 1_790_000_000.0
 FIRST_LEADER_S = 20.0
 HEALED_S = 150.0
 ANSWERED_S = 40.0
+# Rare states of a member, by what it says then.
+SAID = {
+    "cuts its log from": "a log is cut back",
+    "a write that was given up landed": "a write of the record is heard of after it was given up",
+    "to know what became of the last change": "a change of the set is asked for again, its outcome being unknown",
+    "is sent what the segments have": "a follower is sent what memory has no more",
+    "are read from the log": "a consumer is sent what memory has no more",
+    "the log was cut behind": "a log is cut before its disk has it",
+    "stands down from epoch": "a leader stands down",
+}
 
 
 class BeyondRepair(Exception):
@@ -77,6 +88,8 @@ class World:
         self.members = [Member(self, index, count) for index in range(count)]
         self.addresses = tuple(member.listen for member in self.members)
         self.faults = Faults(self)
+        self.gateways: list[Client] = []
+        self.judging = False
         # Every good copy is gone, so nothing can be promised any more.
         self.beyond_repair = False
         self.tasks: list[asyncio.Task[Any]] = []
@@ -144,8 +157,12 @@ class World:
         credits = [self._credit(account, asset) for account in ACCOUNTS for asset in ("BTC", "USDT")]
         funding = bank.work(*credits, pause_s=0.001)
         await self.until("accounts are funded", ANSWERED_S, funding.done)
-        gateways = [Client(self, f"gateway-{index}", "gateway", f"10.0.1.{index + 1}") for index in range(2)]
         lasts_s = self.dice.uniform(2.0, 6.0)
+        self.gateways = gateways = [
+            Client(self, f"gateway-{index}", "gateway", f"10.0.1.{index + 1}") for index in range(2)
+        ]
+        for gateway in gateways:
+            self.loop.start(gateway.process, gateway.look(lasts_s / 30))
         working = [gateway.work(*self._orders(), pause_s=lasts_s / 18) for gateway in gateways for _ in range(2)]
         await self.faults.rage(lasts_s)
         self.note("everything heals")
@@ -202,7 +219,7 @@ class World:
         end = max(self.audit.content, default=0)
         for reply in self.audit.replies.values():
             assert reply.seq <= end, f"seq {reply.seq} was answered, and the stream ends at {end}"
-        before = dict(self.audit.replies)
+        before, self.judging = dict(self.audit.replies), True
         for client, kind in ((gateway, "gateway"), (bank, "bank")):
             again = [command for command in self.audit.commands.values() if _is_of(command, kind)]
             asked = client.work(*again, pause_s=0.0001)
@@ -258,7 +275,11 @@ class _Lines(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._world.note(record.getMessage())
+        line = record.getMessage()
+        self._world.note(line)
+        for part, state in SAID.items():
+            if part in line:
+                self._world.seen[state] += 1
 
 
 @contextlib.contextmanager
