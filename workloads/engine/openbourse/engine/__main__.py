@@ -10,7 +10,7 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
 from openbourse.engine import snapshots
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.replica import KEEP_COMMANDS
+from openbourse.engine.peers import KEEP_COMMANDS
 from openbourse.engine.run import ObjectName, Settings, run
 
 EXAMPLES = """examples:

@@ -49,6 +49,7 @@ class Owner(Protocol):
     def received(self, link: "Link", frame: v1.LinkFrame) -> None: ...
     def twin(self, session: Session, place: str) -> None:
         """Somebody else has this member's id: one of the two is a copy of the other's volume."""
+
     def asked(self, link: "Link", request: v1.RecoveryRequest) -> None:
         """By a person who recovers the shard, on a link that never begins."""
 

@@ -13,26 +13,22 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
-from openbourse.contracts import v1
 from openbourse.engine import epochs, renewal
 from openbourse.engine import volume as volumes
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter
 from openbourse.engine.arbiters.asking import Asker, Outcome
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.feed import Feed
-from openbourse.engine.link_messages import frame, message
-from openbourse.engine.links import Identity, Link, Links
+from openbourse.engine.links import Identity
 from openbourse.engine.loop import Loop
 from openbourse.engine.own_disk import OwnDisk
-from openbourse.engine.positions import Positions
+from openbourse.engine.peers import KEEP_COMMANDS, Peers, monotonic_ms
 from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
     Beat,
     CutIsDurable,
     Found,
-    Linked,
     LogIsDurable,
     Look,
     PromiseIsDurable,
@@ -40,7 +36,6 @@ from openbourse.engine.replication.inputs import (
     Received,
     Seen,
     Suspect,
-    Unlinked,
 )
 from openbourse.engine.replication.member import (
     Candidate,
@@ -52,11 +47,9 @@ from openbourse.engine.replication.member import (
     Unknown,
     Winner,
 )
-from openbourse.engine.replication.messages import Append, Differs, Joined, Offer, Snapshot
+from openbourse.engine.replication.messages import Offer
 from openbourse.engine.replication.record import Record, Session
-from openbourse.engine.snapshot_transfer import Arrival
 from openbourse.engine.take_overs import TakeOvers
-from openbourse.engine.testimony import Testimonies
 from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
@@ -68,8 +61,6 @@ LOOKS_IN_SESSION = 10
 TWIN_S = 1.0
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
-# Some hundreds of megabytes.
-KEEP_COMMANDS = 4_000_000
 TOO_FEW = "too few members are in sync"
 
 
@@ -100,35 +91,28 @@ class Replica:
         self.loop = loop
         self.volume = volume
         self.me = Session(volume.member, volumes.new_id())
-        self.heartbeats = heartbeats
-        self.links = Links(Identity(volume.shard, place, self.me), settings.places, heartbeats, self)
         self.leads = asyncio.Event()
         self.stopped = asyncio.Event()
         self.joined = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.take_overs = TakeOvers(time.monotonic)
-        # When each other member said something last.
-        self._said_s: dict[str, float] = {}
-        self.positions = Positions()
-        self._testimonies = Testimonies(self, volume.shard, place, lambda: settings.places)
-        self.arrival = Arrival(
-            folder,
-            volume=lambda: self.volume,
+        self.watching = Watch(monotonic_ms())
+        self.peers = Peers(
+            self,
+            Identity(volume.shard, place, self.me),
+            folder=folder,
+            places=settings.places,
+            heartbeats=heartbeats,
+            keep_commands=keep_commands,
             segment_bytes=segment_bytes,
-            start=self._task,
-            arrived=lambda link, epoch, seq: self.step(Received(link.place, Snapshot(epoch, seq))),
         )
-        self._keep_commands = keep_commands
         self._folder = folder
         self._asker = Asker(arbiter, self._answered)
         self._found = found
         self._inputs: deque[Input] = deque()
         self._stepping = False
         self._promising = asyncio.Lock()
-        self._records = b""
-        self._feeds: dict[Link, Feed] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._watching = Watch(_now_ms())
         self._own_disk = OwnDisk()
         self._beaten = 0
         self._record: Record | None = None
@@ -136,7 +120,6 @@ class Replica:
         self._said = ""
         # Why the core takes no commands though this member leads.
         self._suspended: str | None = None
-        self._leaving = False
         self._advancing = False
         self._looks = 0
         self._waited_for_twin = False
@@ -168,20 +151,16 @@ class Replica:
                 tasks.create_task(self._watch())
                 tasks.create_task(self._look())
         finally:
-            # Their ends say nothing about the others.
-            self._leaving = True
-            self.links.close()
-            if self.heartbeats is not None:
-                self.heartbeats.close()
+            self.peers.close()
 
     def _answered(self, outcome: Outcome) -> None:
         """One whose own id leads in another boot waits first whether that boot is there: then this volume is a copy."""
         if isinstance(outcome, Seen) and outcome.held is not None and not self._waited_for_twin:
             self._waited_for_twin = True
             leader = outcome.held.record.leader
-            if self.links.places and leader is not None and leader.member == self.me.member:
+            if self.peers.links.places and leader is not None and leader.member == self.me.member:
                 self._record = outcome.held.record
-                self._task(self._after_twin(outcome))
+                self.start(self._after_twin(outcome))
                 return
         self.step(outcome)
 
@@ -217,7 +196,7 @@ class Replica:
                 if isinstance(before, Standby | Joining | Candidate) and isinstance(
                     self.member.role, Unknown | Stopped
                 ):
-                    self._leave()
+                    self.peers.leave()
         except BaseException as error:
             if not self.failed.done():
                 self.failed.set_exception(error if isinstance(error, Exception) else Fatal(repr(error)))
@@ -226,22 +205,14 @@ class Replica:
         finally:
             self._stepping = False
 
-    def _leave(self) -> None:
-        """A session that is left has its link closed, so that whoever leads offers anew."""
-        self._leaving = True
-        for link in tuple(self.links.by_place.values()):
-            link.close()
-        self._leaving = False
-
     def _note(self, happened: Input) -> None:
         match happened:
             case Seen(held):
                 self._record = held.record if held is not None else None
             case Suspect(other) if isinstance(role := self.member.role, Standby) and other == role.offer.leader.member:
                 if not self.take_overs.last.begun:
-                    log.warning("suspects the leader %s: %s", other, self._watching.signs(other, _now_ms()))
-                heard_s = max(self._said_s.get(other, 0.0), self._watching.heard_ms(other) / 1000)
-                self.take_overs.suspected(heard_s or None, self.member.commit, _now_text())
+                    log.warning("suspects the leader %s: %s", other, self.watching.signs(other, monotonic_ms()))
+                self.take_overs.suspected(self.peers.heard_s(other), self.member.commit, _now_text())
             case Received(_, Offer()):
                 # Somebody else was faster.
                 self.take_overs.over()
@@ -250,25 +221,17 @@ class Replica:
         """In the order of the fields of Effects."""
         role = self.member.role
         if effects.promise is not None:
-            self._task(self._promise(effects.promise))
+            self.start(self._promise(effects.promise))
         if effects.cut is not None:
             self._cut(effects.cut)
         if effects.sync:
             # The recovery of the log made durable what it read.
             self._inputs.append(LogIsDurable(self.core.end_seq))
         if effects.write is not None and not isinstance(role, Leader):
-            end_seq = self.core.follow(self._records)
+            end_seq = self.core.follow(self.peers.records)
             assert end_seq >= effects.write.last, f"the records end at {end_seq}, not at {effects.write.last}"
         for send in effects.send:
-            link = self.links.by_place.get(send.place)
-            if link is not None:
-                match send.message:
-                    case Append() as append:
-                        self._feeds[link].send(append)
-                    case Joined(matched=matched) as joined:
-                        link.write(frame(joined, chain=self.core.chain_at(matched) or b""))
-                    case other:
-                        link.write(frame(other))
+            self.peers.send(send)
         if effects.ask is not None:
             self._asker.ask(effects.ask)
         if effects.commit is not None:
@@ -277,7 +240,7 @@ class Replica:
                 self.loop.committed()
                 self.take_overs.committed()
         if effects.sealed is not None:
-            self._testimonies.sealed(effects.sealed)
+            self.peers.sealed(effects.sealed)
         for said in effects.said:
             # One that waits would say so with every look.
             log.log(logging.DEBUG if said == self._said else logging.INFO, "%s", said)
@@ -291,7 +254,7 @@ class Replica:
         match self.state:
             case State.LEADER if not self._advancing and not self.leads.is_set():
                 self._advancing = True
-                self._task(self._lead())
+                self.start(self._lead())
             case State.STANDBY | State.IN_SYNC:
                 self.joined.set()
                 if not self.member.suspected:
@@ -308,7 +271,7 @@ class Replica:
         if self._advancing or self.core.seq >= min(self.member.commit, self.member.durable):
             return
         self._advancing = True
-        self._task(self._catch_up())
+        self.start(self._catch_up())
 
     async def _catch_up(self) -> None:
         with self._fails():
@@ -363,14 +326,14 @@ class Replica:
 
     def seal_and_begin_again(self, below: int) -> None:
         """What a leader carried out may be more than what a recovery names: only a boot goes back."""
-        self._task(self._sealed_anew(below))
+        self.start(self._sealed_anew(below))
 
     async def _sealed_anew(self, below: int) -> None:
         await self._promise(below)
         with self._fails():
             raise BeginAgain(f"sealed below epoch {below}, by a person who recovers the shard")
 
-    def _task(self, work: Coroutine[None, None, None]) -> None:
+    def start(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None, "it runs"
         self._tasks.create_task(work)
 
@@ -386,8 +349,8 @@ class Replica:
 
     def proposed(self, last: int) -> None:
         """The loop made a batch."""
-        if self.links.by_place:
-            self._watching.proposed(last, _now_ms())
+        if self.peers.links.by_place:
+            self.watching.proposed(last, monotonic_ms())
         self.step(Propose(last))
 
     def durable(self, last: int) -> None:
@@ -395,25 +358,7 @@ class Replica:
         if last > self.member.durable:
             self.step(LogIsDurable(last))
 
-    # The links
-
-    def linked(self, link: Link) -> None:
-        self._feeds[link] = Feed(
-            self.core,
-            self._folder,
-            link,
-            start=self._task,
-            durable=lambda: self.member.durable,
-            history=lambda: self.member.history,
-        )
-        self.step(Linked(link.place))
-        self._judge(self._watching.linked(link.peer.member))
-
-    def unlinked(self, link: Link) -> None:
-        self._feeds.pop(link).close()
-        self.step(Unlinked(link.place))
-        if not self._leaving:
-            self._judge(self._watching.unlinked(link.peer.member, _now_ms()))
+    # The peers
 
     def twin(self, session: Session, place: str) -> None:
         """The one that the record names as the leader is no copy, so this one is."""
@@ -424,76 +369,23 @@ class Replica:
                     f"{volumes.FILE}, and it joins as a new member"
                 )
 
-    def asked(self, link: Link, request: v1.RecoveryRequest) -> None:
-        self._testimonies.asked(link, request)
-
-    def received(self, link: Link, said: v1.LinkFrame) -> None:
-        understood = message(said)
-        if understood is None:
-            self._received_beside(link, said)
-            return
-        self._said_s[link.peer.member] = time.monotonic()
-        if isinstance(understood, Joined) and not self._is_own_log(understood.matched, said.joined.chain):
-            log.error("%s has another chain at seq %d: its log is a copy of another", link.peer, understood.matched)
-            link.write(frame(Differs(understood.epoch, understood.matched)))
-            return
-        self._records = said.append.records
-        self.step(Received(link.place, understood))
-        self._records = b""
-
-    def _received_beside(self, link: Link, said: v1.LinkFrame) -> None:
-        """What members do not decide by."""
-        role = self.member.role
-        session = role.offer.epoch if isinstance(role, Standby) and role.place == link.place else None
-        match said.WhichOneof("frame"):
-            case "snapshot" if said.snapshot.epoch == session:
-                self.arrival.offered(link, said.snapshot)
-            case "wanted":
-                self._feeds[link].offering.requested(said.wanted)
-            case "piece":
-                self.arrival.came(link, said.piece)
-            case "passed" if session is not None:
-                self.positions.told(said.passed)
-            case "snapshot" | "passed":
-                log.info("%s said what only the leader of this member's session may say", link.peer)
-            case _:
-                log.warning("%s said what this version does not know", link.peer)
-
-    def _is_own_log(self, matched: int, chain: bytes) -> bool:
-        """Where this log does not say any more, the other one lacks what is recycled, and cannot count."""
-        if not 0 < matched <= self.core.end_seq:
-            return True
-        own = self.core.chain_at(matched)
-        return own is None or own == chain
-
     # Time
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            now_ms = _now_ms()
-            if self.heartbeats is not None:
-                self.heartbeats.progress()
-                self._hear(self.heartbeats, now_ms)
-            self._judge(self._watching.tick(self.member, now_ms))
+            tick_ms = monotonic_ms()
+            self.peers.tick(tick_ms)
+            self.judge(self.watching.tick(self.member, tick_ms))
             trouble, syncing_ms = self.core.trouble, int(self.loop.syncing_for_s * 1000)
-            if why := self._own_disk.leaves(self.member, trouble and trouble[1], syncing_ms, now_ms):
+            if why := self._own_disk.leaves(self.member, trouble and trouble[1], syncing_ms, tick_ms):
                 with self._fails():
                     raise BeginAgain(why)
-            if isinstance(self.member.role, Leader):
-                self.positions.tell(self.links.by_place.values())
-                if self.member.commit != self._beaten:
-                    self._beaten = self.member.commit
-                    self.step(Beat())
+            if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
+                self._beaten = self.member.commit
+                self.step(Beat())
 
-    def _hear(self, heartbeats: Heartbeats, now_ms: int) -> None:
-        by_id = {link.link_id: link.peer.member for link in self.links.by_place.values()}
-        for link_id, ago_ms, stamp in heartbeats.heard():
-            member = by_id.get(link_id)
-            if member is not None:
-                self._judge(self._watching.heard(member, stamp, now_ms - ago_ms))
-
-    def _judge(self, verdicts: Verdicts) -> None:
+    def judge(self, verdicts: Verdicts) -> None:
         for verdict in verdicts:
             self.step(verdict)
 
@@ -503,8 +395,7 @@ class Replica:
             await asyncio.sleep(LOOK_S)
             if self.member.waiting is not None:
                 continue
-            linked = {link.peer.member for link in self.links.by_place.values()}
-            self._judge(self._watching.absent(self.member, self._record, linked, _now_ms()))
+            self.judge(self.watching.absent(self.member, self._record, self.peers.linked_members, monotonic_ms()))
             self._looks += 1
             if self.state in {State.UNKNOWN, State.SEALED}:
                 is_new = self.member.promise == 0 and self.member.history.end == 0
@@ -514,22 +405,6 @@ class Replica:
             elif self._looks % LOOKS_IN_SESSION == 0:
                 # So that it is said when the record cannot be read, before anybody needs it.
                 self.step(Look())
-
-    @property
-    def held_from(self) -> int | None:
-        """The first seq that another member may still have to be sent; None: there is no other."""
-        if not self.links.places:
-            return None
-        role = self.member.role
-        kept = max(self.member.commit - self._keep_commands, 0)
-        if not isinstance(role, Leader):
-            return kept + 1
-        matched = {known.member: known.matched for known in role.progress}
-        linked = [known.matched for known in role.progress if known.place]
-        lacking = min(linked, default=0) if len(linked) == len(self.links.places) else 0
-        counted = [matched.get(member, 0) for member in role.counted if member != self.me.member]
-        offered = [feed.offering.seq for feed in self._feeds.values() if feed.offering.seq is not None]
-        return min(max(lacking, kept), *counted, *offered, self.member.commit) + 1
 
     def _last_failover(self) -> dict[str, object] | None:
         took = self.take_overs.last.document()
@@ -573,7 +448,3 @@ def _follower(follower: Progress) -> dict[str, object]:
 
 def _now_text() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

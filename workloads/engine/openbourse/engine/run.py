@@ -38,7 +38,8 @@ from openbourse.engine.lag import LagReports
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
 from openbourse.engine.own import OwnRequests
-from openbourse.engine.replica import KEEP_COMMANDS, Replica
+from openbourse.engine.peers import KEEP_COMMANDS
+from openbourse.engine.replica import Replica
 from openbourse.engine.retention import Retention
 from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
@@ -144,9 +145,9 @@ async def _run(
     own = OwnRequests(loop)
     checkpoints, ticks = Checkpoints(core, own), Ticks(core, own)
     consumers = Consumers(settings.consumers, passed.read(settings.wal), core.end_seq, time.monotonic() * 1000)
-    replica.positions.consumers = consumers
+    replica.peers.positions.consumers = consumers
     lag = LagReports(core, own, consumers)
-    recycling = Retention(settings.wal, consumers, replica.write_epochs, lambda: replica.held_from)
+    recycling = Retention(settings.wal, consumers, replica.write_epochs, lambda: replica.peers.held_from)
     loop.on_committed += [checkpoints.committed, ticks.committed, lag.committed]
     status = Status(loop, replica, lag, recycling)
     try:
@@ -168,8 +169,8 @@ async def _run(
             ]
             await status.listen(settings.status)
             if settings.place is not None:
-                await replica.links.listen(settings.links or settings.place, tls.server_context(settings.tls))
-                replicating.append(tasks.create_task(replica.links.dial(tls.client_context(settings.tls))))
+                await replica.peers.links.listen(settings.links or settings.place, tls.server_context(settings.tls))
+                replicating.append(tasks.create_task(replica.peers.links.dial(tls.client_context(settings.tls))))
             await server.listen(settings.listen, tls.server_context(settings.tls))
             await stop.wait()
             status.stopping = True
