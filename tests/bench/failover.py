@@ -28,7 +28,7 @@ from fixtures.failover_load import Load, judge, under_load
 from fixtures.members import RunningShard, make_shard
 from fixtures.networks import NetworkedShard, networked_shard, why_not
 
-CRASHES = 40
+CRASHES = 30
 SETTLE_S = 0.3
 PACE_S = 0.005
 GOES_ON_S = 30.0
