@@ -1,14 +1,14 @@
 """From every small world the plans lead to a running exchange, and no prefix of them harms the one that runs."""
 
-import copy
 import datetime
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from fixtures.operator_checks import State, check, edited, settled_safely, without
 from fixtures.operator_worlds import (
     NOW,
     a_certificate,
@@ -21,20 +21,14 @@ from fixtures.operator_worlds import (
     the_authority,
 )
 from openbourse.contracts.apiserver import Object
-from openbourse.contracts.leadership import SHARD
 from openbourse.operator.drift import first_difference
-from openbourse.operator.manifests import kinds, ledger, names
+from openbourse.operator.manifests import ledger
 from openbourse.operator.manifests.certificates import needs
 from openbourse.operator.manifests.names import hosts
 from openbourse.operator.observed import Observed, SecretFacts
 from openbourse.operator.plan import (
-    Action,
     Apply,
     Delete,
-    IssueCertificate,
-    MakeAuthority,
-    MakeRecord,
-    NoteRecord,
     plan,
 )
 
@@ -49,85 +43,6 @@ LISTINGS = ("ConfigMap", "demo-engine-main-listings")
 def running() -> dict[int, Observed]:
     """By number of shards: the world in which all is as it should be."""
     return {shards: settled(an_empty_world(shards))[0] for shards in (1, 2)}
-
-
-def check(before: Observed, action: Action) -> None:
-    """What must hold of any single action, whenever the operator is killed right after it."""
-    match action:
-        case Delete(resource, _, name):
-            assert resource == kinds.JOB, "only Jobs are ever deleted"
-            job = before.children["Job", name]
-            assert job["status"]["conditions"], "a running migration is left alone"
-        case Apply(resource, manifest):
-            assert resource != kinds.SECRET
-            assert resource.plural != "persistentvolumeclaims"
-            if resource == kinds.STATEFUL_SET:
-                _check_engine(before, manifest)
-            if manifest["metadata"]["name"] == LEDGER[1] and resource == kinds.DEPLOYMENT:
-                assert before.exchange is not None
-                job = before.children["Job", ledger.migration_name(before.exchange)]
-                assert job["status"]["conditions"][0]["type"] == "Complete", "the migration goes first"
-                assert manifest["spec"]["replicas"] == 1
-                assert manifest["spec"]["strategy"] == {"type": "Recreate"}
-        case MakeRecord(lease):
-            _check_record(before, lease)
-        case NoteRecord(shard):
-            assert shard.metadata.name in before.founded, "only what is there is noted"
-        case MakeAuthority() | IssueCertificate():
-            pass
-
-
-def _check_record(before: Observed, lease: Object) -> None:
-    """Nobody can have a log whose end only the record of before knows."""
-    name = lease["metadata"]["annotations"][SHARD]
-    (shard,) = [shard for shard in before.shards if shard.metadata.name == name]
-    assert not shard.status.record
-    assert name not in before.founded
-    volumes = [claim for kind, claim in before.children if kind == "PersistentVolumeClaim" and f"-{name}-" in claim]
-    if volumes:
-        assert "--record-lease" not in command(before, name), "one engine with a record of its own, or none"
-
-
-def command(world: Observed, shard: str = "main") -> list[str]:
-    (container,) = world.children["StatefulSet", f"demo-engine-{shard}"]["spec"]["template"]["spec"]["containers"]
-    words: list[str] = container["command"]
-    return words
-
-
-def _check_engine(before: Observed, manifest: Object) -> None:
-    name, spec = manifest["metadata"]["name"], manifest["spec"]
-    (container,) = spec["template"]["spec"]["containers"]
-    (shard,) = [shard for shard in before.shards if name == f"demo-engine-{shard.metadata.name}"]
-    has_lease = "--record-lease" in container["command"]
-    assert has_lease or not shard.status.record, "an engine alone does not know what others acknowledged"
-    assert not has_lease or shard.status.record, "noted before anybody founds the shard into it"
-    assert spec["replicas"] == 1 or (has_lease and before.founded.get(shard.metadata.name, True)), "founded by one"
-    assert 1 <= spec["replicas"] <= 1 + shard.spec.standbys
-    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
-    assert before.secrets[names.certificate(name)].certificate is not None, "no engine before its certificate"
-    assert ("ConfigMap", f"{name}-listings") in before.children, "no engine before its listing"
-    assert ("ServiceAccount", name) in before.children
-    live = before.children.get(("StatefulSet", name))
-    if live is not None:
-        if spec["replicas"] > max(live["spec"]["replicas"], 1):
-            assert first_difference(spec["template"], live["spec"]["template"]) is None, "who is there lets others in"
-        for fixed in ("volumeClaimTemplates", "selector", "serviceName", "podManagementPolicy"):
-            assert first_difference(spec[fixed], live["spec"][fixed]) is None, "the API server would refuse it"
-
-
-def settled_safely(observed: Observed) -> Observed:
-    for _ in range(60):
-        step = plan(observed)
-        if not step.actions:
-            after = controllers_have_run(observed)
-            if after == observed:
-                return observed
-            observed = after
-        for action in step.actions:
-            assert action.reason
-            check(observed, action)
-            observed = carried_out(observed, action)
-    raise AssertionError("it does not come to an end")
 
 
 def test_an_empty_world_becomes_a_running_exchange_in_the_order_of_a_start() -> None:
@@ -150,25 +65,6 @@ def test_an_empty_world_becomes_a_running_exchange_in_the_order_of_a_start() -> 
         "pods",
     ]
     assert {ENGINE, LEDGER, GATEWAY, LISTINGS} <= world.children.keys()
-
-
-State = Callable[[Observed], Observed]
-
-
-def without(key: tuple[str, str]) -> State:
-    def change(world: Observed) -> Observed:
-        return replace(world, children={k: v for k, v in world.children.items() if k != key})
-
-    return change
-
-
-def edited(key: tuple[str, str], edit: Callable[[Object], None]) -> State:
-    def change(world: Observed) -> Observed:
-        child = copy.deepcopy(world.children[key])
-        edit(child)
-        return replace(world, children={**world.children, key: child})
-
-    return change
 
 
 def with_secret(name: str, facts: SecretFacts | None) -> State:
@@ -278,78 +174,6 @@ def _check_certificates(world: Observed) -> None:
         assert held.authority == authority.fingerprint
         assert (held.component, held.hosts) == (need.component, frozenset(need.hosts))
         assert held.renew_at() > world.now
-
-
-def its_record(*, noted: bool, lease: bool | None, volumes: bool, workload: str, standbys: int) -> State:
-    """`lease`: None without one, else whether somebody has led. `workload`: the StatefulSet is there, and how."""
-
-    def change(world: Observed) -> Observed:
-        shard = a_shard(record="demo-engine-main" if noted else None, standbys=standbys)
-        founded = {} if lease is None else {"main": lease}
-        children = {k: v for k, v in world.children.items() if volumes or k[0] != "PersistentVolumeClaim"}
-        if workload == "absent":
-            del children[ENGINE]
-        if workload == "alone":
-            children[ENGINE] = settled(an_empty_world(standbys=0))[0].children[ENGINE]
-        return replace(world, shards=(shard,), founded=founded, children=children)
-
-    return change
-
-
-@pytest.mark.parametrize("standbys", [0, 1, 2])
-def test_whatever_became_of_a_record_no_shard_is_founded_over_members_that_have_a_log(
-    running: dict[int, Observed], standbys: int
-) -> None:
-    """What must hold of each step is in `check`; here, what comes of it."""
-    made = []
-    for noted, lease, volumes, workload in itertools.product(
-        (False, True), (None, False, True), (False, True), ("absent", "alone", "several")
-    ):
-        if workload == "several" and not noted:
-            continue  # the record is noted before such a StatefulSet is made
-        world = its_record(noted=noted, lease=lease, volumes=volumes, workload=workload, standbys=standbys)(running[1])
-        after = settled_safely(world)
-        if lease is None and "main" in after.founded:
-            made.append((volumes, workload))
-        if noted or lease is not None:
-            assert "--record-lease" in command(after), "once it has one it keeps it"
-            assert after.children[ENGINE]["spec"]["replicas"] == 1 + standbys
-    new, gets_standbys = (False, "absent"), [(False, "alone"), (True, "alone")]
-    assert made == ([new, *gets_standbys] if standbys else [])
-
-
-def test_a_shard_of_one_engine_gets_a_standby_once_its_record_is_where_both_see_it() -> None:
-    world, plans = settled(an_empty_world(standbys=0))
-    assert "records" not in [step.phase for step in plans]
-    assert "--record-lease" not in command(world)
-    world = replace(world, shards=(a_shard(standbys=1),))
-    assert sizes_on_the_way(world) == [1, 2]
-
-
-def test_a_third_engine_comes_once_both_others_know_of_it(running: dict[int, Observed]) -> None:
-    world = replace(running[1], shards=(a_shard(record="demo-engine-main", standbys=2),))
-    assert sizes_on_the_way(world) == [2, 3]
-
-
-def sizes_on_the_way(world: Observed) -> list[int]:
-    """How many engines each version of the StatefulSet has; a new template is on its way until controllers have run."""
-    sizes = []
-    for _ in range(20):
-        step = plan(world)
-        for action in step.actions:
-            check(world, action)
-            world = carried_out(world, action)
-            if isinstance(action, Apply) and action.resource == kinds.STATEFUL_SET:
-                sizes.append(action.manifest["spec"]["replicas"])
-                world = edited(ENGINE, lambda live: live["status"].update(updatedReplicas=0))(world)
-                assert ENGINE not in [applied(other) for other in plan(world).actions], "nobody would let it in"
-        world = world if step.actions else controllers_have_run(world)
-    assert command(world)[-2:] == ["--min-in-sync", "1"]
-    return sizes
-
-
-def applied(action: Action) -> tuple[str, str]:
-    return (action.resource.kind, action.manifest["metadata"]["name"]) if isinstance(action, Apply) else ("", "")
 
 
 def test_what_others_added_is_left_alone(running: dict[int, Observed]) -> None:
