@@ -259,7 +259,7 @@ fn a_log_begins_behind_a_snapshot_alone_and_goes_on_as_the_one_that_it_came_from
     file.sync().unwrap();
     let storage = || Arc::new(disk.clone());
     begin_log(storage(), "main", seq, OPTIONS).unwrap();
-    let survived = Arc::new(disk.after_crash(&mut |_| Survives::None));
+    let survived = Arc::new(disk.after_power_loss(Survives::Nothing));
     let mut follower =
         Pipeline::open(survived.clone(), "main", Limits::default(), OPTIONS).unwrap();
     assert_eq!((follower.end_seq(), follower.snapshot_seq()), (seq, seq));
