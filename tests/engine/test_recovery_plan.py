@@ -7,6 +7,7 @@ from openbourse.contracts import v1
 from openbourse.engine.replication.record import Record, Session
 
 A, B = "127.0.0.1:7002", "127.0.0.1:7012"
+LEADER = Session("a", "1")
 NOBODY: frozenset[str] = frozenset()
 
 
@@ -26,7 +27,7 @@ def said(
     return Heard(place, testimony)
 
 
-def record(*in_sync: str, epoch: int = 3, leader: Session | None = Session("a", "1")) -> Record:
+def record(*in_sync: str, epoch: int = 3, leader: Session | None = LEADER) -> Record:
     return Record(epoch, leader, frozenset(in_sync))
 
 
