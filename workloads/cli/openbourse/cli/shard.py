@@ -230,7 +230,11 @@ async def _wait_for_leader(task: Task, record: Record) -> None:
 
 
 def _show(heard: list[Heard]) -> None:
-    table = Table("place", "member", "last epoch", "length", "promised", "state", "", box=None)
+    table = Table(box=None)
+    for column in ("place", "member", "last epoch", "length", "promised", "state"):
+        # Whole, so that it can be copied.
+        table.add_column(column, no_wrap=True, overflow="fold")
+    table.add_column("")
     for one in heard:
         told = one.testimony
         if told is None:
