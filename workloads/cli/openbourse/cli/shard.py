@@ -134,7 +134,7 @@ async def _arbiter(record: Path | None, lease: str | None, shard: str) -> AsyncI
     if not (namespace and slash and name):
         raise NotRecovered(f"--record-lease must be namespace/name, not {lease!r}")
     async with ApiServer.connect() as api:
-        yield RecordLease(api, namespace, name, shard)
+        yield RecordLease(api, namespace, name, shard, recovers=True)
 
 
 async def _recover(task: Task, folder: Path | None, lease: str | None, *, plan_only: bool, yes: bool) -> None:
