@@ -109,10 +109,13 @@ async def test_a_member_that_lacks_what_is_recycled_begins_anew_and_takes_over(s
         renewed = standby.status()
         assert renewed["member"] not in {old_member, leader.status()["member"]}
         assert wal.verify(standby.wal).first_seq > 1_000
-        told |= await trade(short, 200)
         await asyncio.to_thread(leader.kill)
         assert await asyncio.to_thread(short.wait_for_leader) is standby
         assert await forgotten(short, told) == []
+        await asyncio.to_thread(leader.start)
+        await asyncio.to_thread(short.wait_for_leader, 2)
+    for member in short.members:
+        member.kill()
     report = wal.diff((leader.wal, wal.verify(leader.wal)), (standby.wal, wal.verify(standby.wal)))
     assert report.first_seq is None
 

@@ -189,3 +189,15 @@ def test_after_a_long_lag_ages_are_fine_again() -> None:
     oldest_ms = commits.oldest_ms(3_099_998)
     assert oldest_ms is not None
     assert 3_099_999 * 3.0 - oldest_ms <= FINEST_MS
+
+
+def test_what_a_leader_told_a_standby_is_known_and_nobody_was_heard_of() -> None:
+    consumers = told("start 0 ledger publisher")
+    consumers.told({"ledger": 90, "somebody": 70})
+    assert consumers.passed == {"ledger": 90, "publisher": 0}
+    assert consumers.unheard == {"ledger", "publisher"}
+    consumers.told({"publisher": 60})
+    # It leads, and its log has less than the leader was told that the ledger had.
+    consumers.begin(80, 1_000.0)
+    assert consumers.passed == {"ledger": 80, "publisher": 60}
+    assert consumers.lag(1_500.0) == Lag(500, "publisher", at_least=True)

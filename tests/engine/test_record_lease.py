@@ -126,6 +126,17 @@ async def test_a_lease_that_was_deleted_is_not_made_anew_by_a_change(place: Plac
     assert await place.arbiter.read() is None
 
 
+async def test_a_lease_that_is_lost_is_made_anew_by_a_recovery_unless_somebody_was_faster(place: Place) -> None:
+    await write(place.arbiter, None, record(1))
+    await place.api.delete(LEASE, NAMESPACE, place.name)
+    recovery = RecordLease(place.api, NAMESPACE, place.name, "main", recovers=True)
+    assert await recovery.read() is None
+    version = await write(recovery, None, record(4, leader=None))
+    assert await place.arbiter.read() == Held(record(4, leader=None), version)
+    ask = CompareAndSet(None, record(5))
+    assert await recovery.compare_and_set(ask) == Conflicted(ask)
+
+
 async def test_a_lease_that_is_lost_is_not_made_by_a_first_record_either(place: Place) -> None:
     """An emptied volume would found the shard once more, and others may have a log."""
     await write(place.arbiter, None, record(1))

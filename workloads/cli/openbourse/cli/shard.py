@@ -134,7 +134,7 @@ async def _arbiter(record: Path | None, lease: str | None, shard: str) -> AsyncI
     if not (namespace and slash and name):
         raise NotRecovered(f"--record-lease must be namespace/name, not {lease!r}")
     async with ApiServer.connect() as api:
-        yield RecordLease(api, namespace, name, shard)
+        yield RecordLease(api, namespace, name, shard, recovers=True)
 
 
 async def _recover(task: Task, folder: Path | None, lease: str | None, *, plan_only: bool, yes: bool) -> None:
@@ -230,7 +230,11 @@ async def _wait_for_leader(task: Task, record: Record) -> None:
 
 
 def _show(heard: list[Heard]) -> None:
-    table = Table("place", "member", "last epoch", "length", "promised", "state", "", box=None)
+    table = Table(box=None)
+    for column in ("place", "member", "last epoch", "length", "promised", "state"):
+        # Whole, so that it can be copied.
+        table.add_column(column, no_wrap=True, overflow="fold")
+    table.add_column("")
     for one in heard:
         told = one.testimony
         if told is None:

@@ -14,6 +14,7 @@ from openbourse.contracts import v1
 from openbourse.engine import volume as volumes
 from openbourse.engine._core import Engine, Heartbeats
 from openbourse.engine.feed import Feed
+from openbourse.engine.kept import held_from
 from openbourse.engine.link_messages import frame, message
 from openbourse.engine.links import Identity, Link, Links
 from openbourse.engine.positions import Positions
@@ -136,19 +137,12 @@ class Peers:
     @property
     def held_from(self) -> int | None:
         """The first seq that another member may still have to be sent; None: there is no other."""
-        if not self.links.places:
-            return None
-        member = self._host.member
-        role = member.role
-        kept = max(member.commit - self._keep_commands, 0)
-        if not isinstance(role, Leader):
-            return kept + 1
-        matched = {known.member: known.matched for known in role.progress}
-        linked = [known.matched for known in role.progress if known.place]
-        lacking = min(linked, default=0) if len(linked) == len(self.links.places) else 0
-        counted = [matched.get(other, 0) for other in role.counted if other != member.me.member]
-        offered = [feed.offering.seq for feed in self._feeds.values() if feed.offering.seq is not None]
-        return min(max(lacking, kept), *counted, *offered, member.commit) + 1
+        offered = (feed.offering.seq for feed in self._feeds.values())
+        return held_from(self._host.member, self._keep_commands, [seq for seq in offered if seq is not None])
+
+    def catching_up(self) -> dict[str, int] | None:
+        """For the status: the snapshot that is on its way here."""
+        return self._arrival.document()
 
     # What links say
 

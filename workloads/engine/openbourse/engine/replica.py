@@ -438,6 +438,7 @@ class Replica:
             "followers": [_follower(follower) for follower in self.followers],
             "stopped": role.why if isinstance(role, Stopped) else "",
             "record": self.trouble,
+            "catching_up": self.peers.catching_up(),
             "last_failover": self._last_failover(),
         }
 

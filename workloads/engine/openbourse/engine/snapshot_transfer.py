@@ -117,8 +117,15 @@ class Arrival:
         self._link: Link | None = None
         self._pieces: asyncio.Queue[v1.SnapshotPiece] = asyncio.Queue(1)
         self._not_before_s = 0.0
-        # For the status: of which seq, how many bytes of how many.
+        # Of which seq, how many bytes of how many.
         self.progress: tuple[int, int, int] | None = None
+
+    def document(self) -> dict[str, int] | None:
+        """For the status. None: nothing is on its way."""
+        if self.progress is None:
+            return None
+        seq, came, of = self.progress
+        return {"snapshot_seq": seq, "came_bytes": came, "of_bytes": of}
 
     def offered(self, link: Link, offer: v1.SnapshotOffer) -> None:
         """An offer while another one is taken is left: its link is closed when this one has ended."""

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use openbourse_journal::lossy::{LossyDisk, Survives};
 use openbourse_journal::snapshot::{name, seqs};
 use openbourse_journal::{Reader, Storage};
-use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Replay, Stream, make_snapshot};
+use openbourse_pipeline::{
+    Fatal, ITSELF, Limits, Pipeline, Replay, Stream, begin_log, make_snapshot,
+};
 use openbourse_protocol::v1::{self, Side, server_frame::Frame};
 use wire::*;
 
@@ -244,4 +246,67 @@ fn power_that_goes_while_a_snapshot_is_made_leaves_what_was_there() {
     }
     let mut reader = Reader::new(Arc::new(whole));
     assert!(reader.next(SEQS).unwrap().is_some(), "the log is as it was");
+}
+
+#[test]
+fn a_log_begins_behind_a_snapshot_alone_and_goes_on_as_the_one_that_it_came_from() {
+    let seq = 30;
+    let source = traded(&[seq]);
+    let disk = LossyDisk::new();
+    let file = disk.create(&name(seq)).unwrap();
+    file.write_at(&Storage::read(&source.disk, &name(seq)).unwrap(), 0)
+        .unwrap();
+    file.sync().unwrap();
+    let storage = || Arc::new(disk.clone());
+    begin_log(storage(), "main", seq, OPTIONS).unwrap();
+    let survived = Arc::new(disk.after_power_loss(Survives::Nothing));
+    let mut follower =
+        Pipeline::open(survived.clone(), "main", Limits::default(), OPTIONS).unwrap();
+    assert_eq!((follower.end_seq(), follower.snapshot_seq()), (seq, seq));
+    assert_eq!(follower.runs(), []);
+
+    let leader = Pipeline::open(
+        Arc::new(source.disk.clone()),
+        "main",
+        Limits::default(),
+        OPTIONS,
+    );
+    let leader = leader.unwrap();
+    assert_eq!(
+        follower.chain_at(seq).unwrap(),
+        leader.chain_at(seq).unwrap()
+    );
+    assert_eq!(follower.chain_at(seq - 1).unwrap(), None);
+    let mut reader = Reader::starting_at(Arc::new(source.disk.clone()), seq + 1);
+    follower
+        .follow(&reader.records(SEQS, usize::MAX).unwrap())
+        .unwrap();
+    follower.commit(SEQS);
+    assert!(follower.advance(SEQS, usize::MAX).unwrap());
+    assert_eq!(follower.state_hash(), source.state_hash);
+    for seq in seq..=SEQS {
+        // The leader reads its segments, the follower has it in memory.
+        assert_eq!(
+            follower.chain_at(seq).unwrap(),
+            leader.chain_at(seq).unwrap()
+        );
+    }
+}
+
+#[test]
+fn a_log_does_not_begin_behind_a_snapshot_that_is_bad_or_of_another_shard() {
+    let source = traded(&[30]);
+    let mut bytes = Storage::read(&source.disk, &name(30)).unwrap();
+    let begun = |bytes: &[u8], shard: &str| {
+        let disk = LossyDisk::new();
+        let file = disk.create(&name(30)).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        let begun = begin_log(Arc::new(disk.clone()), shard, 30, OPTIONS);
+        let names = disk.list().unwrap();
+        assert_eq!(names, [name(30)], "nothing is begun");
+        begun.unwrap_err().to_string()
+    };
+    assert!(begun(&bytes, "other").contains("shard"));
+    bytes[400] ^= 1;
+    assert!(begun(&bytes, "main").contains("does not match its SHA-256"));
 }

@@ -33,13 +33,17 @@ _TRANSITIONS_MAX: Final = 2**31 - 1
 
 
 class RecordLease:
-    """`api` is the caller's and stays open. One object in one namespace is the record of one shard."""
+    """`api` is the caller's and stays open. One object in one namespace is the record of one shard.
 
-    def __init__(self, api: ApiServer, namespace: str, name: str, shard: str) -> None:
+    `recovers`: a person has sealed every volume, so a Lease that is gone is made anew. A member never does that.
+    """
+
+    def __init__(self, api: ApiServer, namespace: str, name: str, shard: str, *, recovers: bool = False) -> None:
         self._api = api
         self._namespace = namespace
         self._name = name
         self._shard = shard
+        self._recovers = recovers
         # A change is of the whole object, so it begins with the object of the version that it expects.
         self._last: Object | None = None
 
@@ -74,6 +78,9 @@ class RecordLease:
             lease = self._last
             if lease is None or not is_unfounded(lease, self._shard):
                 lease = await self._get()
+            if lease is None and self._recovers:
+                metadata = {"namespace": self._namespace, "name": self._name}
+                return await self._api.create(LEASE, self._manifest({"metadata": metadata}, ask.record))
             if lease is None:
                 raise NotAllowed(
                     f"{self._place} is not there. It is made once, before its shard is founded: so the record is lost, "
