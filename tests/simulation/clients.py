@@ -64,6 +64,8 @@ class Client:
         """Asks for balances again and again: none is from a leader older than one that it has heard of."""
         while True:
             await asyncio.sleep(self.world.dice.expovariate(1 / pause_s))
+            if self.session.highest_epoch < self.heard_epoch:
+                self.world.audit.wrong(f"{self.name} listens to epoch {self.session.highest_epoch} after a newer one")
             before = self.heard_epoch = max(self.heard_epoch, self.session.highest_epoch)
             with contextlib.suppress(Unavailable):
                 answer = await self.session.query(v1.Query(balances=v1.BalancesQuery()), ASKS_S)
@@ -110,6 +112,7 @@ class Ledger:
                 await self._follow()
             except StaleSession:
                 self._world.seen["the ledger refuses an older session"] += 1
+                self._world.audit.consumer_restarted("ledger", self.watermark.seq, self.watermark.session_epoch)
                 await asyncio.sleep(0.02)
 
     async def _follow(self) -> None:

@@ -219,8 +219,16 @@ class Faults:
         self._ambush = Ambush("a batch is sent and not synced", power=True, all=False, who=leader)
 
     def _crash_of(self, member: Member) -> Callable[[], None]:
-        power = self._world.dice.random() < 0.5
-        return lambda: self._world.spawn(self.crash(member, power=power))
+        """Its next boot may not reach the record, and hear of the old leader first."""
+        world, power, away = self._world, self._world.dice.random() < 0.5, self._world.dice.random() < 0.5
+
+        def crash() -> None:
+            world.spawn(self.crash(member, power=power))
+            if away:
+                world.store.away.add(member.host)
+                self._for(0.5, 2.0, lambda: world.store.away.discard(member.host))
+
+        return crash
 
     async def _reset(self) -> None:
         self._world.network.reset(*self._hosts())
@@ -244,6 +252,8 @@ class Faults:
 
     async def _failing_disk(self) -> None:
         if (member := self._somebody()) is not None:
+            self._world.note(f"{member.name}: its disk fails")
+            member.disk_failed = True
             member.disk.fail(self._world.dice.randrange(1, 6))
 
     async def _record_away(self) -> None:

@@ -55,6 +55,8 @@ class Member:
         self.spoiled = False
         # A write landed elsewhere: a boot that does not notice has lost what it acknowledged.
         self.misdirected = False
+        # It reported errors to this boot.
+        self.disk_failed = False
         self.tries = 0
         self.down = True
         self._world = world
@@ -113,7 +115,7 @@ class Member:
         self._boots += 1
         process = Process(self.name, "engine", self.host, wall_s=self.wall_s, boot=self._boots)
         self.process, self.core, self.replica, self.down = process, None, None, False
-        self._writing = False
+        self._writing = self.disk_failed = False
         self._world.loop.start(process, self._run(process))
 
     async def _run(self, process: Process) -> None:
@@ -136,7 +138,7 @@ class Member:
             if process.dead:
                 return
             world.note(f"{self.name} ends: {error}")
-            if any(why in str(error) for why in DISK_SAYS):
+            if self.disk_failed or any(why in str(error) for why in DISK_SAYS):
                 world.seen["an engine ends because its disk says no, and is started again"] += 1
                 world.later(0.5, self._again, process)
                 return

@@ -361,7 +361,9 @@ impl File for LossyFile {
                 .map_or(usize::MAX, |most| most.saturating_sub(disk.used_bytes()));
             let now = &mut disk.files[self.index].now;
             let within = (now.len().saturating_add(free)).saturating_sub(start);
-            let taken = if fails { bytes.len() / 2 } else { bytes.len() }.min(within);
+            // A write that fails half-way ends where a sector does.
+            let half = ((start + bytes.len() / 2) / SECTOR * SECTOR).saturating_sub(start);
+            let taken = if fails { half } else { bytes.len() }.min(within);
             now.resize(now.len().max(start + taken), 0);
             now[start..start + taken].copy_from_slice(&bytes[..taken]);
             disk.files[self.index]
