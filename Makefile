@@ -64,7 +64,7 @@ simulate: install ## Seeded simulations with more seeds, and small worlds to the
 .PHONY: soak
 soak: install ## The long runs: half an hour of trading under kills, 200 faults, an hour of full load, a million commands for kernel and twin
 	SOAK_S=$${SOAK_S:-1800} SOAK_COMMANDS=$${SOAK_COMMANDS:-1000000} FAULTS=$${FAULTS:-200} \
-	  FULL_LOAD_S=$${FULL_LOAD_S:-3600} $(PYTEST) -m soak
+	  FULL_LOAD_S=$${FULL_LOAD_S:-3600} DELETED_PODS=$${DELETED_PODS:-10} $(PYTEST) -m soak
 
 .PHONY: bench
 bench: install ## Benchmarks, one line of JSON last (make bench ONLY=engine: one group)
