@@ -206,8 +206,8 @@ def test_orders_go_on_when_the_leader_is(
     after = status(exchange)
     took = after.get("lastFailover", {}) if after["leader"] != leader else {}
     show(
-        f"on the cluster, {fault.__name__}: no order acknowledged for {pause_ms:.0f} ms, {len(load.acknowledged)} orders; "
-        f"the status says {took or 'nothing, for nobody took over'}"
+        f"on the cluster, {fault.__name__}: no order acknowledged for {pause_ms:.0f} ms, "
+        f"{len(load.acknowledged)} orders; the status says {took or 'nothing, for nobody took over'}"
     )
     if another_leads is not None:
         assert (after["leader"] != leader) == another_leads
