@@ -181,7 +181,7 @@ def _protocol(name: str, seeds: int) -> Bug:
 
 BUGS: tuple[Bug, ...] = (
     Bug("a leader acknowledges before its own fsync", 100, ((Replica, "proposed", _leader_counts_what_it_wrote),)),
-    Bug("a standby acknowledges before its fsync", 60, ((Replica, "_carry_out", _standby_counts_what_it_wrote),)),
+    Bug("a standby acknowledges before its fsync", 150, ((Replica, "_carry_out", _standby_counts_what_it_wrote),)),
     Bug("replies and events leave before the commit", 60, ((Replica, "proposed", _releases_before_commit),)),
     Bug("a leader commits what it has alone", 60, ((Replica, "durable", _commits_what_is_durable_here),)),
     Bug("a log is not cut", 60, ((Replica, "_cut", _cuts_nothing),)),
@@ -192,11 +192,11 @@ BUGS: tuple[Bug, ...] = (
     _Forgetful(within_a_boot=False).bug("a command that is sent again is carried out again", 20),
     _Forgetful(within_a_boot=True).bug("a standby does not have the ids of what it took over", 40),
     _protocol("a restarted leader goes on in its old epoch", 60),
-    _protocol("a standby follows sessions of older epochs", 250),
+    _protocol("a standby follows sessions of older epochs", 500),
     _protocol("a late add is not counted", 200),
     _protocol("an unknown outcome is taken for success", 100),
     _protocol("the set changes after the commit", 100),
     _protocol("a member outside of the set takes over", 100),
-    _protocol("a leader that lost a write does not look who has", 100),
+    _protocol("a leader that lost a write does not look who has", 250),
     _protocol("the cut-back is forgotten", 60),
 )
