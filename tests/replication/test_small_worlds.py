@@ -50,7 +50,7 @@ WALKS = (
     Walk("the record lost", replace(TIGHT, commands=1, recoveries=1), depth=15, is_long=True),
     Walk("late reads of the record", replace(SMALL, slow_reads=True), is_long=True),
     Walk("snapshots for those behind", replace(TIGHT, snapshots=True, symmetric=True), depth=16, is_long=True),
-    Walk("snapshots, unsynced disks", replace(TIGHT, epochs=2, snapshots=True, power=True), depth=11, is_long=True),
+    Walk("snapshots, unsynced disks", replace(TIGHT, epochs=2, snapshots=True, power=True), depth=9, is_long=True),
     Walk("three members", replace(SMALL, places=3, symmetric=True), depth=11, is_long=True),
     Walk("three members, unsynced disks", replace(SMALL, places=3, power=True, symmetric=True), depth=9, is_long=True),
 )
