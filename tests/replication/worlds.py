@@ -371,7 +371,8 @@ class Worlds(Laws):
             return draft.done()
         disk = self.disks.values[draft.disks[draft.renews]]
         anew = Disk(name_of_renewed(disk.volume), disk.incoming, disk.incoming, disk.promise, disk.promised)
-        return self.boot(draft.done(), draft.renews, anew)
+        # Not done yet: one of all mirror images may have others at its places.
+        return self.boot(draft.world(), draft.renews, anew)
 
     # -- recovery
 
