@@ -12,6 +12,9 @@ from pathlib import Path
 
 from simulation.world import Life, live
 
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "500"))
+# With so many, every rare state is seen.
+SEEDS_FOR_ALL = 500
 AT_ONCE = 10
 
 

@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from simulation.lives import many, said
+from simulation.lives import SEEDS, SEEDS_FOR_ALL, many, said
 
 from fixtures.figures import Show
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "500"))
 TESTS = Path(__file__).parents[1]
-# Seen in so many seeds, or what was simulated is less than is meant.
-SEEDS_FOR_ALL = 500
 MOMENTS = (
     "a batch is sent and not synced",
     "between fsync and reply",
@@ -24,6 +21,7 @@ MOMENTS = (
     "a take-over",
     "the set changes",
 )
+# Each is seen in so many seeds, or what was simulated is less than is meant.
 RARE = (
     *(f"{what}: {moment}" for moment in MOMENTS for what in ("killed", "power lost")),
     "a boot cuts a torn end",
