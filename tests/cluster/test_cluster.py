@@ -12,6 +12,19 @@ pytestmark = pytest.mark.cluster
 
 NODES = ["openbourse-control-plane", "openbourse-worker", "openbourse-worker2", "openbourse-worker3"]
 IMAGE = "openbourse/openbourse:dev"
+# A pod is ready when its process is there, which may be before it listens.
+ASK = """
+import time, urllib.request
+deadline_s = time.monotonic() + 20
+while True:
+    try:
+        print(urllib.request.urlopen('http://server/', timeout=5).status)
+        break
+    except OSError:
+        if time.monotonic() > deadline_s:
+            raise
+        time.sleep(0.2)
+"""
 SERVE = "from http.server import *; HTTPServer(('', 8000), SimpleHTTPRequestHandler).serve_forever()"
 
 
@@ -106,8 +119,7 @@ def test_a_volume_outlives_its_pod(cluster: Cluster, namespace: str) -> None:
 def test_a_service_is_found_by_its_name_from_another_node(cluster: Cluster, namespace: str) -> None:
     cluster.apply(python_pod("server", SERVE, node=NODES[1]), service("server"), namespace=namespace)
     cluster.wait(namespace, "pod/server", "condition=Ready")
-    code = "import urllib.request as u; print(u.urlopen('http://server/', timeout=20).status)"
-    cluster.apply(python_pod("client", code, node=NODES[2]), namespace=namespace)
+    cluster.apply(python_pod("client", ASK, node=NODES[2]), namespace=namespace)
     assert said(cluster, namespace, "client") == "200"
 
 
