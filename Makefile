@@ -15,6 +15,8 @@ ENGINE := workloads/engine
 CONTRACTS := workloads/contracts
 RUN := uv run --frozen --no-sync
 PYTEST := $(RUN) pytest
+# uv takes the extension for built where it was built before, also after `git clean`: a newer file says otherwise.
+BUILD_AGAIN := [ -e $(ENGINE)/openbourse/engine/_core.abi3.so ] || touch $(ENGINE)/pyproject.toml
 
 .PHONY: help
 help: ## This list
@@ -24,6 +26,7 @@ help: ## This list
 install: ## Everything that development needs, but for the cluster
 	@.ci/install-uv
 	@echo "Python packages and the engine's extension (the first time a few minutes)"
+	@$(BUILD_AGAIN)
 	@uv sync --frozen --quiet
 
 # What `openbourse local` needs and no more: no compilers of messages, no linters, no cluster.
@@ -31,6 +34,7 @@ install: ## Everything that development needs, but for the cluster
 install-local:
 	@.ci/install-uv
 	@echo "Python packages and the engine's extension (the first time a few minutes)"
+	@$(BUILD_AGAIN)
 	@uv sync --frozen --quiet --inexact --no-default-groups --extra local
 
 .PHONY: run
