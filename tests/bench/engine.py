@@ -15,7 +15,7 @@ from pathlib import Path
 
 import replicated
 from engine_load import DRAIN_S, OPEN_LOOP_S, SATURATION_COMMANDS, OpenLoop, fund, open_loop, quantile, saturate
-from result import RUNS, Result, result
+from result import RUNS, Result, result, say
 
 from openbourse.engine import _core
 
@@ -36,10 +36,6 @@ def _replay(engine: RunningEngine) -> float:
         core = _core.Engine(copy, engine.shard)
         core.advance(core.end_seq, core.end_seq)
         return core.seq / (time.perf_counter() - started)
-
-
-def say(text: str) -> None:
-    print(f"  {text}", file=sys.stderr)
 
 
 def measure() -> list[Result]:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from result import Result, result
+from result import Result, result, say
 
 # `python tests/bench` finds the modules of this folder; the fixtures are one up.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -100,15 +100,11 @@ def measure() -> list[Result]:
     results: list[Result] = []
     for kind in KINDS:
         if kind.shard is _networked and (why := why_not()) is not None:
-            _say(f"{kind.name} is left out: {why}")
+            say(f"{kind.name} is left out: {why}")
             continue
         with tempfile.TemporaryDirectory() as folder, kind.shard(Path(folder)) as shard:
             results += asyncio.run(_measured(kind, shard, max(crashes // kind.of_crashes, 1)))
     return results
-
-
-def _say(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 async def _measured(kind: Kind, shard: RunningShard, count: int) -> list[Result]:
@@ -119,10 +115,10 @@ async def _measured(kind: Kind, shard: RunningShard, count: int) -> list[Result]
             pause_ms, took = await _pause(kind, shard, load)
             pauses_ms.append(pause_ms)
             phases.append(took)
-            _say(f"{kind.name} {number + 1}/{count}: {pause_ms:.0f} ms; {_shown(took)}")
+            say(f"{kind.name} {number + 1}/{count}: {pause_ms:.0f} ms; {_shown(took)}")
         leader = await asyncio.to_thread(shard.wait_for_leader, 2)
     verdict = await asyncio.to_thread(judge, load, leader)
-    _say(
+    say(
         f"{kind.name}: {len(load.told)} commands acknowledged, {len(verdict.lost)} lost, {len(verdict.repeated)} "
         f"repeated, {len(verdict.out_of_order)} out of order, {load.refused} refused"
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine_load import SATURATION_COMMANDS, OpenLoop, fund, open_loop, saturate
-from result import RUNS, Result, result
+from result import RUNS, Result, result, say
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -41,17 +41,13 @@ def measure() -> list[Result]:
             return results
 
 
-def _say(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
-
-
 def _throughput(leader: RunningEngine, alone: RunningEngine) -> list[Result]:
     ours: list[float] = []
     peers: list[float] = []
     for run in range(RUNS):
         ours.append(asyncio.run(saturate(leader, SATURATION_COMMANDS)))
         peers.append(asyncio.run(saturate(alone, SATURATION_COMMANDS)))
-        _say(f"replicated throughput {run + 1}/{RUNS}: {ours[-1]:.0f}/s, {PEER} {peers[-1]:.0f}/s")
+        say(f"replicated throughput {run + 1}/{RUNS}: {ours[-1]:.0f}/s, {PEER} {peers[-1]:.0f}/s")
     return [result("engine.replicated.throughput", ours, "1/s", "higher", peer=PEER, peer_values=peers)]
 
 
@@ -61,7 +57,7 @@ def _latencies(leader: RunningEngine, alone: RunningEngine, rate: int) -> list[R
     for run in range(RUNS):
         ours.append(asyncio.run(open_loop(leader, rate)))
         peers.append(asyncio.run(open_loop(alone, rate)))
-        _say(
+        say(
             f"replicated, offered {rate}/s {run + 1}/{RUNS}: "
             + ", ".join(
                 f"p{per_mille / 10:g} {ours[-1].quantile(per_mille):.2f} ms (alone {peers[-1].quantile(per_mille):.2f})"

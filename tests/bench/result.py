@@ -1,6 +1,7 @@
 """One figure of a benchmark, and how a group of them is measured: ours and the peer in turn, in one run."""
 
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -54,3 +55,8 @@ def result(
         low=min(values),
         high=max(values),
     )
+
+
+def say(text: str) -> None:
+    """Progress, for whoever waits: the results alone go to stdout."""
+    print(f"  {text}", file=sys.stderr, flush=True)

@@ -9,18 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from simulation.faults import MOMENTS
 from simulation.lives import SEEDS, SEEDS_FOR_ALL, many, said
 
 from fixtures.figures import Show
 
 TESTS = Path(__file__).parents[1]
-MOMENTS = (
-    "a batch is sent and not synced",
-    "between fsync and reply",
-    "a command is answered",
-    "a take-over",
-    "the set changes",
-)
 # Each is seen in so many seeds, or what was simulated is less than is meant.
 RARE = (
     *(f"{what}: {moment}" for moment in MOMENTS for what in ("killed", "power lost")),

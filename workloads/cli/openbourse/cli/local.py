@@ -23,6 +23,7 @@ from rich.console import Console
 
 from openbourse.cli.local_folder import (
     DEMO_ACCOUNTS,
+    SHARD,
     LocalFailed,
     database,
     demo_keys,
@@ -39,7 +40,6 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.tls import client_context
 from openbourse.gateway.keys import Key
 
-SHARD = "main"
 DEPOSIT_TIMEOUT_S = 30.0
 MIGRATE_TIMEOUT_S = 60.0
 STANDBYS_MOST = 2

@@ -18,9 +18,11 @@ from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.contracts.listings import Listings
 from openbourse.engine import volume
+from openbourse.engine.errors import Fatal
 from openbourse.gateway.keys import Key, create_key, read_keys
 
 EXCHANGE = "local"
+SHARD = "main"
 ENGINES = "engines.json"
 RENEW_BEFORE = datetime.timedelta(days=30)
 DEMO_ACCOUNTS = {1001: "alice", 1002: "bob"}
@@ -106,12 +108,11 @@ def is_new(data: Path) -> bool:
 
 def _has_led(wal: Path) -> bool:
     """It has promised an epoch, as before a log's first record; or it has a log and nobody knows what was promised."""
-    member = wal / volume.FILE
-    if not member.exists():
-        return any(wal.glob("*.wal"))
     try:
-        return bool(json.loads(member.read_bytes())["promise"])
-    except (ValueError, KeyError, TypeError):
+        return volume.read(wal, SHARD).promise > 0
+    except FileNotFoundError:
+        return any(wal.glob("*.wal"))
+    except Fatal:
         # Its engine will say what is wrong with it.
         return True
 
