@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import replicated
-from engine_load import DRAIN_S, OPEN_LOOP_S, SATURATION_COMMANDS, OpenLoop, fund, open_loop, quantile, saturate
+from engine_load import DRAIN_S, OPEN_LOOP_S, OpenLoop, fund, open_loop, quantile, throughput
 from result import RUNS, Result, result, say
 
 from openbourse.engine import _core
@@ -50,7 +50,7 @@ def measure() -> list[Result]:
             for engine in engines:
                 engine.start()
                 asyncio.run(fund(engine))
-            results = _throughput(ours, peer)
+            results = throughput("engine.durable.throughput", ours, peer, PEER, PEER_SATURATION_COMMANDS)
             # More than the peer can work off in time is not asked of it.
             peer_most = (results[0].peer_value or 0) * DRAIN_S / 2 / OPEN_LOOP_S
             for rate in OFFERED:
@@ -130,16 +130,6 @@ def _stages(engine: MeasuredEngine) -> list[Result]:
         result(name, values, "us" if "_us" in name else "commands", "higher" if "batch" in name else "lower")
         for name, values in found.items()
     ]
-
-
-def _throughput(ours: RunningEngine, peer: RunningEngine) -> list[Result]:
-    values: list[float] = []
-    peer_values: list[float] = []
-    for run in range(RUNS):
-        values.append(asyncio.run(saturate(ours, SATURATION_COMMANDS)))
-        peer_values.append(asyncio.run(saturate(peer, PEER_SATURATION_COMMANDS)))
-        say(f"throughput {run + 1}/{RUNS}: {values[-1]:.0f}/s, {PEER} {peer_values[-1]:.0f}/s")
-    return [result("engine.durable.throughput", values, "1/s", "higher", peer=PEER, peer_values=peer_values)]
 
 
 def _latencies(ours: RunningEngine, peer: RunningEngine | None, rate: int) -> list[Result]:

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from result import RUNS, Result, result, say
+
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import Decoder, encode
@@ -61,6 +63,19 @@ def _orders(count: int) -> list[tuple[bytes, bytes]]:
     """Command ids and frames: a sell that rests and a buy that takes it, so that the book stays small."""
     commands = [sell(30_000_00, 1) if at % 2 == 0 else buy(30_000_00, 1) for at in range(count)]
     return [(command.command_id, encode(v1.ClientFrame(command=command))) for command in commands]
+
+
+def throughput(
+    name: str, ours: RunningEngine, peer: RunningEngine, peer_is: str, peer_commands: int = SATURATION_COMMANDS
+) -> list[Result]:
+    """Commands a second of both, in turn."""
+    values: list[float] = []
+    peer_values: list[float] = []
+    for run in range(RUNS):
+        values.append(asyncio.run(saturate(ours, SATURATION_COMMANDS)))
+        peer_values.append(asyncio.run(saturate(peer, peer_commands)))
+        say(f"{name} {run + 1}/{RUNS}: {values[-1]:.0f}/s, {peer_is} {peer_values[-1]:.0f}/s")
+    return [result(name, values, "1/s", "higher", peer=peer_is, peer_values=peer_values)]
 
 
 async def saturate(engine: RunningEngine, count: int) -> float:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engine_load import SATURATION_COMMANDS, OpenLoop, fund, open_loop, saturate
+from engine_load import OpenLoop, fund, open_loop, throughput
 from result import RUNS, Result, result, say
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -32,23 +32,13 @@ def measure() -> list[Result]:
             leader = shard.wait_for_leader(in_sync=2)
             for engine in (leader, alone):
                 asyncio.run(fund(engine))
-            results = _throughput(leader, alone)
+            results = throughput("engine.replicated.throughput", leader, alone, PEER)
             for rate in OFFERED:
                 results += _latencies(leader, alone, rate)
             status = leader.status()
             # Otherwise something else was measured.
             assert (status["epoch"], len(status["in_sync"])) == (1, 2), status
             return results
-
-
-def _throughput(leader: RunningEngine, alone: RunningEngine) -> list[Result]:
-    ours: list[float] = []
-    peers: list[float] = []
-    for run in range(RUNS):
-        ours.append(asyncio.run(saturate(leader, SATURATION_COMMANDS)))
-        peers.append(asyncio.run(saturate(alone, SATURATION_COMMANDS)))
-        say(f"replicated throughput {run + 1}/{RUNS}: {ours[-1]:.0f}/s, {PEER} {peers[-1]:.0f}/s")
-    return [result("engine.replicated.throughput", ours, "1/s", "higher", peer=PEER, peer_values=peers)]
 
 
 def _latencies(leader: RunningEngine, alone: RunningEngine, rate: int) -> list[Result]:
