@@ -18,7 +18,8 @@ from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import MAX_FRAME_BYTES, encode
 from openbourse.contracts.session import Address
-from openbourse.engine import links, snapshots, wal
+from openbourse.engine.journal import snapshots, wal
+from openbourse.engine.member import links
 
 pytestmark = pytest.mark.server
 

@@ -13,7 +13,7 @@ from fixtures.members import RunningShard, make_shard
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import committed_events
-from openbourse.engine import wal
+from openbourse.engine.journal import wal
 
 pytestmark = pytest.mark.server
 

@@ -12,7 +12,8 @@ from fixtures.engines import RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, Unavailable, committed_events
-from openbourse.engine import _core, wal
+from openbourse.engine import _core
+from openbourse.engine.journal import wal
 
 pytestmark = pytest.mark.server
 

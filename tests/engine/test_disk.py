@@ -13,7 +13,7 @@ from fixtures.engines import EngineFactory, RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, NotTaken
-from openbourse.engine import wal
+from openbourse.engine.journal import wal
 from openbourse.engine.status import DISK_SLOW_S, disk
 
 SEGMENT_BYTES = 64 << 10

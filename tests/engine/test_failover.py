@@ -14,8 +14,8 @@ from fixtures.figures import Show
 from fixtures.members import RunningShard
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
-from openbourse.engine import snapshots
 from openbourse.engine.arbiters.record_folder import RecordFolder
+from openbourse.engine.journal import snapshots
 from openbourse.engine.replication.record import CompareAndSet
 
 pytestmark = pytest.mark.server

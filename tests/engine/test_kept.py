@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from openbourse.engine.kept import held_from
+from openbourse.engine.member.kept import held_from
 from openbourse.engine.replication import Settings, boot
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.member import Leader, Member, Progress

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from openbourse.engine.own_disk import PATIENCE_MS, OwnDisk
+from openbourse.engine.member.own_disk import PATIENCE_MS, OwnDisk
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.member import Leader, Member, Progress, Settings, Unknown
 from openbourse.engine.replication.protocol import boot

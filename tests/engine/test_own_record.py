@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from openbourse.engine.arbiters.own_record import FOLDER, own_record
+from openbourse.engine.journal.volume import Volume
 from openbourse.engine.replication.inputs import Succeeded
 from openbourse.engine.replication.record import CompareAndSet, Held, Record, Session
-from openbourse.engine.volume import Volume
 
 MEMBER = "00000000000000aa"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openbourse.engine import passed
+from openbourse.engine.journal import passed
 
 
 def test_what_was_written_down_is_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fixtures.engines import RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, committed_events
-from openbourse.engine import wal
+from openbourse.engine.journal import wal
 
 pytestmark = pytest.mark.server
 

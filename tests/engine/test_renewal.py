@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fixtures.logs import COMMANDS, segments, write
-from openbourse.engine import _core, epochs, renewal, snapshots, volume
+from openbourse.engine import _core
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import epochs, renewal, snapshots, volume
 from openbourse.engine.replication.history import History
 
 SEQ = 40

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from fixtures.logs import SEGMENT_BYTES, segments, write
 from openbourse.cli import wal as command
-from openbourse.engine import _core, roots, wal
+from openbourse.engine import _core
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import roots, wal
 
 EVERYTHING = 2**63
 

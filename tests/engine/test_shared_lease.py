@@ -13,9 +13,9 @@ from openbourse.contracts.leadership import LEASE, unfounded
 from openbourse.engine.arbiters.arbiter import NotAllowed
 from openbourse.engine.arbiters.own_record import own_record
 from openbourse.engine.arbiters.shared_lease import shared_lease
+from openbourse.engine.journal.volume import Volume
 from openbourse.engine.replication.inputs import Succeeded
 from openbourse.engine.replication.record import CompareAndSet, Held, Record, Session
-from openbourse.engine.volume import Volume
 
 pytestmark = pytest.mark.server
 

@@ -13,8 +13,8 @@ from fixtures.engines import EngineFactory, RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession
-from openbourse.engine import snapshots, wal
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import snapshots, wal
 
 pytestmark = pytest.mark.server
 

@@ -1,6 +1,6 @@
 """What a member says of its own take-over: the phases, in their order, and only of one that it finished."""
 
-from openbourse.engine.take_overs import TakeOvers
+from openbourse.engine.member.take_overs import TakeOvers
 
 AT = "2026-01-01T00:00:00.250Z"
 WHICH = {"at": AT, "epoch": 4}

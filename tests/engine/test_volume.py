@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openbourse.engine.errors import Fatal
-from openbourse.engine.volume import FILE, Volume, open_volume, promise
+from openbourse.engine.journal.volume import FILE, Volume, open_volume, promise
 
 
 def test_a_volume_keeps_its_member_and_what_it_promised(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from fixtures.logs import CHECKPOINTS, COMMANDS, SEGMENT_BYTES, segments, sequen
 from openbourse.cli import wal as command
 from openbourse.contracts import v1
 from openbourse.contracts.frames import encode
-from openbourse.engine import _core, roots, snapshots, wal
+from openbourse.engine import _core
+from openbourse.engine.journal import roots, snapshots, wal
 
 HEADER_BYTES = 4096
 

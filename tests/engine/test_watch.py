@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from openbourse.engine.member.watch import Watch
 from openbourse.engine.replication import Settings, boot, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
@@ -18,7 +19,6 @@ from openbourse.engine.replication.inputs import (
 from openbourse.engine.replication.member import Leader, Member
 from openbourse.engine.replication.messages import Joined
 from openbourse.engine.replication.record import CompareAndSet, Held, Record, Session
-from openbourse.engine.watch import Watch
 
 A, B = Session("A", "a1"), Session("B", "b1")
 

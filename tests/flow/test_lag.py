@@ -16,7 +16,7 @@ from fixtures.ledgers import LedgerFactory, RunningLedger, all_settled, deposit
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, committed_events
-from openbourse.engine import wal
+from openbourse.engine.journal import wal
 
 pytestmark = pytest.mark.server
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openbourse.cli.local_folder import is_new
-from openbourse.engine import volume
+from openbourse.engine.journal import volume
 
 
 def make_volume(folder: Path, *, promise: int) -> None:

@@ -15,7 +15,7 @@ from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import encode
 from openbourse.contracts.session import EngineSession, Leaders
-from openbourse.engine import passed, retention, snapshots
+from openbourse.engine.journal import passed, retention, snapshots
 
 pytestmark = pytest.mark.server
 

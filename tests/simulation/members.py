@@ -15,7 +15,7 @@ from openbourse.engine import run
 from openbourse.engine._core import Engine, Fatal, SimulatedDisk
 from openbourse.engine.arbiters.arbiter import RecordError
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.replica import Replica
+from openbourse.engine.member.replica import Replica
 from openbourse.engine.replication import State
 
 if TYPE_CHECKING:

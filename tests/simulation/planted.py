@@ -17,8 +17,10 @@ from simulation.loop import Process, here
 
 from openbourse.contracts import session, v1
 from openbourse.contracts.frames import Decoder, encode
-from openbourse.engine import durable, replica, volume
+from openbourse.engine import durable
+from openbourse.engine.journal import volume
 from openbourse.engine.loop import Loop
+from openbourse.engine.member import replica
 from openbourse.engine.replication import Effects
 from openbourse.engine.replication.inputs import CutIsDurable, LogIsDurable
 from openbourse.engine.replication.member import Leader

@@ -15,7 +15,8 @@ from fixtures.engines import LISTINGS
 from openbourse.contracts import v1
 from openbourse.contracts.frames import Decoder, encode
 from openbourse.contracts.listings import Listings
-from openbourse.engine import _core, wal
+from openbourse.engine import _core
+from openbourse.engine.journal import wal
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "25"))
 TURNS = 60

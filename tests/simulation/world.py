@@ -33,7 +33,7 @@ from fixtures.commands import cancel, place
 from openbourse.contracts import v1
 from openbourse.engine._core import Fatal
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.replica import Replica
+from openbourse.engine.member.replica import Replica
 from openbourse.engine.replication import State
 from openbourse.engine.replication.record import Record
 

@@ -17,8 +17,8 @@ from cryptography import x509
 from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.contracts.listings import Listings
-from openbourse.engine import volume
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import volume
 from openbourse.gateway.keys import Key, create_key, read_keys
 
 EXCHANGE = "local"

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from openbourse.engine import roots, wal
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import roots, wal
 
 app = typer.Typer(help="Look at an engine's write-ahead log.", no_args_is_help=True)
 

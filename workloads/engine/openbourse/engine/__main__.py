@@ -8,9 +8,9 @@ from pathlib import Path
 
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
-from openbourse.engine import snapshots
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.peers import KEEP_COMMANDS
+from openbourse.engine.journal import snapshots
+from openbourse.engine.member.peers import KEEP_COMMANDS
 from openbourse.engine.run import ObjectName, Settings, run
 
 EXAMPLES = """examples:

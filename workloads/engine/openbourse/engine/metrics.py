@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from openbourse.engine.loop import Loop
-from openbourse.engine.replica import Replica
+from openbourse.engine.member.replica import Replica
 from openbourse.engine.replication import State
 
 # A crash is over in tens of milliseconds, a freeze in half a second.

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from openbourse.contracts import tls, v1
 from openbourse.contracts.session import Address, NotTaken
-from openbourse.engine import epochs, passed, renewal, replication, volume
+from openbourse.engine import replication
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter, RecordError
 from openbourse.engine.arbiters.own_record import own_record
@@ -34,16 +34,17 @@ from openbourse.engine.arbiters.record_folder import RecordFolder
 from openbourse.engine.checkpoints import Checkpoints
 from openbourse.engine.consumers import Consumers
 from openbourse.engine.errors import BeginAgain
+from openbourse.engine.journal import epochs, passed, renewal, volume
+from openbourse.engine.journal.retention import Retention
+from openbourse.engine.journal.roots import KEY_FILE, FileKey, Signer, keep_signed
+from openbourse.engine.journal.snapshots import EVERY_COMMANDS, Snapshots
 from openbourse.engine.lag import LagReports
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
+from openbourse.engine.member.peers import KEEP_COMMANDS
+from openbourse.engine.member.replica import Replica
 from openbourse.engine.own import OwnRequests
-from openbourse.engine.peers import KEEP_COMMANDS
-from openbourse.engine.replica import Replica
-from openbourse.engine.retention import Retention
-from openbourse.engine.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.serve import Server
-from openbourse.engine.snapshots import EVERY_COMMANDS, Snapshots
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
 from openbourse.engine.ticks import Ticks

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from openbourse.contracts.session import Address
+from openbourse.engine.journal.retention import Retention
+from openbourse.engine.journal.snapshots import Snapshots
 from openbourse.engine.lag import LagReports
 from openbourse.engine.loop import Loop
+from openbourse.engine.member.replica import Replica
 from openbourse.engine.metrics import Metrics
-from openbourse.engine.replica import Replica
-from openbourse.engine.retention import Retention
-from openbourse.engine.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from openbourse.engine.arbiters.arbiter import NotAllowed, NotUnderstood
 from openbourse.engine.arbiters.record_folder import RecordFolder
+from openbourse.engine.journal.volume import Volume
 from openbourse.engine.replication.record import CompareAndSet, Record
-from openbourse.engine.volume import Volume
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from openbourse.engine import durable
 from openbourse.engine.arbiters.arbiter import Arbiter, NotAllowed, Unreachable
 from openbourse.engine.arbiters.own_record import FOLDER, SHARED, own_record
 from openbourse.engine.arbiters.record_lease import RecordLease
+from openbourse.engine.journal.volume import Volume
 from openbourse.engine.replication.inputs import Conflicted
 from openbourse.engine.replication.record import CompareAndSet
-from openbourse.engine.volume import Volume
 
 log = logging.getLogger(__name__)
 

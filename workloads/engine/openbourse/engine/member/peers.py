@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Protocol
 
 from openbourse.contracts import v1
-from openbourse.engine import volume as volumes
 from openbourse.engine._core import Engine, Heartbeats
-from openbourse.engine.feed import Feed
-from openbourse.engine.kept import held_from
-from openbourse.engine.link_messages import frame, message
-from openbourse.engine.links import Identity, Link, Links
-from openbourse.engine.positions import Positions
+from openbourse.engine.journal import volume as volumes
+from openbourse.engine.member.feed import Feed
+from openbourse.engine.member.kept import held_from
+from openbourse.engine.member.link_messages import frame, message
+from openbourse.engine.member.links import Identity, Link, Links
+from openbourse.engine.member.positions import Positions
+from openbourse.engine.member.snapshot_transfer import Arrival
+from openbourse.engine.member.testimony import Testimonies
+from openbourse.engine.member.watch import Verdicts, Watch
 from openbourse.engine.replication import Member
 from openbourse.engine.replication.effects import Send, Statement
 from openbourse.engine.replication.inputs import Input, Linked, Received, Unlinked
 from openbourse.engine.replication.member import Leader, Standby
 from openbourse.engine.replication.messages import Append, Differs, Joined, Snapshot
 from openbourse.engine.replication.record import Session
-from openbourse.engine.snapshot_transfer import Arrival
-from openbourse.engine.testimony import Testimonies
-from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
 

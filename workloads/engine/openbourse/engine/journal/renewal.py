@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from openbourse.engine import _core, durable, epochs
-from openbourse.engine import volume as volumes
+from openbourse.engine import _core, durable
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import epochs
+from openbourse.engine.journal import volume as volumes
 from openbourse.engine.replication.history import History
 
 log = logging.getLogger(__name__)

@@ -13,16 +13,18 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
-from openbourse.engine import epochs, renewal
-from openbourse.engine import volume as volumes
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter
 from openbourse.engine.arbiters.asking import Asker, Outcome
 from openbourse.engine.errors import BeginAgain
-from openbourse.engine.links import Identity
+from openbourse.engine.journal import epochs, renewal
+from openbourse.engine.journal import volume as volumes
 from openbourse.engine.loop import Loop
-from openbourse.engine.own_disk import OwnDisk
-from openbourse.engine.peers import KEEP_COMMANDS, Peers, monotonic_ms
+from openbourse.engine.member.links import Identity
+from openbourse.engine.member.own_disk import OwnDisk
+from openbourse.engine.member.peers import KEEP_COMMANDS, Peers, monotonic_ms
+from openbourse.engine.member.take_overs import TakeOvers
+from openbourse.engine.member.watch import Verdicts, Watch
 from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
@@ -49,8 +51,6 @@ from openbourse.engine.replication.member import (
 )
 from openbourse.engine.replication.messages import Offer
 from openbourse.engine.replication.record import Record, Session
-from openbourse.engine.take_overs import TakeOvers
-from openbourse.engine.watch import Verdicts, Watch
 
 log = logging.getLogger(__name__)
 

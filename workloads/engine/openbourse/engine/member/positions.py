@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from openbourse.contracts import v1
 from openbourse.engine.consumers import Consumers
-from openbourse.engine.links import Link
+from openbourse.engine.member.links import Link
 
 EVERY_S = 1.0
 

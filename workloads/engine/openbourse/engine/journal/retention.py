@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from openbourse.engine import _core, passed
+from openbourse.engine import _core
 from openbourse.engine._core import Fatal
 from openbourse.engine.consumers import Consumers, Needed, needed_from
-from openbourse.engine.snapshots import KEPT
+from openbourse.engine.journal import passed
+from openbourse.engine.journal.snapshots import KEPT
 
 log = logging.getLogger(__name__)
 

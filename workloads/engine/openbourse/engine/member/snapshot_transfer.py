@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openbourse.contracts import v1
-from openbourse.engine import renewal, retention
-from openbourse.engine import volume as volumes
 from openbourse.engine._core import Fatal
-from openbourse.engine.link_messages import history as history_of
-from openbourse.engine.link_messages import runs
-from openbourse.engine.links import Link
+from openbourse.engine.journal import renewal, retention
+from openbourse.engine.journal import volume as volumes
+from openbourse.engine.member.link_messages import history as history_of
+from openbourse.engine.member.link_messages import runs
+from openbourse.engine.member.links import Link
 from openbourse.engine.replication.history import History
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from openbourse.contracts import v1
-from openbourse.engine.links import Link
+from openbourse.engine.member.links import Link
 from openbourse.engine.replication import Member, state
 from openbourse.engine.replication.effects import Statement
 from openbourse.engine.replication.inputs import Seal

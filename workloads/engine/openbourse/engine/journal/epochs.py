@@ -8,8 +8,8 @@ from pathlib import Path
 
 from openbourse.engine import durable
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal.retention import first_seq
 from openbourse.engine.replication.history import History
-from openbourse.engine.retention import first_seq
 
 FILE = "epochs.json"
 

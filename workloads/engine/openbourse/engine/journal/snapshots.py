@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openbourse.engine import _core, passed
+from openbourse.engine import _core
 from openbourse.engine._core import Engine, Fatal
+from openbourse.engine.journal import passed
 
 log = logging.getLogger(__name__)
 

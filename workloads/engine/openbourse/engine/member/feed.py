@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from openbourse.engine._core import Backlog, Engine, Fatal
-from openbourse.engine.link_messages import frame
-from openbourse.engine.links import Link
+from openbourse.engine.journal.retention import first_seq
+from openbourse.engine.member.link_messages import frame
+from openbourse.engine.member.links import Link
+from openbourse.engine.member.snapshot_transfer import Offering, pause_s
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.messages import Append
-from openbourse.engine.retention import first_seq
-from openbourse.engine.snapshot_transfer import Offering, pause_s
 
 log = logging.getLogger(__name__)
 
