@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fixtures.apiservers import RunningApiServer
+from fixtures.apiservers import RunningApiServer, make_unfounded_lease
 from fixtures.faulty_links import FaultyLink, faulty_link
 from openbourse.contracts.apiserver import ApiServer, Object
-from openbourse.contracts.leadership import EPOCH, IN_SYNC, LEASE, SHARD, unfounded
+from openbourse.contracts.leadership import EPOCH, IN_SYNC, LEASE, SHARD
 from openbourse.engine.arbiters.arbiter import NotAllowed, NotUnderstood, Unreachable
 from openbourse.engine.arbiters.asking import Asker, Outcome, Pace
 from openbourse.engine.arbiters.record_lease import RecordLease
@@ -59,9 +59,7 @@ async def place(bare_api_server: RunningApiServer) -> AsyncIterator[Place]:
         ApiServer.connect(bare_api_server.credentials()) as api,
         ApiServer.connect(dataclasses.replace(bare_api_server, url=link.url).credentials()) as far,
     ):
-        lease = unfounded("main")
-        metadata = lease["metadata"] | {"namespace": NAMESPACE, "name": name}
-        await api.create(LEASE, lease | {"metadata": metadata})
+        await make_unfounded_lease(api, name)
         yield Place(
             name,
             api,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from fixtures.apiservers import ADMIN_TOKEN, RunningApiServer, make_unfounded_lease
 from fixtures.commands import TIMEOUT_S, sell
-from fixtures.engines import RunningEngine, fund
-from fixtures.members import RunningShard
+from fixtures.engines import EngineFactory, RunningEngine, fund
+from fixtures.members import RunningShard, make_shard_of_lease
 from openbourse.cli.main import app
 from openbourse.contracts import v1
+from openbourse.contracts.apiserver import ApiServer
 from openbourse.contracts.component import Component
+from openbourse.contracts.leadership import EPOCH, LEASE
 from openbourse.engine.arbiters.record_folder import RecordFolder
 from openbourse.engine.replication.record import CompareAndSet
 
@@ -28,15 +32,16 @@ def place_of(member: RunningEngine) -> str:
 class Person:
     """Who calls the command."""
 
-    def __init__(self, shard: RunningShard, folder: Path) -> None:
+    def __init__(self, shard: RunningShard, folder: Path, lease: str | None = None) -> None:
         self.audit = folder / "audit.jsonl"
         self.record = folder / "record"
+        self._where = f"--record={self.record}" if lease is None else f"--record-lease={lease}"
         self._members = [f"--member={place_of(member)}" for member in shard.members]
         self._tls = shard.members[0].tls_material[Component.CLI]
 
     async def recovers(self, *options: str) -> Result:
         arguments = [
-            *("shard", "recover", *self._members, f"--record={self.record}", f"--tls={self._tls}"),
+            *("shard", "recover", *self._members, self._where, f"--tls={self._tls}"),
             *(f"--audit={self.audit}", *options),
         ]
         # The command has an event loop of its own.
@@ -84,6 +89,34 @@ async def test_a_shard_whose_record_was_deleted_goes_on_with_all_that_it_had(
     again = await person.recovers("--yes")
     assert (again.exit_code, person.audited()) == (0, ["recovery begun", "recovered"])
     assert "nothing to recover" in again.output
+
+
+@pytest.mark.timeout(240)
+async def test_a_shard_whose_lease_was_deleted_goes_on_with_all_that_it_had(
+    bare_api_server: RunningApiServer, engine_factory: EngineFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(bare_api_server.kubeconfig(ADMIN_TOKEN)))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    name = f"shard-{secrets.token_hex(4)}"
+    async with ApiServer.connect(bare_api_server.credentials()) as api:
+        await make_unfounded_lease(api, name)
+        shard = make_shard_of_lease(engine_factory, f"default/{name}", 2)
+        person = Person(shard, tmp_path, f"default/{name}")
+        await asyncio.to_thread(shard.start)
+        leader = await asyncio.to_thread(shard.wait_for_leader, 2)
+        told = await trade(shard)
+        await api.delete(LEASE, "default", name)
+        leader.kill()
+        await asyncio.to_thread(leader.launch, leader.command())
+        await asyncio.to_thread(leader.wait_until_it_answers)
+        done = await person.recovers("--yes")
+        assert done.exit_code == 0, done.output
+        assert person.audited() == ["recovery begun", "recovered"]
+        await asyncio.to_thread(shard.wait_for_leader, 2)
+        made_anew = await api.get(LEASE, "default", name)
+        assert made_anew is not None
+        assert int(made_anew["metadata"]["annotations"][EPOCH]) > 1
+    assert await forgotten(shard, told) == []
 
 
 @pytest.mark.timeout(240)

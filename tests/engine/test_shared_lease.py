@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.apiservers import ADMIN_TOKEN, RunningApiServer
+from fixtures.apiservers import ADMIN_TOKEN, RunningApiServer, make_unfounded_lease
 from openbourse.contracts.apiserver import ApiServer
-from openbourse.contracts.leadership import LEASE, unfounded
+from openbourse.contracts.leadership import LEASE
 from openbourse.engine.arbiters.arbiter import NotAllowed
 from openbourse.engine.arbiters.own_record import own_record
 from openbourse.engine.arbiters.shared_lease import shared_lease
@@ -52,8 +52,7 @@ async def shard(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     name = f"shard-{secrets.token_hex(4)}"
     async with ApiServer.connect(bare_api_server.credentials()) as api:
-        lease = unfounded("main")
-        await api.create(LEASE, lease | {"metadata": lease["metadata"] | {"namespace": "default", "name": name}})
+        await make_unfounded_lease(api, name)
         wal = tmp_path / "wal"
         wal.mkdir()
         yield Shard(api, name, wal)
@@ -98,10 +97,7 @@ async def test_what_was_brought_along_once_is_never_brought_again(shard: Shard) 
     await shard.lead_alone()
     await shard.opened()
     await shard.api.delete(LEASE, "default", shard.name)
-    lease = unfounded("main")
-    await shard.api.create(
-        LEASE, lease | {"metadata": lease["metadata"] | {"namespace": "default", "name": shard.name}}
-    )
+    await make_unfounded_lease(shard.api, shard.name)
     assert await shard.opened() is None
 
 
