@@ -10,7 +10,7 @@ from replication.explorer import explore
 from replication.planted import BUGS, Bug
 from replication.worlds import Worlds
 
-from fixtures.figures import Show
+from fixtures.figures import Show, Tally
 
 EVERYTHING = os.environ.get("SMALL_WORLDS") == "all"
 STATES_MAX = 250_000
@@ -18,7 +18,8 @@ STATES_MAX = 250_000
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if EVERYTHING or not bug.is_deep], ids=lambda bug: bug.name)
-def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, show: Show) -> None:
+def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, show: Show, tally: Tally) -> None:
+    tally("planted bugs of the protocol found in small worlds")
     worlds = Worlds(bug.bounds)
     first = worlds.first()
     bug.plant(monkeypatch.setattr)

@@ -7,14 +7,15 @@ import pytest
 from simulation.lives import SEEDS, SEEDS_FOR_ALL, one
 from simulation.planted import BUGS, Bug
 
-from fixtures.figures import Show
+from fixtures.figures import Show, Tally
 
 PLANTED = [bug for bug in BUGS if SEEDS > SEEDS_FOR_ALL or not bug.is_deep]
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
-def test_a_planted_bug_is_found(bug: Bug, show: Show) -> None:
+def test_a_planted_bug_is_found(bug: Bug, show: Show, tally: Tally) -> None:
+    tally("planted bugs of the shell found in simulations")
     for seed in range(bug.seeds):
         with bug.planted():
             life = one(seed)
