@@ -33,9 +33,36 @@ ENTRY = (
 )
 
 
+BALANCED = "'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"
+
+
 def entry(legs: str, *, seq: int = 1000, kind: str = "funds_credited") -> str:
     return ENTRY.format(seq=seq, kind=kind, legs=legs)
 
+
+def batch(
+    *,
+    shard: str = "w.shard",
+    number: str = "w.batch + 1",
+    first_seq: str = "w.seq + 1",
+    last_seq: str = "w.seq + 1",
+    entries: int = 0,
+    previous: str = "w.head",
+    head: str | None = None,
+) -> str:
+    """The next batch after the watermark `w`, right in all but what is said."""
+    row = f"{number}, 1::bigint, {first_seq}, {last_seq}, {entries}::bigint, 7::bigint, {shard}, sha256('c')"
+    return (
+        "INSERT INTO ledger.batches (batch, session_epoch, first_seq, last_seq, entries, settled_at_us, shard, content,"
+        f" head) SELECT {row}, {head or f'ledger.head_of({previous}, ROW({row}, NULL)::ledger.batches)'} "
+        "FROM ledger.watermarks AS w WHERE w.shard = 'main'"
+    )
+
+
+MOVE = (
+    "UPDATE ledger.watermarks AS w SET seq = b.last_seq, batch = b.batch, head = b.head, trades = 2 "
+    "FROM ledger.batches AS b WHERE b.batch = w.batch + 1"
+)
 
 # Of everybody: the tables' owner is refused too.
 FOR_ALL = {
@@ -83,6 +110,24 @@ FOR_ALL = {
     "move the watermark back": "UPDATE ledger.watermarks SET seq = 8",
     "take settled trades back": "UPDATE ledger.watermarks SET trades = 0",
     "settle from an older epoch": "UPDATE ledger.watermarks SET session_epoch = 0, seq = 100",
+    "move the watermark without a batch": "UPDATE ledger.watermarks SET seq = 10, trades = 2",
+    "move the watermark to a batch that is not there": "UPDATE ledger.watermarks SET seq = 10, batch = batch + 1",
+    "give the watermark another head": "UPDATE ledger.watermarks SET head = sha256('x')",
+    "take the watermark to an earlier batch": "UPDATE ledger.watermarks AS w SET batch = b.batch, head = b.head "
+    "FROM ledger.batches AS b WHERE b.batch = 1",
+    "begin a watermark in the middle": "INSERT INTO ledger.watermarks (shard, seq) VALUES ('other', 5)",
+    "add a batch and leave the watermark": "SET CONSTRAINTS ALL IMMEDIATE; " + batch(),
+    "leave a gap before a batch": batch(first_seq="w.seq + 2", last_seq="w.seq + 3"),
+    "settle a seq in two batches": batch(first_seq="w.seq"),
+    "leave out a batch": batch(number="w.batch + 2"),
+    "add a batch of a shard that nobody settles": batch(shard="'other'"),
+    "add a batch with another head": batch(head="sha256('x')"),
+    "add a batch that follows an earlier head": batch(previous="sha256('x')"),
+    "leave out an entry of a batch": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", seq=10) + ";" + batch(),
+    "count an entry that is not there": batch(entries=1),
+    "change a batch": "UPDATE ledger.batches SET settled_at_us = 0",
+    "delete a batch": "DELETE FROM ledger.batches WHERE batch = 2",
+    "empty the batches": "TRUNCATE ledger.batches",
     "delete the watermark": "DELETE FROM ledger.watermarks",
     "empty the watermarks": "TRUNCATE ledger.watermarks",
     "post a transfer again": f"UPDATE ledger.transfers SET posted_seq = 5 WHERE transfer_id = '{POSTED}'",
@@ -187,7 +232,9 @@ async def test_what_a_settlement_writes_is_not_refused(application: Connection) 
         entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"),
         entry("'{1000}', '{USDT}', '{-1}', '{1}'", kind="order_accepted"),
         "UPDATE ledger.balances SET available = available - 300 WHERE account = 1000 AND asset = 'USDT'",
-        "UPDATE ledger.watermarks SET seq = 10, session_epoch = 2, trades = 2",
+        "UPDATE ledger.watermarks SET session_epoch = 2, moved_at = now()",
+        f"{batch()}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+        f"{entry(BALANCED, seq=10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() "
         f"WHERE transfer_id = '{PENDING}'",
     ):
@@ -199,6 +246,13 @@ async def test_the_owner_is_refused(owner: Connection) -> None:
     assert {name for name, state in states.items() if state == "00000"} == set()
     # Not for want of a privilege: an owner has them all.
     assert {name for name, state in states.items() if state == "42501"} == set()
+
+
+async def test_it_is_the_chain_that_refuses_what_would_break_it(owner: Connection) -> None:
+    attacks = [name for name in FOR_ALL if "batch" in name and not name.startswith(("change", "delete", "empty"))]
+    states = {name: await _refused(owner, FOR_ALL[name]) for name in attacks}
+    assert len(states) >= 10
+    assert set(states.values()) == {"OB005"}, states
 
 
 async def test_the_guards_hold_in_a_session_that_says_it_replicates(owner: Connection) -> None:
@@ -221,6 +275,8 @@ async def test_nothing_else_in_the_schema_can_be_changed_by_the_application(owne
         ("transfers", "posted_seq", "UPDATE"),
         ("transfers", "reason", "UPDATE"),
         ("transfers", "state", "UPDATE"),
+        ("watermarks", "batch", "UPDATE"),
+        ("watermarks", "head", "UPDATE"),
         ("watermarks", "moved_at", "UPDATE"),
         ("watermarks", "seq", "UPDATE"),
         ("watermarks", "session_epoch", "UPDATE"),

@@ -45,9 +45,10 @@ async def books(dsn: str) -> list[list[asyncpg.Record]]:
         return [
             await connection.fetch("SELECT * FROM ledger.entries ORDER BY seq, index"),
             await connection.fetch("SELECT * FROM ledger.balances ORDER BY account, asset"),
-            await connection.fetch("SELECT shard, session_epoch, seq, trades FROM ledger.watermarks"),
+            await connection.fetch("SELECT shard, session_epoch, seq, trades, batch, head FROM ledger.watermarks"),
             await connection.fetch("SELECT transfer_id, state FROM ledger.transfers ORDER BY transfer_id"),
             await connection.fetch("SELECT * FROM ledger.checkpoints"),
+            await connection.fetch("SELECT * FROM ledger.batches ORDER BY batch"),
         ]
     finally:
         await connection.close()

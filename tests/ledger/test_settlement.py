@@ -8,7 +8,7 @@ from fixtures.streams import SHARD, deliveries, joined, trade
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger.errors import Diverged, StaleSession
-from openbourse.ledger.settlement import Batch, Rows, Watermark, contradiction, settle
+from openbourse.ledger.settlement import AssetRow, Batch, Rows, Watermark, contradiction, settle
 
 STREAM = deliveries("""
     asset USDT 2
@@ -249,7 +249,7 @@ def test_an_event_of_another_shard_or_out_of_order_is_refused() -> None:
 
 
 def test_an_asset_that_changes_its_scale_stops_settlement() -> None:
-    assert _settle("asset USDT 2\nasset USDT 2").new.assets == {"USDT": 2}
+    assert _settle("asset USDT 2\nasset USDT 2").new.assets == {"USDT": AssetRow(1, "USDT", 2)}
     with pytest.raises(Diverged, match="changes its scale"):
         _settle("asset USDT 2\nasset USDT 3")
 

@@ -1,16 +1,17 @@
-"""Entries in PostgreSQL's binary COPY format. Pure: rows in, bytes out.
+"""Rows as the tuples of PostgreSQL's binary COPY: what is sent for entries, and what the chain hashes of everything.
 
 A driver that encodes arrays element by element spends more on a trade than the server does; this packs a row in a
-few calls. Integers out of range raise struct.error, before anything is sent.
+few calls. Integers out of range raise struct.error, before anything is sent. Pure: rows in, bytes out.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from openbourse.ledger.settlement import Entry, Trade
+from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
+from openbourse.ledger.settlement import AssetRow, CheckpointRow, Credit, Entry, SymbolRow, Trade
 
-# In the order in which `entries` writes them.
+# In the order in which `entries` writes them, which is that of the query `entries` in sql/chain.sql.
 COLUMNS = (
     *("seq", "epoch", "occurred_at_us", "index"),
     *("kind", "shard", "symbol", "correlation_id"),
@@ -21,9 +22,6 @@ COLUMNS = (
     *("taker_is_buyer", "maker_fee_asset", "taker_fee_asset"),
 )
 
-_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
-_TRAILER = struct.pack(">h", -1)
-
 # A field is its length and its bytes; a length of -1 is NULL.
 _KEY = struct.Struct(">h" + "iq" * 3 + "ii")
 _TERMS = struct.Struct(">" + "iq" * 10 + "i?")
@@ -32,8 +30,11 @@ _INT8_OID, _TEXT_OID = 20, 25
 
 
 def entries(shard: str, rows: Sequence[Entry]) -> bytes:
-    """All rows, as `COPY ledger.entries (COLUMNS) FROM STDIN (FORMAT binary)` takes them. Raises struct.error."""
-    parts = [_HEADER]
+    """All rows, as `COPY ledger.entries (COLUMNS) FROM STDIN (FORMAT binary)` takes them between header and trailer.
+
+    Raises struct.error.
+    """
+    parts: list[bytes] = []
     for row in rows:
         parts += (
             _KEY.pack(len(COLUMNS), 8, row.seq, 8, row.epoch, 8, row.occurred_at_us, 4, row.event_index),
@@ -47,8 +48,71 @@ def entries(shard: str, rows: Sequence[Entry]) -> bytes:
             _int8_array(row.hold),
             _NO_TERMS if row.trade is None else _terms(row.trade),
         )
-    parts.append(_TRAILER)
     return b"".join(parts)
+
+
+def framed(tuples: bytes) -> bytes:
+    """Tuples as a whole COPY."""
+    return COPY_HEADER + tuples + COPY_TRAILER
+
+
+def assets(shard: str, rows: Iterable[AssetRow]) -> bytes:
+    """In the order of the query `assets`."""
+    ordered = sorted((row.seq, row.asset.encode(), row.scale) for row in rows)
+    return b"".join(
+        _tuple(_int8(seq), _text(shard), _field(asset), _field(struct.pack(">h", scale)))
+        for seq, asset, scale in ordered
+    )
+
+
+def symbols(shard: str, rows: Sequence[SymbolRow]) -> bytes:
+    return b"".join(
+        _tuple(
+            *(_int8(row.seq), _int4(row.event_index)),
+            *map(_text, (shard, row.symbol, row.base_asset, row.quote_asset)),
+            *map(_int8, (row.tick_units, row.lot_units, row.max_price_ticks, row.max_quantity_lots)),
+            _int8(row.min_notional_units),
+            *map(_int4, (row.maker_fee_ppm, row.taker_fee_ppm)),
+        )
+        for row in rows
+    )
+
+
+def checkpoints(shard: str, rows: Sequence[CheckpointRow]) -> bytes:
+    return b"".join(
+        _tuple(
+            *(_int8(row.seq), _int4(row.event_index), _text(shard)),
+            *(_int8(row.epoch), _int8(row.occurred_at_us), _field(row.state_hash)),
+        )
+        for row in rows
+    )
+
+
+def transfers(shard: str, rows: Sequence[tuple[Credit, str]]) -> bytes:
+    """Posted transfers, each with who had asked for it."""
+    return b"".join(
+        _tuple(
+            *(_int8(row.seq), _int4(row.event_index), _text(shard), _field(row.transfer_id.bytes)),
+            *(_int8(row.account), _text(row.asset), _int8(row.amount), _text(requested_by)),
+        )
+        for row, requested_by in rows
+    )
+
+
+def _tuple(*fields: bytes) -> bytes:
+    return struct.pack(">h", len(fields)) + b"".join(fields)
+
+
+def _field(data: bytes) -> bytes:
+    return struct.pack(">i", len(data)) + data
+
+
+def _int8(value: int) -> bytes:
+    return struct.pack(">iq", 8, value)
+
+
+def _int4(value: int) -> bytes:
+    return struct.pack(">ii", 4, value)
 
 
 def _terms(t: Trade) -> bytes:
@@ -65,8 +129,7 @@ def _terms(t: Trade) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    data = text.encode()
-    return len(data).to_bytes(4, "big") + data
+    return _field(text.encode())
 
 
 # Names are few and come again and again.

@@ -70,8 +70,10 @@ def pending(applied: Sequence[tuple[str, str]], migrations: Sequence[Migration],
     return rest
 
 
-async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = None) -> list[str]:
+async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = None, to: int | None = None) -> list[str]:
     """Applies what is pending, as the owner; the names of what it applied. Sets the role's password if given one.
+
+    `to`: no further than the migration of that number.
 
     Several at once wait for each other. Raises Invalid and Unavailable.
     """
@@ -89,7 +91,7 @@ async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = No
         )
         await connection.execute("REVOKE ALL ON public.openbourse_ledger_migrations FROM PUBLIC")
         applied = await _applied(connection)
-        todo = pending(applied, known(), phase)
+        todo = pending(applied, known(), phase)[: None if to is None else max(0, to - len(applied))]
         for number, migration in enumerate(todo, start=len(applied) + 1):
             async with connection.transaction():
                 await connection.execute(migration.sql)

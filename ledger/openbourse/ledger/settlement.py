@@ -66,6 +66,14 @@ class Entry(NamedTuple):
     trade: Trade | None
 
 
+class AssetRow(NamedTuple):
+    """An asset, and the seq that defined it."""
+
+    seq: int
+    asset: str
+    scale: int
+
+
 class SymbolRow(NamedTuple):
     """A symbol's definition as it holds from `seq` on."""
 
@@ -121,8 +129,8 @@ class Rows:
     symbols: list[SymbolRow] = field(default_factory=list)
     checkpoints: list[CheckpointRow] = field(default_factory=list)
     credits: list[Credit] = field(default_factory=list)
-    # Asset -> scale. An asset never changes, so how often it was defined does not matter.
-    assets: dict[str, int] = field(default_factory=dict)
+    # By name, as first defined. An asset never changes, so how often it was defined does not matter.
+    assets: dict[str, AssetRow] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +194,8 @@ def _record(event: v1.Event, rows: Rows) -> None:
             rows.credits.append(_credit(event))
         case "asset_defined":
             asset = event.asset_defined
-            if rows.assets.setdefault(asset.asset, asset.scale) != asset.scale:
+            first = rows.assets.setdefault(asset.asset, AssetRow(event.seq, asset.asset, asset.scale))
+            if first.scale != asset.scale:
                 raise Diverged(f"seq {event.seq}: asset {asset.asset} changes its scale")
         case "symbol_defined":
             rows.symbols.append(_symbol(event))
@@ -314,7 +323,8 @@ def contradiction(expected: Rows, stored: Rows) -> str | None:
             there, here = {row[:2]: row for row in first}, {row[:2]: row for row in again}
             seq, index = min(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
             return f"seq {seq} index {index}: {kind} settled as {there.get((seq, index))}, now {here.get((seq, index))}"
-    for asset, scale in expected.assets.items():
-        if stored.assets.get(asset) != scale:
-            return f"asset {asset} settled with scale {stored.assets.get(asset)}, now {scale}"
+    for asset, again_defined in expected.assets.items():
+        settled = stored.assets.get(asset)
+        if settled is None or settled.scale != again_defined.scale:
+            return f"asset {asset} settled as {settled}, now {again_defined}"
     return None

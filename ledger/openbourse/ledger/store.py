@@ -1,4 +1,4 @@
-"""Settles batches in PostgreSQL: one transaction for the rows, the balances, the transfers and the watermark.
+"""Settles batches in PostgreSQL: one transaction for rows, balances, transfers, the link of the chain, the watermark.
 
 `settlement.settle` decides; this reads what it needs under the shard's lock and writes what it says. There is no
 time-out on a settlement: with a synchronous standby away a cancelled commit is done here and nowhere else, and its
@@ -8,19 +8,32 @@ a new one, the watermark knows.
 
 import io
 import struct
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import asyncpg
 
 from openbourse.contracts import v1
-from openbourse.ledger import copy_rows, database, queries, settlement
+from openbourse.ledger import chain, copy_rows, database, queries, settlement
+from openbourse.ledger.chain import BatchRow, Link, SectionHash
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged
 from openbourse.ledger.migrate import require_migrated
-from openbourse.ledger.settlement import Batch, CheckpointRow, Entry, Rows, SymbolRow, Trade, Watermark
+from openbourse.ledger.settlement import (
+    AssetRow,
+    Batch,
+    CheckpointRow,
+    Credit,
+    Entry,
+    Rows,
+    SymbolRow,
+    Trade,
+    Watermark,
+)
 
 _SQL = queries.load("settle.sql")
+_SECTIONS = queries.load("chain.sql")
 
 # Every statement of a settlement goes by primary key. A plan made while a table was small would scan it for ever.
 _SETTINGS = {
@@ -41,6 +54,8 @@ class Settled:
     watermark: Watermark
     trades: int
     total_trades: int
+    # The end of the shard's chain: the batch that this was, unless nothing was new.
+    link: Link
 
 
 async def open_settlement(dsn: str, shard: str) -> tuple[Connection, Watermark]:
@@ -51,7 +66,10 @@ async def open_settlement(dsn: str, shard: str) -> tuple[Connection, Watermark]:
         await database.require_durable(connection)
         await connection.execute(_SQL["begin_watermark"], shard)
         async with connection.transaction():
-            return connection, await _lock_watermark(connection, shard)
+            watermark, link = await _lock_watermark(connection, shard)
+            if watermark.seq > 0 and link.batch == 0:
+                await _begin_chain(connection, shard, watermark)
+        return connection, watermark
     except database.CONNECTION_ERRORS as error:
         connection.terminate()
         raise database.as_ledger_error(error) from error
@@ -67,23 +85,66 @@ async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Eve
     """
     try:
         async with connection.transaction():
-            batch = settlement.settle(shard, await _lock_watermark(connection, shard), deliveries)
+            watermark, link = await _lock_watermark(connection, shard)
+            batch = settlement.settle(shard, watermark, deliveries)
             if batch.replayed_range is not None:
                 await _compare(connection, shard, batch)
-            await _post(connection, shard, batch)
             moved = batch.watermark
-            total = await connection.fetchval(
-                _SQL["move_watermark"], shard, moved.session_epoch, moved.seq, batch.trades
-            )
+            if moved.seq == watermark.seq:
+                total = await connection.fetchval(_SQL["touch_watermark"], shard, moved.session_epoch)
+            else:
+                content = chain.content(await _post(connection, shard, batch))
+                row = BatchRow(
+                    shard=shard,
+                    batch=link.batch + 1,
+                    session_epoch=moved.session_epoch,
+                    first_seq=watermark.seq + 1,
+                    last_seq=moved.seq,
+                    entries=len(batch.new.entries),
+                    settled_at_us=time.time_ns() // 1000,
+                    content=content,
+                )
+                link, total = await _close_batch(connection, link, row, batch.trades)
     except database.CONNECTION_ERRORS as error:
         raise database.as_ledger_error(error) from error
-    return Settled(batch.watermark, batch.trades, total)
+    return Settled(moved, batch.trades, total, link)
 
 
-async def _lock_watermark(connection: Connection, shard: str) -> Watermark:
+async def _lock_watermark(connection: Connection, shard: str) -> tuple[Watermark, Link]:
     row = await connection.fetchrow(_SQL["lock_watermark"], shard)
     assert row is not None, f"shard {shard} has no watermark row"
-    return Watermark(row["session_epoch"], row["seq"])
+    return Watermark(row["session_epoch"], row["seq"]), Link(row["batch"], row["head"])
+
+
+async def _close_batch(connection: Connection, link: Link, row: BatchRow, trades: int) -> tuple[Link, int]:
+    """The new end of the chain, and how many trades the shard ever settled."""
+    head = chain.head(link.head, row)
+    total = await connection.fetchval(_SQL["close_batch"], *astuple(row), head, trades)
+    return Link(row.batch, head), total
+
+
+async def _begin_chain(connection: Connection, shard: str, watermark: Watermark) -> None:
+    """What was settled before there was a chain is its first batch, read once and never held as a whole."""
+    sections: dict[str, tuple[int, bytes]] = {}
+    for name in chain.SECTIONS:
+        section = SectionHash()
+
+        async def feed(data: bytes, section: SectionHash = section) -> None:
+            section.feed(data)
+
+        await connection.copy_from_query(_SECTIONS[name], shard, 0, watermark.seq, output=feed, format="binary")
+        sections[name] = section.length, section.digest()
+    row = BatchRow(
+        shard=shard,
+        batch=1,
+        session_epoch=watermark.session_epoch,
+        first_seq=1,
+        last_seq=watermark.seq,
+        entries=await connection.fetchval(_SQL["count_entries"], shard, watermark.seq),
+        settled_at_us=time.time_ns() // 1000,
+        content=chain.content_of_digests(sections),
+    )
+    await _close_batch(connection, Link(0, chain.NO_HEAD), row, 0)
 
 
 async def _compare(connection: Connection, shard: str, batch: Batch) -> None:
@@ -97,7 +158,7 @@ async def _compare(connection: Connection, shard: str, batch: Batch) -> None:
         entries=[_entry(row) for row in entries],
         symbols=[SymbolRow(*row) for row in symbols],
         checkpoints=[CheckpointRow(*row) for row in checkpoints],
-        assets=await _scales(connection, shard, batch.replayed),
+        assets=await _assets(connection, shard, batch.replayed),
     )
     if difference := settlement.contradiction(batch.replayed, stored):
         raise Diverged(f"a duplicate with other content: {difference}")
@@ -121,25 +182,33 @@ def _entry(row: asyncpg.Record) -> Entry:
     )
 
 
-async def _scales(connection: Connection, shard: str, rows: Rows) -> dict[str, int]:
+async def _assets(connection: Connection, shard: str, rows: Rows) -> dict[str, AssetRow]:
+    """The assets of `rows` as they are settled."""
     if not rows.assets:
         return {}
     settled = await connection.fetch(_SQL["settled_assets"], shard, list(rows.assets))
-    return {row["asset"]: row["scale"] for row in settled}
+    return {row["asset"]: AssetRow(*row) for row in settled}
 
 
-async def _post(connection: Connection, shard: str, batch: Batch) -> None:
+async def _post(connection: Connection, shard: str, batch: Batch) -> dict[str, bytes]:
+    """Writes all that is new; the tuples of each section that it wrote, for the chain."""
     new = batch.new
+    sections: dict[str, bytes] = {}
     if new.assets:
-        await connection.execute(_SQL["define_assets"], shard, list(new.assets), list(new.assets.values()))
-        if await _scales(connection, shard, new) != new.assets:
+        await connection.execute(_SQL["define_assets"], shard, *_columns(list(new.assets.values())))
+        settled = await _assets(connection, shard, new)
+        if any(settled[name].scale != row.scale for name, row in new.assets.items()):
             raise Diverged(f"an asset of {', '.join(sorted(new.assets))} was settled with another scale")
+        # One that was there before was not written again.
+        sections["assets"] = copy_rows.assets(shard, set(settled.values()) & set(new.assets.values()))
     if new.symbols:
         await connection.execute(_SQL["define_symbols"], shard, *_columns(new.symbols))
+        sections["symbols"] = copy_rows.symbols(shard, new.symbols)
     if new.checkpoints:
         await connection.execute(_SQL["record_checkpoints"], shard, *_columns(new.checkpoints))
+        sections["checkpoints"] = copy_rows.checkpoints(shard, new.checkpoints)
     if new.entries:
-        await _copy_entries(connection, shard, new.entries)
+        sections["entries"] = await _copy_entries(connection, shard, new.entries)
     if batch.deltas:
         accounts, assets, available, hold = _columns(batch.deltas)
         deltas = (_int8s(accounts), assets, _int8s(available), _int8s(hold))
@@ -147,29 +216,39 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> None:
         if moved != f"UPDATE {len(batch.deltas)}":
             await connection.execute(_SQL["open_balances"], shard, *deltas)
     if new.credits:
-        posted = {
-            row["transfer_id"] for row in await connection.fetch(_SQL["post_transfers"], shard, *_columns(new.credits))
-        }
-        for credit in new.credits:
-            if credit.transfer_id not in posted:
-                raise Diverged(
-                    f"seq {credit.seq}: the engine credited {credit.amount} {credit.asset} to account {credit.account} "
-                    f"for transfer {credit.transfer_id}, which is not pending here for that"
-                )
+        sections["transfers"] = await _post_transfers(connection, shard, new.credits)
+    return sections
+
+
+async def _post_transfers(connection: Connection, shard: str, credits_: list[Credit]) -> bytes:
+    rows = await connection.fetch(_SQL["post_transfers"], shard, *_columns(credits_))
+    requested_by = {row["transfer_id"]: row["requested_by"] for row in rows}
+    for credit in credits_:
+        if credit.transfer_id not in requested_by:
+            raise Diverged(
+                f"seq {credit.seq}: the engine credited {credit.amount} {credit.asset} to account {credit.account} "
+                f"for transfer {credit.transfer_id}, which is not pending here for that"
+            )
+    return copy_rows.transfers(shard, [(credit, requested_by[credit.transfer_id]) for credit in credits_])
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
     return list(zip(*rows, strict=True))
 
 
-async def _copy_entries(connection: Connection, shard: str, entries: list[Entry]) -> None:
+async def _copy_entries(connection: Connection, shard: str, entries: list[Entry]) -> bytes:
     try:
-        rows = copy_rows.entries(shard, entries)
+        tuples = copy_rows.entries(shard, entries)
     except struct.error as error:
         raise Diverged(f"seq {entries[0].seq} to {entries[-1].seq}: a number out of range: {error}") from error
     await connection.copy_to_table(
-        "entries", schema_name="ledger", columns=copy_rows.COLUMNS, source=io.BytesIO(rows), format="binary"
+        "entries",
+        schema_name="ledger",
+        columns=copy_rows.COLUMNS,
+        source=io.BytesIO(copy_rows.framed(tuples)),
+        format="binary",
     )
+    return tuples
 
 
 def _int8s(values: tuple[object, ...]) -> str:

@@ -3,7 +3,7 @@
 
 -- name: lock_watermark
 -- The one lock of a settlement: whoever writes a shard's balances holds it, so two of them cannot deadlock.
-SELECT session_epoch, seq FROM ledger.watermarks WHERE shard = $1 FOR UPDATE
+SELECT session_epoch, seq, batch, head FROM ledger.watermarks WHERE shard = $1 FOR UPDATE
 
 -- name: begin_watermark
 -- A shard that was never settled starts before its first seq.
@@ -30,12 +30,12 @@ SELECT seq, index, epoch, occurred_at_us, state_hash
 FROM ledger.checkpoints WHERE shard = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, index
 
 -- name: settled_assets
-SELECT asset, scale FROM ledger.assets WHERE shard = $1 AND asset = ANY($2::text[])
+SELECT seq, asset, scale FROM ledger.assets WHERE shard = $1 AND asset = ANY($2::text[])
 
 -- name: define_assets
 -- An engine that starts anew defines its assets again; a changed scale is found by settled_assets afterwards.
-INSERT INTO ledger.assets (shard, asset, scale)
-SELECT $1, a.asset, a.scale FROM unnest($2::text[], $3::int2[]) AS a (asset, scale)
+INSERT INTO ledger.assets (shard, seq, asset, scale)
+SELECT $1, a.seq, a.asset, a.scale FROM unnest($2::bigint[], $3::text[], $4::int2[]) AS a (seq, asset, scale)
 ON CONFLICT (shard, asset) DO NOTHING
 
 -- name: define_symbols
@@ -77,10 +77,27 @@ FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7
     AS c (transfer_id, account, asset, amount, seq, index)
 WHERE t.transfer_id = c.transfer_id AND t.shard = $1 AND t.account = c.account AND t.asset = c.asset
     AND t.amount = c.amount AND t.state = 'pending'
-RETURNING t.transfer_id
+RETURNING t.transfer_id, t.requested_by
 
--- name: move_watermark
-UPDATE ledger.watermarks
-SET session_epoch = $2, seq = $3, trades = trades + $4, moved_at = clock_timestamp()
-WHERE shard = $1
-RETURNING trades
+-- name: close_batch
+-- The batch's row and the watermark in one statement: the database lets neither move without the other.
+WITH closed AS (
+    INSERT INTO ledger.batches (
+        shard, batch, session_epoch, first_seq, last_seq, entries, settled_at_us, content, head
+    )
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    RETURNING *
+)
+UPDATE ledger.watermarks AS w
+SET session_epoch = closed.session_epoch, seq = closed.last_seq, batch = closed.batch, head = closed.head,
+    trades = w.trades + $10, moved_at = clock_timestamp()
+FROM closed
+WHERE w.shard = closed.shard
+RETURNING w.trades
+
+-- name: count_entries
+SELECT count(*) FROM ledger.entries WHERE shard = $1 AND seq <= $2
+
+-- name: touch_watermark
+-- Nothing was new. It is written all the same, so that the commit waits for the standby.
+UPDATE ledger.watermarks SET session_epoch = $2, moved_at = clock_timestamp() WHERE shard = $1 RETURNING trades
