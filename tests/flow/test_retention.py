@@ -15,7 +15,7 @@ from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.frames import encode
 from openbourse.contracts.session import EngineSession, Leaders
-from openbourse.engine.journal import passed, retention, snapshots
+from openbourse.engine.journal import files, passed, retention, snapshots
 
 pytestmark = pytest.mark.server
 
@@ -78,7 +78,7 @@ async def test_what_the_ledger_has_passed_goes_and_what_it_has_not_stays(
         assert (needed["needed_from_seq"], needed["recycled"]) == (1, 0)
         await trade_and_snapshot(engine, session, 2)
         needed = await until_needed(engine, "recovery from the snapshot")
-        assert needed["needed_from_seq"] == retention.snapshots(engine.wal)[0] + 1
+        assert needed["needed_from_seq"] == files.snapshots(engine.wal)[0] + 1
         await asyncio.to_thread(engine.wait_for, "some went", lambda status: status["retention"]["recycled"] > 0)
         assert 1 < first_seq(engine.wal) <= needed["needed_from_seq"]
 
@@ -91,7 +91,7 @@ async def test_what_the_ledger_has_passed_goes_and_what_it_has_not_stays(
         needed = await until_needed(engine, f"ledger has passed seq {settled_seq}")
         # What it will ask for is made of the log and the state before it.
         behind = needed["needed_from_seq"] - 1
-        found = retention.snapshots(engine.wal)
+        found = files.snapshots(engine.wal)
         assert len(found) == snapshots.KEPT + 1
         assert found[0] == behind <= settled_seq < found[1]
         await asyncio.sleep(retention.POLL_S + 1)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from openbourse.contracts import v1
 from openbourse.engine._core import Engine, Fatal, Replay
-from openbourse.engine.journal.retention import oldest_served
+from openbourse.engine.journal.files import oldest_served
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openbourse.engine import durable
 from openbourse.engine.errors import Fatal
-from openbourse.engine.journal.retention import first_seq
+from openbourse.engine.journal.files import first_seq
 from openbourse.engine.replication.history import History
 
 FILE = "epochs.json"

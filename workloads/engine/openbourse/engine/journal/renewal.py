@@ -13,7 +13,6 @@ nothing that the old id acknowledged counts for it. What it promised stays promi
 import contextlib
 import fcntl
 import logging
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,15 +20,13 @@ from pathlib import Path
 
 from openbourse.engine import _core, durable
 from openbourse.engine.errors import Fatal
-from openbourse.engine.journal import epochs
+from openbourse.engine.journal import epochs, files
 from openbourse.engine.journal import volume as volumes
 from openbourse.engine.replication.history import History
 
 log = logging.getLogger(__name__)
 
 INCOMING, RENEWED, MOVING = "incoming", "renewed", "moving"
-# Of the old log. Roots that are signed go with it: they would not join those of the new one.
-_OLD = re.compile(r"[0-9]{20}\.(wal|wal\.sig|snapshot)")
 
 
 def begin(folder: Path, seq: int) -> Path:
@@ -38,7 +35,7 @@ def begin(folder: Path, seq: int) -> Path:
     if incoming.exists():
         shutil.rmtree(incoming)
     incoming.mkdir()
-    return incoming / f"{seq:020}.snapshot"
+    return incoming / files.snapshot(seq)
 
 
 def prepare(folder: Path, volume: volumes.Volume, history: History, segment_bytes: int | None) -> None:
@@ -68,7 +65,8 @@ def finish(folder: Path, shard: str) -> None:
             shutil.rmtree(incoming)
         if renewed.exists():
             _keep_promise(folder, renewed, shard)
-            for path in [path for path in folder.iterdir() if _OLD.fullmatch(path.name)]:
+            # Roots that are signed go with it: they would not join those of the new one.
+            for path in files.of_log(folder):
                 path.unlink()
             durable.sync_folder(folder)
             renewed.rename(moving)

@@ -5,44 +5,18 @@ What is needed, `consumers` says; which segments that leaves, the journal.
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from openbourse.engine import _core
 from openbourse.engine._core import Fatal
 from openbourse.engine.consumers import Consumers, Needed, needed_from
-from openbourse.engine.journal import passed
+from openbourse.engine.journal import files, passed
 from openbourse.engine.journal.snapshots import KEPT
 
 log = logging.getLogger(__name__)
 
 POLL_S = 5.0
-
-_SNAPSHOT = re.compile(r"([0-9]{20})\.snapshot")
-_SEGMENT = re.compile(r"([0-9]{20})\.wal")
-
-
-def snapshots(folder: Path) -> list[int]:
-    """Of the files that are there, good or bad."""
-    return _seqs(folder, _SNAPSHOT)
-
-
-def first_seq(folder: Path) -> int:
-    """Where the log begins; 1 where there is none."""
-    return next(iter(_seqs(folder, _SEGMENT)), 1)
-
-
-def oldest_served(folder: Path) -> int:
-    """The first seq from which events can still be had: it takes the log from there on, and the state before it."""
-    first = first_seq(folder)
-    if first == 1:
-        return 1
-    return next((seq + 1 for seq in snapshots(folder) if seq + 1 >= first), first)
-
-
-def _seqs(folder: Path, pattern: re.Pattern[str]) -> list[int]:
-    return sorted(int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
 
 
 class Retention:
@@ -81,7 +55,7 @@ class Retention:
             # First: the next start must not believe that somebody needs what is gone.
             await self._write_down()
             await asyncio.to_thread(self._write_epochs)
-            needed = needed_from(self._consumers, await asyncio.to_thread(snapshots, self._folder), KEPT)
+            needed = needed_from(self._consumers, await asyncio.to_thread(files.snapshots, self._folder), KEPT)
             held_from = self._held_from()
             if held_from is not None and held_from < needed.seq:
                 needed = Needed(held_from, "another member of the shard does not have it yet")

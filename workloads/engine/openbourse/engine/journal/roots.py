@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,15 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from openbourse.engine import _core, durable
 from openbourse.engine.errors import Fatal
+from openbourse.engine.journal import files
 
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 KEY_FILE = "signing-key.pem"
-SUFFIX = ".sig"
 # Tells this signature from one over anything else.
 _DOMAIN = b"openbourse segment root 1\n"
-_SEGMENT = re.compile(r"\d{20}\.wal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +124,7 @@ def root_of(folder: Path, segment: str) -> Root:
 
 def finished(folder: Path) -> list[str]:
     """The segments that are not written any more, in order."""
-    return _segments(folder)[:-1]
-
-
-def _segments(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+    return [files.segment(first_seq) for first_seq in files.segments(folder)[:-1]]
 
 
 def sign_finished(folder: Path, signer: Signer, committed_seq: int) -> list[str]:
@@ -139,11 +133,12 @@ def sign_finished(folder: Path, signer: Signer, committed_seq: int) -> list[str]
     Raises Fatal and OSError; call it again.
     """
     signed = []
-    for segment, following in itertools.pairwise(_segments(folder)):
-        if int(following.removesuffix(".wal")) - 1 > committed_seq:
+    for first_seq, next_seq in itertools.pairwise(files.segments(folder)):
+        if next_seq - 1 > committed_seq:
             # A new leader may have something else there, and then it is cut.
             break
-        path = folder / f"{segment}{SUFFIX}"
+        segment = files.segment(first_seq)
+        path = folder / f"{segment}{files.SIGNATURE}"
         if path.exists():
             continue
         root = root_of(folder, segment)
@@ -181,16 +176,16 @@ def check(folder: Path, key: Ed25519PublicKey) -> Checked:
     """Checks each signature, each segment against its root, and that roots join each other. Raises OSError."""
     wrong = []
     roots = []
-    for path in sorted(folder.glob(f"*.wal{SUFFIX}")):
+    for path in sorted(folder.glob(f"*.wal{files.SIGNATURE}")):
         try:
             root = _read(path, key)
-            _compare(folder, path.name.removesuffix(SUFFIX), root)
+            _compare(folder, path.name.removesuffix(files.SIGNATURE), root)
         except (ValueError, Fatal) as error:
             wrong.append(f"{path.name}: {error}")
         else:
             roots.append((path.name, root))
     wrong += _gaps(roots)
-    unsigned = [segment for segment in finished(folder) if not (folder / f"{segment}{SUFFIX}").exists()]
+    unsigned = [segment for segment in finished(folder) if not (folder / f"{segment}{files.SIGNATURE}").exists()]
     return Checked(len(roots), tuple(unsigned), tuple(wrong))
 
 
@@ -212,7 +207,7 @@ def _read(path: Path, key: Ed25519PublicKey) -> Root:
 
 
 def _compare(folder: Path, segment: str, root: Root) -> None:
-    if segment != f"{root.first_seq:020}.wal":
+    if segment != files.segment(root.first_seq):
         raise ValueError(f"it is the root of a segment that begins at seq {root.first_seq}")
     if not (folder / segment).exists():
         return  # recycled; the root has outlived it

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from openbourse.engine._core import Backlog, Engine, Fatal
-from openbourse.engine.journal.retention import first_seq
+from openbourse.engine.journal.files import first_seq
 from openbourse.engine.member.link_messages import frame
 from openbourse.engine.member.links import Link
 from openbourse.engine.member.snapshot_transfer import Offering, pause_s

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from openbourse.contracts import v1
 from openbourse.engine._core import Fatal
-from openbourse.engine.journal import renewal, retention
+from openbourse.engine.journal import files, renewal
 from openbourse.engine.journal import volume as volumes
 from openbourse.engine.member.link_messages import history as history_of
 from openbourse.engine.member.link_messages import runs
@@ -55,11 +55,11 @@ class Offering:
 
     async def offer(self, epoch: int, history: History) -> None:
         """The newest. Raises OSError and Fatal."""
-        seq = max(await asyncio.to_thread(retention.snapshots, self._folder), default=0)
-        if seq + 1 < await asyncio.to_thread(retention.first_seq, self._folder):
+        seq = max(await asyncio.to_thread(files.snapshots, self._folder), default=0)
+        if seq + 1 < await asyncio.to_thread(files.first_seq, self._folder):
             raise Fatal(f"no snapshot in {self._folder} has what is before the log")
         self.close()
-        self._file = await asyncio.to_thread((self._folder / f"{seq:020}.snapshot").open, "rb")
+        self._file = await asyncio.to_thread((self._folder / files.snapshot(seq)).open, "rb")
         self.seq = seq
         size = os.fstat(self._file.fileno()).st_size
         log.info("%s lacks what is not kept any more: it is offered the snapshot of seq %d", self._link.peer, seq)
