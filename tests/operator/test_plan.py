@@ -21,7 +21,6 @@ from fixtures.operator_worlds import (
     the_authority,
 )
 from openbourse.contracts.apiserver import Object
-from openbourse.operator.drift import first_difference
 from openbourse.operator.manifests import ledger
 from openbourse.operator.manifests.certificates import needs
 from openbourse.operator.manifests.names import hosts
@@ -263,14 +262,3 @@ def test_a_renewed_certificate_restarts_its_workload_alone(running: dict[int, Ob
     _, plans = settled(world)
     changed = [a.manifest["metadata"]["name"] for p in plans for a in p.actions if isinstance(a, Apply)]
     assert changed in ([], ["demo-gateway"])
-
-
-def test_amounts_are_compared_by_value() -> None:
-    assert first_difference({"cpu": "0.5", "memory": "1Gi"}, {"cpu": "500m", "memory": "1024Mi"}) is None
-    assert first_difference({"cpu": "0.5"}, {"cpu": "501m"}) == "cpu"
-    assert first_difference({"a": [{"name": "x", "v": 1}]}, {"a": [{"name": "y"}, {"name": "x", "v": 2}]}) == "a.x.v"
-    assert first_difference({"command": ["a", "b"]}, {"command": ["a"]}) == "command"
-    assert first_difference({"command": ["a"]}, {"command": ["a", "b"]}) == "command"
-    assert first_difference({"env": {}}, {}) is None
-    assert first_difference({"n": 0}, {}) == "n"
-    assert first_difference({"flag": True}, {"flag": 1}) is None

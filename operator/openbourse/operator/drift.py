@@ -1,9 +1,14 @@
 """Whether an object is as it should be. Compares what is desired with what is there; what others added is theirs."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Any
 
 from openbourse.contracts.apiserver import Object
+
+# Where Kubernetes has amounts. Elsewhere "1.1" and "1.10" are two versions, and a hash may look like a number.
+_AMOUNTS = re.compile(r"(^|\.)((requests|limits)\.[^.]+|sizeLimit)$")
+_AMOUNT = re.compile(r"(?P<number>[+-]?[0-9]{1,30}(\.[0-9]{0,30})?)(?P<suffix>[KMGTPE]i|[numkMGTPE]|)")
 
 _SUFFIXES = {
     **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
@@ -41,7 +46,8 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
             return None
         case _:
             # An empty value is one that the API server may leave away.
-            same = desired == live or (live is None and desired in ({}, [], "")) or _same_amount(desired, live)
+            same = desired == live or (live is None and desired in ({}, [], ""))
+            same = same or (_AMOUNTS.search(path) is not None and _same_amount(desired, live))
             return None if same else path
 
 
@@ -60,8 +66,5 @@ def _same_amount(one: object, other: object) -> bool:
 
 
 def _amount(text: str) -> Decimal | None:
-    number = text.rstrip("KMGTPEikmun")
-    try:
-        return Decimal(number) * _SUFFIXES[text[len(number) :]]
-    except (InvalidOperation, KeyError):
-        return None
+    found = _AMOUNT.fullmatch(text)
+    return None if found is None else Decimal(found["number"]) * _SUFFIXES[found["suffix"]]
