@@ -137,10 +137,12 @@ async def test_a_stop_ends_the_process_that_makes_a_snapshot(engine_factory: Eng
 
 
 def _children(pid: int) -> list[int]:
+    """Those that run their own program: one that is stopped before would hold up whoever starts it."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
     for _ in range(500):
-        if found := children.read_text().split():
-            return [int(child) for child in found]
+        found = [int(child) for child in children.read_text().split()]
+        if found and all(b"snapshot" in Path(f"/proc/{child}/cmdline").read_bytes() for child in found):
+            return found
         time.sleep(0.01)
     raise AssertionError("no process was started")
 
