@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase, PostgresServer
-from openbourse.ledger import database
+from fixtures.streams import SHARD, deliveries
+from openbourse.ledger import database, store
 from openbourse.ledger.errors import Invalid, Unavailable
-from openbourse.ledger.migrate import Migration, Phase, known, migrate, pending
+from openbourse.ledger.migrate import Migration, Phase, known, migrate, pending, until
 
 ONE, TWO, THREE, FOUR = (
     Migration("0001_pre_a.sql", Phase.PRE, "a"),
@@ -43,6 +44,26 @@ def test_a_migration_that_changed_since_it_was_applied_is_refused() -> None:
 def test_a_newer_database_is_refused() -> None:
     with pytest.raises(Invalid, match=r"newer: it has 0003_post_c\.sql"):
         pending(applied(ONE, TWO, THREE), [ONE, TWO], Phase.POST)
+
+
+def test_a_database_goes_to_a_number_and_never_back() -> None:
+    todo = pending(applied(ONE), ALL, Phase.POST)
+    assert [until(applied(ONE), todo, to) for to in (1, 2, 4, 9)] == [[], [TWO], [TWO, THREE, FOUR], [TWO, THREE, FOUR]]
+    with pytest.raises(Invalid, match=r"has 0002_pre_b\.sql and is not taken back to 0001: .* before 0002_pre_b\.sql"):
+        until(applied(ONE, TWO), [], 1)
+
+
+@pytest.mark.server
+async def test_a_refusal_to_go_back_changes_nothing(ledger_database: LedgerDatabase) -> None:
+    connection, _ = await store.open_settlement(ledger_database.application, SHARD)
+    await store.settle(connection, SHARD, deliveries("asset USDT 2\nlegs order_accepted 1000:USDT:0:0"))
+    before = await connection.fetch("SELECT * FROM ledger.entries")
+    for to in (0, 2, len(known()) - 1):
+        with pytest.raises(Invalid, match="is not taken back"):
+            await migrate(ledger_database.owner, to=to)
+    assert await migrate(ledger_database.owner, to=len(known())) == []
+    assert await connection.fetch("SELECT * FROM ledger.entries") == before != []
+    await connection.close()
 
 
 @pytest.mark.server

@@ -39,7 +39,12 @@ def main() -> int:
         dsn = dsn_from_environment()
         if arguments.command == "migrate":
             applied = asyncio.run(
-                migrate(dsn, arguments.phase, _role_password(os.environ.get("OPENBOURSE_LEDGER_DATABASE", "")))
+                migrate(
+                    dsn,
+                    arguments.phase,
+                    _role_password(os.environ.get("OPENBOURSE_LEDGER_DATABASE", "")),
+                    arguments.to,
+                )
             )
             print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")  # noqa: T201
         else:
@@ -87,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(Phase),
         default=Phase.POST,
         help="pre: only what the code before this release can live with; post: all (default)",
+    )
+    migrating.add_argument(
+        "--to",
+        type=int,
+        metavar="NUMBER",
+        help="no further than this migration, such as 2; never back: a number below what is applied is refused",
     )
     return parser
 

@@ -70,10 +70,20 @@ def pending(applied: Sequence[tuple[str, str]], migrations: Sequence[Migration],
     return rest
 
 
+def until(applied: Sequence[tuple[str, str]], todo: Sequence[Migration], to: int) -> list[Migration]:
+    """The part of `todo` through number `to`. Raises Invalid when the database is beyond it. Pure."""
+    if to < len(applied):
+        raise Invalid(
+            f"the database has {applied[-1][0]} and is not taken back to {to:04}: that would lose what was settled "
+            f"since, or its chain; restore a backup of before {applied[to][0]}, and settle from the engine's log again"
+        )
+    return list(todo[: to - len(applied)])
+
+
 async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = None, to: int | None = None) -> list[str]:
     """Applies what is pending, as the owner; the names of what it applied. Sets the role's password if given one.
 
-    `to`: no further than the migration of that number.
+    `to`: no further than the migration of that number. None is ever undone: each so far would take something with it.
 
     Several at once wait for each other. Raises Invalid and Unavailable.
     """
@@ -91,7 +101,9 @@ async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = No
         )
         await connection.execute("REVOKE ALL ON public.openbourse_ledger_migrations FROM PUBLIC")
         applied = await _applied(connection)
-        todo = pending(applied, known(), phase)[: None if to is None else max(0, to - len(applied))]
+        todo = pending(applied, known(), phase)
+        if to is not None:
+            todo = until(applied, todo, to)
         for number, migration in enumerate(todo, start=len(applied) + 1):
             async with connection.transaction():
                 await connection.execute(migration.sql)
