@@ -99,7 +99,7 @@ def test_signatures_of_strangers_are_left_alone_and_a_false_one_of_ours_spoils_t
     ("data", "why"),
     [
         (b"\xff\n\n", "UTF-8"),
-        (b"a\n\n\n", "an em dash"),
+        (b"a\n\nb\n", "an em dash"),
         (b"a\n", "an empty line"),
         (b"a\tb\n\n\xe2\x80\x94 x AAAAAAAA\n", "control characters"),
         (b"a\n\n\xe2\x80\x94 x AAAA\n", "no signature"),
