@@ -61,7 +61,12 @@ def test_an_append_hashes_no_more_than_the_height(monkeypatch: pytest.MonkeyPatc
     edge = tree.edge_of(LEAVES)
     hashed: list[bytes] = []
     kept = tree.node_hash
-    monkeypatch.setattr(tree, "node_hash", lambda left, right: (hashed.append(left), kept(left, right))[1])
+
+    def counted(left: bytes, right: bytes) -> bytes:
+        hashed.append(left)
+        return kept(left, right)
+
+    monkeypatch.setattr(tree, "node_hash", counted)
     for leaf in LEAVES:
         before = len(hashed)
         edge.append(leaf)

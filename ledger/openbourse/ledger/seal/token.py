@@ -57,7 +57,7 @@ class TokenSettings:
 class TokenKey:
     """One key of the ledger in an open token."""
 
-    def __init__(self, token: "Token", private: pkcs11.PrivateKey, public: bytes) -> None:
+    def __init__(self, token: "Token", private: pkcs11.SignMixin, public: bytes) -> None:
         self._token = token
         self._private = private
         self.public = public
@@ -65,7 +65,7 @@ class TokenKey:
     def sign(self, content: bytes) -> bytes:
         """An ECDSA signature in DER. Raises Unavailable."""
         try:
-            signature = self._private.sign(hashlib.sha256(content).digest(), mechanism=Mechanism.ECDSA)
+            signature: bytes = self._private.sign(hashlib.sha256(content).digest(), mechanism=Mechanism.ECDSA)
         except pkcs11.PKCS11Error as error:
             raise self._token.trouble(error) from error
         return encode_ecdsa_signature(signature)
@@ -138,8 +138,7 @@ class Token:
             raise Invalid(f"token {self._settings.label!r} has more than one key {label!r}") from None
         except pkcs11.PKCS11Error as error:
             raise self.trouble(error) from error
-        assert isinstance(private, pkcs11.PrivateKey) and isinstance(public, pkcs11.PublicKey)
-        return TokenKey(self, private, encode_ec_public_key(public))
+        return _key(self, private, public)
 
     def make_key(self, generation: int) -> TokenKey:
         """A new key, or the one that an attempt before has left. Raises Invalid and Unavailable."""
@@ -160,7 +159,7 @@ class Token:
             raise self.trouble(error) from error
         if not never_let_out:
             raise Invalid(f"token {self._settings.label!r} makes keys that can be taken out of it: use another")
-        return TokenKey(self, private, encode_ec_public_key(public))
+        return _key(self, private, public)
 
     def require(self, generation: int, public: bytes) -> TokenKey:
         """The key that was announced. Raises Invalid and Unavailable."""
@@ -175,3 +174,9 @@ class Token:
                 f"key {self._label(generation)!r} in token {self._settings.label!r} is not the one that was announced"
             )
         return key
+
+
+def _key(token: Token, private: pkcs11.Object, public: pkcs11.Object) -> TokenKey:
+    # What a token can do with a key it says by mix-ins that its type does not show.
+    assert isinstance(private, pkcs11.SignMixin) and isinstance(public, pkcs11.PublicKey)
+    return TokenKey(token, private, encode_ec_public_key(public))
