@@ -10,9 +10,9 @@ from types import TracebackType
 
 from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
 
-CHUNK_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 16 * 1024 * 1024
 # A tuple with texts of any length that a person would write; notes are the longest.
-TUPLE_BYTES_MOST = 4 * 1024 * 1024
+TUPLE_BYTES_MOST = 1024 * 1024
 
 _LENGTH = struct.Struct(">i")
 _INT8 = struct.Struct(">q")
@@ -23,7 +23,7 @@ class Malformed(Exception):
 
 
 class Tuples:
-    """The tuples of one file from a position on: `data[at:end]` is what of them is in memory."""
+    """The tuples of one file from a position on: `data[at:end]` is in memory, what begins below `limit` as a whole."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +34,7 @@ class Tuples:
         self._base = 0
         self._complete = False
         self.at = 0
-        self.data = self._file.read(CHUNK_BYTES)
+        self.data = self._file.read(len(COPY_HEADER))
         if not self.data.startswith(COPY_HEADER):
             raise self.malformed("it does not begin as a binary COPY")
         self.at = len(COPY_HEADER)
@@ -51,18 +51,17 @@ class Tuples:
 
     def _finish(self) -> None:
         """Whether all is in memory, and how far tuples go."""
-        self._complete = len(self.data) < self.at + TUPLE_BYTES_MOST and not (more := self._file.read(CHUNK_BYTES))
-        if not self._complete and len(self.data) < self.at + TUPLE_BYTES_MOST:
-            self.data += more
+        more = self._file.read(CHUNK_BYTES)
+        self.data += more
+        self._complete = len(more) < CHUNK_BYTES
         self.end = len(self.data) - len(COPY_TRAILER) if self._complete else len(self.data)
+        self.limit = self.end if self._complete else self.end - TUPLE_BYTES_MOST
         if self._complete and (self.end < self.at or not self.data.endswith(COPY_TRAILER)):
             raise self.malformed("it does not end as a COPY: it was cut")
 
     def more(self) -> bool:
         """Whether there is a tuple; the whole of it is in memory then."""
-        if self._complete:
-            return self.at < self.end
-        if self.end - self.at < TUPLE_BYTES_MOST:
+        if self.at >= self.limit and not self._complete:
             self._base += self.at
             self.data, self.at = self.data[self.at :], 0
             self._finish()

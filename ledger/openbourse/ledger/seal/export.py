@@ -28,12 +28,7 @@ def shard_folder(shard: str) -> str:
 
 async def export(dsn: str, folder: Path) -> int:
     """Exports into a new folder; how many bytes there are. Raises Invalid and Unavailable."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise Invalid(f"{folder} is not empty: an export begins in a folder of its own")
-    except OSError as error:
-        raise Invalid(f"{folder}: {error}") from error
+    _make(folder)
     connection = await database.connect(dsn, {"jit": "off"})
     try:
         await require_migrated(connection)
@@ -47,11 +42,24 @@ async def export(dsn: str, folder: Path) -> int:
         raise Unavailable(f"export: {database.sentence(error)}") from error
     finally:
         await store.close(connection)
+    return _size(folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise Invalid(f"{folder} is not empty: an export begins in a folder of its own")
+    except OSError as error:
+        raise Invalid(f"{folder}: {error}") from error
+
+
+def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.copy"))
 
 
 async def _export_shard(connection: Connection, shard: str, folder: Path) -> None:
-    folder.mkdir()
+    _make(folder)
     await _copy(connection, _EXPORT["batches"], folder / "batches.copy", shard)
     for name in chain.SECTIONS:
         # Seq 0: assets of before the chain.

@@ -1,7 +1,7 @@
 """Sums the legs of entries as fast as Python can: rows of one layout are taken apart by one struct, column by column.
 
 A layout is what rows have in common that only differ in their numbers: the length of every field, the kind, the shard
-and the assets of the legs. A row belongs to a layout when all of that is equal, so nothing is read without being checked.
+and the assets of the legs. A row belongs to a layout when all of that is equal, so nothing is read unchecked.
 """
 
 import struct
@@ -117,18 +117,19 @@ class Sums:
 
     def take(self, tuples: Tuples, last_seq: int) -> tuple[int, list[str]]:
         """Sums the rows here through `last_seq` that are in memory: how many, and what is wrong with which."""
-        data, at, end = tuples.data, tuples.at, tuples.end
+        data, at, limit = tuples.data, tuples.at, tuples.limit
         rows: dict[Layout, list[tuple[int, ...]]] = {}
-        count, wrong, last = 0, [], self._last
+        wrong: list[str] = []
+        count, last = 0, self._last
         layout: Layout | None = None
         from_bytes = int.from_bytes
-        while at < end:
+        while at < limit:
             if layout is None or from_bytes(data[at : at + layout.size], "big") & layout.mask != layout.pattern:
                 tuples.at = at
+                if tuples.seq() > last_seq:
+                    break
                 layout = self._layout(tuples, wrong)
                 if layout is None:
-                    if tuples.seq() > last_seq:
-                        break
                     tuples.take()
                     at, count = tuples.at, count + 1
                     continue
@@ -145,11 +146,11 @@ class Sums:
                 rows[layout] = [values]
             at += layout.size
             count += 1
-            if at + layout.size > end and at < end:
-                layout = None
         tuples.at, self._last = at, last
-        for layout, values in rows.items():
-            self._add(layout, values, wrong)
+        if at > tuples.end:
+            raise tuples.malformed("a tuple that does not fit")
+        for layout, alike in rows.items():
+            self._add(layout, alike, wrong)
         return count, wrong
 
     def _layout(self, tuples: Tuples, wrong: list[str]) -> Layout | None:
@@ -191,10 +192,8 @@ class Sums:
                     balances = sums[asset]
                     for account, change in zip(accounts, changes, strict=True):
                         balances[account] += change
-                else:
-                    sums[asset].update({account: 0 for account in accounts if account not in sums[asset]})
         for asset, changed in nets.items():
-            if any(_sum(changed)):
+            if changed and any(_sum(changed)):
                 wrong += [
                     f"seq {row[0]} index {row[1]}: its legs of {asset} sum to {total} and not to zero"
                     for row, total in zip(rows, _sum(changed), strict=True)
