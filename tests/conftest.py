@@ -11,6 +11,7 @@ pytest_plugins: list[str] = [
     "fixtures.members",
     "fixtures.networks",
     "fixtures.tokens",
+    "fixtures.seals",
     "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",

@@ -151,10 +151,10 @@ def check_shard(folder, shard, checkpoints):
 
 
 def verify(folder, key, witnessed):
-    origin, keys = follow_keys([fields[1].decode() for _, fields in rows(folder / "keys.copy")], key)
+    origin, keys = follow_keys([fields[0].decode() for _, fields in rows(folder / "keys.copy")], key)
     checkpoints, before, size, time_us = [], bytes(32), 0, 0
     for at, (_, fields) in enumerate(rows(folder / "checkpoints.copy"), 1):
-        c = read_checkpoint(fields[1].decode(), origin, keys, "checkpoint")
+        c = read_checkpoint(fields[0].decode(), origin, keys, "checkpoint")
         follows = (int(c["number"]), b64decode(c["previous"])) == (at, before) and c["size"] > size
         need(follows and int(c["time_us"]) > time_us, f"checkpoint {at}", "it does not continue the one before it")
         before, size, time_us = c["hash"], c["size"], int(c["time_us"])

@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fixtures.seals import ORIGIN, MemoryKey
+from fixtures.seals import MemoryKey
+from fixtures.tokens import ORIGIN
 from openbourse.ledger.errors import Diverged, Invalid
 from openbourse.ledger.seal import notes
 from openbourse.ledger.seal.checkpoint import NO_HASH, Checkpoint, ShardEnd, Total, batch_leaf, parse, require_origin

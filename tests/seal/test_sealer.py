@@ -8,9 +8,8 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
-from fixtures.seals import ORIGIN
 from fixtures.streams import SHARD, deliveries, record_transfers
-from fixtures.tokens import SoftHsm
+from fixtures.tokens import ORIGIN, SoftHsm
 from openbourse.contracts import v1
 from openbourse.ledger import store as ledger_store
 from openbourse.ledger.errors import Diverged, Invalid, Unavailable

@@ -96,6 +96,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
 async def _witness(arguments: argparse.Namespace) -> None:
     known = Witness(arguments.state, arguments.name, notes.p256_from_pem(arguments.log_key.read_bytes()))
     app = make_witness(known)
+    with contextlib.closing(known):
+        await _answer(known, app, arguments)
+
+
+async def _answer(known: Witness, app: FastAPI, arguments: argparse.Namespace) -> None:
     async with (
         _until_stopped() as stop,
         listening(app, arguments.listen, arguments.tls, witness.BODY_BYTES_MOST) as port,

@@ -35,10 +35,14 @@ class Tuples:
         self._complete = False
         self.at = 0
         self.data = self._file.read(len(COPY_HEADER))
-        if not self.data.startswith(COPY_HEADER):
-            raise self.malformed("it does not begin as a binary COPY")
-        self.at = len(COPY_HEADER)
-        self._finish()
+        try:
+            if self.data != COPY_HEADER:
+                raise self.malformed("it does not begin as a binary COPY")
+            self.at = len(COPY_HEADER)
+            self._finish()
+        except Malformed:
+            self._file.close()
+            raise
 
     def __enter__(self) -> "Tuples":
         return self

@@ -51,7 +51,7 @@ def verify(folder: Path, trust: Trust) -> Verdict:
 
 
 def _keys(folder: Path, trust: Trust, verdict: Verdict) -> KeyChain:
-    announced = [notes.parse(str(note)) for _, note in rows(folder / "keys.copy", "it")]
+    announced = [notes.parse(str(note)) for (note,) in rows(folder / "keys.copy", "t")]
     chain = keychain.follow(trust.first_key, announced)
     verdict.keys = len(announced)
     return chain
@@ -60,11 +60,11 @@ def _keys(folder: Path, trust: Trust, verdict: Verdict) -> KeyChain:
 def _checkpoints(folder: Path, chain: KeyChain, verdict: Verdict) -> list[Checkpoint]:
     """Those up to the first that is not what its key signed, or does not follow the one before it."""
     found: list[Checkpoint] = []
-    for number, text in rows(folder / "checkpoints.copy", "qt"):
+    for number, (text,) in enumerate(rows(folder / "checkpoints.copy", "t"), start=1):
         try:
             checkpoint = chain.checkpoint(notes.parse(str(text)))
         except (Invalid, Diverged) as error:
-            verdict.wrong(f"checkpoint {number}", str(error))
+            verdict.wrong(f"checkpoint {number}", str(error).removeprefix(f"checkpoint {number} "))
             break
         before = found[-1] if found else None
         if checkpoint.number != len(found) + 1:

@@ -58,6 +58,10 @@ class Witness:
         self.last: Note | None = None
         self._read()
 
+    def close(self) -> None:
+        """Leaves the folder to the next one."""
+        self._lock_file.close()
+
     def _read(self) -> None:
         path = self._folder / "state.json"
         if not path.exists():

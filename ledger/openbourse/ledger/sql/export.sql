@@ -1,10 +1,10 @@
 -- What an export holds beside the sections of the chain (chain.sql), each as a binary COPY.
 
 -- name: keys
-SELECT generation, note FROM seal.keys ORDER BY generation
+SELECT note FROM seal.keys ORDER BY generation
 
 -- name: checkpoints
-SELECT number, note FROM seal.checkpoints ORDER BY number
+SELECT note FROM seal.checkpoints ORDER BY number
 
 -- name: leaves
 SELECT leaf, shard, batch FROM seal.leaves ORDER BY leaf
