@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 
 SECTIONS = ("entries", "assets", "symbols", "checkpoints", "transfers")
-FAULTS = (InvalidSignature, ValueError, KeyError, IndexError, TypeError, OSError)
+FAULTS = (InvalidSignature, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 
 
 def need(condition, place, what):
