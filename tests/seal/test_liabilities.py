@@ -213,9 +213,7 @@ def test_an_omitted_trader_behind_a_false_sum_is_found_by_who_is_below_it(show: 
             found += bool(bad)
     empty = sum(not any(_below(leaves, height, place)) for height in range(3) for place in range(8 >> height))
     assert (found, places) == (14 - empty, 14)
-    show(
-        f"liabilities: one left out behind a false sum is found by others at {found} of {places} nodes, by itself at all"
-    )
+    show(f"liabilities: left out behind a false sum, found by others at {found} of {places} nodes, by itself always")
 
 
 def _below(leaves: dict[int, Node], height: int, place: int) -> list[bool]:

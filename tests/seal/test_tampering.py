@@ -26,7 +26,7 @@ from openbourse.ledger.database import Connection
 from openbourse.ledger.seal import checkpoint as checkpoints
 from openbourse.ledger.seal import keychain, notes
 from openbourse.ledger.seal.checkpoint import NO_HASH, batch_leaf
-from openbourse.ledger.seal.export import export
+from openbourse.ledger.seal.exporting import export
 from openbourse.ledger.seal.notes import Note, Signer
 from openbourse.ledger.seal.token import Token
 from openbourse.ledger.seal.tree import Edge

@@ -15,6 +15,7 @@ from openbourse.ledger.seal.tree import HASH_BYTES, leaf_hash
 
 # What the first checkpoint has for the hash of the one before it.
 NO_HASH = bytes(HASH_BYTES)
+LEAF_DOMAIN = b"openbourse.seal.leaf.v1"
 # Every batch number, seq and time is a bigint of the database.
 _MOST = 2**63 - 1
 
@@ -142,9 +143,14 @@ def _word(name: str) -> str:
 
 
 def batch_leaf(shard: str, batch: int, head: bytes) -> bytes:
-    """The leaf of a batch, hashed: which one it is, and the head of its shard's chain after it."""
+    """The leaf of a batch, hashed."""
+    return leaf_hash(leaf_data(shard, batch, head))
+
+
+def leaf_data(shard: str, batch: int, head: bytes) -> bytes:
+    """Which batch it is, and the head of its shard's chain after it."""
     name = shard.encode()
-    return leaf_hash(b"openbourse.seal.leaf.v1" + len(name).to_bytes(2, "big") + name + batch.to_bytes(8, "big") + head)
+    return LEAF_DOMAIN + len(name).to_bytes(2, "big") + name + batch.to_bytes(8, "big") + head
 
 
 def require_origin(origin: str) -> str:

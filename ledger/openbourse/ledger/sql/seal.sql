@@ -32,6 +32,10 @@ FROM ledger.batches WHERE shard = $1 AND batch >= $2 ORDER BY batch
 -- name: leaf_of
 SELECT leaf, hash FROM seal.leaves WHERE shard = $1 AND batch = $2
 
+-- name: sealed_batch
+SELECT l.leaf, b.head FROM seal.leaves AS l JOIN ledger.batches AS b USING (shard, batch)
+WHERE l.shard = $1 AND l.batch = $2
+
 -- name: leaves_between
 SELECT hash FROM seal.leaves WHERE leaf >= $1 AND leaf < $2 ORDER BY leaf
 
