@@ -43,20 +43,23 @@ class Witness:
         """`first_key` is the log's first public key in DER. Raises Invalid and OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._lock_file = (folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Invalid(f"{folder}: another witness works with this folder") from None
-        self._private = _load_key(folder / "witness.key")
-        self.key = WitnessKey(
-            require_origin(name), self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        )
         self._first_key = first_key
         self._turn = asyncio.Lock()
         self.announced: list[Note] = []
         self.last: Note | None = None
-        self._read()
+        self._lock_file = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._private = _load_key(folder / "witness.key")
+            public = self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+            self.key = WitnessKey(require_origin(name), public)
+            self._read()
+        except BlockingIOError:
+            self.close()
+            raise Invalid(f"{folder}: another witness works with this folder") from None
+        except Invalid:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Leaves the folder to the next one."""
@@ -153,7 +156,8 @@ def make_witness(witness: Witness) -> FastAPI:
         if isinstance(answer, Signature):
             return PlainTextResponse(str(answer))
         if answer.size is not None and not answer.is_evidence:
-            return Response(f"{answer.size}\n", answer.status, media_type="text/x.tlog.size")
+            # The protocol knows this type without a charset.
+            return Response(f"{answer.size}\n", answer.status, {"content-type": "text/x.tlog.size"})
         return PlainTextResponse(f"{answer.sentence}\n", answer.status)
 
     @app.post("/add-key")
