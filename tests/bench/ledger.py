@@ -21,6 +21,7 @@ import asyncpg
 sys.path.append(str(Path(__file__).parents[1]))
 
 from result import RUNS, Result, result
+from verifying import verify_rates
 
 from fixtures.databases import PostgresServer, find_binaries
 from fixtures.streams import SHARD, deliveries, record_transfers, trade
@@ -32,6 +33,7 @@ from openbourse.ledger.migrate import migrate
 
 BATCHES = (1, 10, 100, 200, 500)
 TARGETS = {200: 10_000.0}
+VERIFY_TARGET = 500_000.0
 ACCOUNTS = 10_000
 # Of each account: a credit and a hold in both assets.
 FUNDING_SEQS = 4
@@ -72,8 +74,10 @@ async def _measure(server: PostgresServer) -> list[Result]:
             print(f"  run {run + 1}: batch {batch} {rates[batch][-1]:,.0f}/s", file=sys.stderr)
     bytes_per_trade = (await _size(owner) - size_before) / (await _count(owner) - count_before)
     assert await owner.fetchval("SELECT count(*) FROM ledger.balances WHERE hold < 0") == 0
+    trades_settled = await _count_trades(owner)
     await owner.close()
     await connection.close()
+    verified = await verify_rates(server.dsn("ledger"), trades_settled)
     peer = statistics.median(peers)
     return [
         *(
@@ -89,6 +93,7 @@ async def _measure(server: PostgresServer) -> list[Result]:
             for batch, values in rates.items()
         ),
         result("ledger.bytes_per_trade", [bytes_per_trade], "B", "lower"),
+        result("ledger.verify.trades_per_second", verified, "1/s", "higher", target=VERIFY_TARGET),
     ]
 
 
@@ -157,3 +162,7 @@ async def _size(owner: Connection) -> int:
 
 async def _count(owner: Connection) -> int:
     return int(await owner.fetchval("SELECT count(*) FROM ledger.entries"))
+
+
+async def _count_trades(owner: Connection) -> int:
+    return int(await owner.fetchval("SELECT count(*) FROM ledger.trades"))

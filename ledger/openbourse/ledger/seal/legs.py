@@ -1,41 +1,63 @@
-"""Sums the legs of entries as fast as Python can: rows of one layout are taken apart by one struct, column by column.
+"""Sums the legs of entries, most of what a verification costs: rows of one layout are taken apart together, by numpy.
 
-A layout is what rows have in common that only differ in their numbers: the length of every field, the kind, the shard
-and the assets of the legs. A row belongs to a layout when all of that is equal, so nothing is read unchecked.
+A layout is what rows have in common that only differ in their numbers: the length of every field, and all texts but the
+correlation id's. A few of its bytes tell which layout a row has; then every row is compared with all of it, so nothing
+is summed unchecked. Sums are exact: 64 bits are added up in two halves.
 """
 
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from operator import add
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT
 from openbourse.ledger.copy_rows import COLUMNS
 from openbourse.ledger.seal.checkpoint import Total
 from openbourse.ledger.seal.copies import Tuples
 
+Ints: TypeAlias = NDArray[np.int64]
+
 # Names of fields by their place; a change of the columns is a change of the format.
 _FIELDS = len(COLUMNS)
-_SEQ, _INDEX, _SHARD = COLUMNS.index("seq"), COLUMNS.index("index"), COLUMNS.index("shard")
+_SEQ, _INDEX, _KIND, _SHARD = (COLUMNS.index(name) for name in ("seq", "index", "kind", "shard"))
+_CORRELATION, _LAST_FIXED = COLUMNS.index("correlation_id"), COLUMNS.index("taker_is_buyer")
 _ACCOUNTS, _ASSETS = COLUMNS.index("leg_accounts"), COLUMNS.index("leg_assets")
 _AVAILABLE, _HOLD = COLUMNS.index("leg_available"), COLUMNS.index("leg_hold")
-# Where the first field that is not of a fixed size begins, its length first.
+# Where the seq is in every row, and where its first text begins, the length before it.
+_SEQ_AT = 2 + 4
 _NAMES_AT = 2 + 12 + 12 + 12 + 8
 _INT8_ARRAY, _TEXT_ARRAY = 20, 25
-LAYOUTS_MOST = 4096
+LAYOUTS_MOST = 1000
+# Accounts are numbered from 1000 on; up to this many at once are told apart by a table.
+_DENSE_MOST = 4_000_000
+
+_HALF = np.int64(32)
+_LOW = np.int64(0xFFFFFFFF)
 
 
 @dataclass(slots=True, eq=False)
 class Layout:
-    """Rows of `size` bytes. `values`: seq, index, then each leg's account, available, hold in three runs."""
+    """Rows of `size` bytes, with a leg of each of `assets`."""
 
     size: int
+    # Bytes that are equal in all its rows and in few others, with their places.
     names: bytes
-    mask: int
-    pattern: int
-    values: struct.Struct
+    legs: tuple[int, bytes]
+    tail: tuple[int, bytes]
+    # All bits of what is equal in all its rows, and what it is there.
+    mask: NDArray[np.uint8]
+    pattern: NDArray[np.uint8]
+    # Where the elements of accounts, available and hold begin, each after its length.
+    numbers: tuple[int, int, int]
     assets: tuple[str, ...]
+    # Where its rows are that are not summed yet, and how many it ever had.
+    places: list[int] = field(default_factory=list)
+    used: int = 0
 
     @classmethod
     def of(cls, row: bytes, shard: str) -> "Layout":
@@ -45,27 +67,29 @@ class Layout:
             raise ValueError(f"{len(spans)} fields and not {_FIELDS}")
         if _text(row, spans[_SHARD]) != shard:
             raise ValueError(f"it is of shard {_text(row, spans[_SHARD])!r}")
-        if spans[_SEQ][1] - spans[_SEQ][0] != 8 or spans[_INDEX][1] - spans[_INDEX][0] != 4:
+        if spans[_SEQ] != (_SEQ_AT, _SEQ_AT + 8) or spans[_INDEX] != (_NAMES_AT - 4, _NAMES_AT):
             raise ValueError("its key is not a bigint and an integer")
         assets = tuple(row[start:end].decode() for start, end in _elements(row, spans[_ASSETS], _TEXT_ARRAY))
         columns = [_elements(row, spans[name], _INT8_ARRAY) for name in (_ACCOUNTS, _AVAILABLE, _HOLD)]
         numbers = [span for column in columns for span in column]
         if any(len(column) != len(assets) for column in columns) or any(end - start != 8 for start, end in numbers):
             raise ValueError("its legs are not four arrays of one length")
-        # Everything is compared but for the bytes of values.
-        free = [span for at, span in enumerate(spans) if at not in (_SHARD, _ACCOUNTS, _ASSETS, _AVAILABLE, _HOLD)]
-        mask = bytearray(b"\xff" * len(row))
-        for start, end in (*free, *numbers):
-            mask[start:end] = bytes(end - start)
-        wanted, at, parts = [(spans[_SEQ][0], "q", 8), (spans[_INDEX][0], "i", 4)], 0, [">"]
-        wanted += [(start, "q", 8) for start, _ in numbers]
-        for start, code, size in wanted:
-            parts.append(f"{start - at}x{code}")
-            at = start + size
-        masked = int.from_bytes(mask, "big")
-        # Kind and shard, as far as they are the same in many rows, tell layouts apart quickly.
-        names = row[_NAMES_AT : spans[_SHARD][1]]
-        return cls(len(row), names, masked, int.from_bytes(row, "big") & masked, struct.Struct("".join(parts)), assets)
+        texts = {_KIND, _SHARD, COLUMNS.index("symbol"), *range(_LAST_FIXED + 1, _FIELDS)}
+        arrays = {_ACCOUNTS, _ASSETS, _AVAILABLE, _HOLD}
+        mask = np.full(len(row), 0xFF, dtype=np.uint8)
+        for start, end in (*numbers, *(span for at, span in enumerate(spans) if at not in texts | arrays)):
+            mask[start:end] = 0
+        legs, tail = spans[_ASSETS], spans[_LAST_FIXED][1]
+        return cls(
+            len(row),
+            row[_NAMES_AT : spans[_CORRELATION][0]],
+            (legs[0], row[legs[0] : legs[1]]),
+            (tail, row[tail:]),
+            mask,
+            np.frombuffer(row, dtype=np.uint8) & mask,
+            (columns[0][0][0] - 4, columns[1][0][0] - 4, columns[2][0][0] - 4),
+            assets,
+        )
 
 
 def _spans(row: bytes) -> Iterator[tuple[int, int]]:
@@ -102,6 +126,15 @@ def _elements(row: bytes, span: tuple[int, int], kind: int) -> list[tuple[int, i
     return elements
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with a row, which is found only when many are looked at together."""
+
+    seq: int
+    index: int
+    what: str
+
+
 class Sums:
     """One shard's balances as the legs make them, and what all of them are together."""
 
@@ -109,99 +142,115 @@ class Sums:
         self._shard = shard
         self.available: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         self.hold: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-        self._all_available: defaultdict[str, int] = defaultdict(int)
-        self._all_hold: defaultdict[str, int] = defaultdict(int)
-        # By their names; of those the ones that came last first.
-        self._layouts: dict[bytes, list[Layout]] = {}
+        self._layouts: list[Layout] = []
+        # Where the rows are that were passed and not summed yet, in order.
+        self._passed: list[int] = []
         self._last = (0, -1)
+        self.wrong: list[Wrong] = []
 
-    def take(self, tuples: Tuples, last_seq: int) -> tuple[int, list[str]]:
-        """Sums the rows here through `last_seq` that are in memory: how many, and what is wrong with which."""
+    def take(self, tuples: Tuples, last_seq: int) -> int:
+        """Passes the rows here through `last_seq` that are in memory; how many. `flush` sums them, before more."""
         data, at, limit = tuples.data, tuples.at, tuples.limit
-        rows: dict[Layout, list[tuple[int, ...]]] = {}
-        wrong: list[str] = []
-        count, last = 0, self._last
-        layout: Layout | None = None
-        from_bytes = int.from_bytes
+        last, passed, count = last_seq.to_bytes(8, "big"), self._passed, 0
+        starts_with = data.startswith
         while at < limit:
-            if layout is None or from_bytes(data[at : at + layout.size], "big") & layout.mask != layout.pattern:
-                tuples.at = at
-                if tuples.seq() > last_seq:
+            # Seqs are positive, so their bytes are in their order.
+            if data[at + _SEQ_AT : at + _SEQ_AT + 8] > last:
+                break
+            for layout in self._layouts:
+                if (
+                    starts_with(layout.legs[1], at + layout.legs[0])
+                    and starts_with(layout.names, at + _NAMES_AT)
+                    and starts_with(layout.tail[1], at + layout.tail[0])
+                ):
                     break
-                layout = self._layout(tuples, wrong)
-                if layout is None:
+            else:
+                tuples.at = at
+                if (made := self._new_layout(tuples)) is None:
                     tuples.take()
                     at, count = tuples.at, count + 1
                     continue
-            values = layout.values.unpack_from(data, at)
-            key = values[:2]
-            if key[0] > last_seq:
-                break
-            if key <= last:
-                wrong.append(f"seq {key[0]} index {key[1]}: it does not come after seq {last[0]} index {last[1]}")
-            last = key
-            try:
-                rows[layout].append(values)
-            except KeyError:
-                rows[layout] = [values]
+                layout = made
+            passed.append(at)
+            layout.places.append(at)
+            layout.used += 1
             at += layout.size
             count += 1
-        tuples.at, self._last = at, last
+        tuples.at = at
         if at > tuples.end:
             raise tuples.malformed("a tuple that does not fit")
-        for layout, alike in rows.items():
-            self._add(layout, alike, wrong)
-        return count, wrong
+        return count
 
-    def _layout(self, tuples: Tuples, wrong: list[str]) -> Layout | None:
+    def _new_layout(self, tuples: Tuples) -> Layout | None:
         """That of the row here; None for one that is no entry of this shard, with why."""
         data, at = tuples.data, tuples.at
-        for names, layouts in self._layouts.items():
-            if not data.startswith(names, at + _NAMES_AT):
-                continue
-            for place, layout in enumerate(layouts):
-                if int.from_bytes(data[at : at + layout.size], "big") & layout.mask == layout.pattern:
-                    layouts.insert(0, layouts.pop(place))
-                    return layout
         tuples.take()
         row, tuples.at = data[at : tuples.at], at
         try:
             layout = Layout.of(row, self._shard)
         except (ValueError, struct.error) as error:
-            wrong.append(f"seq {tuples.seq()}: a row that is no entry: {error}")
+            self.wrong.append(Wrong(tuples.seq(), 0, f"a row that is no entry: {error}"))
             return None
-        if sum(map(len, self._layouts.values())) >= LAYOUTS_MOST:
-            self._layouts.clear()
-        self._layouts.setdefault(layout.names, []).insert(0, layout)
+        self._layouts.append(layout)
         return layout
 
-    def _add(self, layout: Layout, rows: list[tuple[int, ...]], wrong: list[str]) -> None:
-        legs = len(layout.assets)
-        columns = list(zip(*rows, strict=True))[2:]
-        nets: dict[str, list[tuple[int, ...]]] = {}
-        for leg, asset in enumerate(layout.assets):
-            accounts = columns[leg]
-            net = nets.setdefault(asset, [])
-            for changes, sums, totals in (
-                (columns[legs + leg], self.available, self._all_available),
-                (columns[2 * legs + leg], self.hold, self._all_hold),
-            ):
-                if any(changes):
-                    net.append(changes)
-                    totals[asset] += sum(changes)
-                    balances = sums[asset]
-                    for account, change in zip(accounts, changes, strict=True):
-                        balances[account] += change
-        for asset, changed in nets.items():
-            if changed and any(_sum(changed)):
-                wrong += [
-                    f"seq {row[0]} index {row[1]}: its legs of {asset} sum to {total} and not to zero"
-                    for row, total in zip(rows, _sum(changed), strict=True)
-                    if total
-                ]
+    def flush(self, tuples: Tuples) -> None:
+        """Checks and sums what was passed of what is in memory."""
+        if not self._passed:
+            return
+        data = np.frombuffer(tuples.data, dtype=np.uint8)
+        keys = sliding_window_view(data, _NAMES_AT)[np.array(self._passed)]
+        self._check_order(_integers(keys[:, _SEQ_AT : _SEQ_AT + 8]), _integers(keys[:, _NAMES_AT - 4 :], ">i4"))
+        legs: defaultdict[str, list[tuple[Ints, Ints, Ints]]] = defaultdict(list)
+        for layout in self._layouts:
+            if layout.places:
+                self._add(data, layout, np.array(layout.places), legs)
+                layout.places = []
+        # The ones that most rows have are asked first; of those that few have not all are remembered.
+        self._layouts = sorted(self._layouts, key=lambda layout: -layout.used)[:LAYOUTS_MOST]
+        for asset, parts in legs.items():
+            accounts, available, hold = (np.concatenate(column) for column in zip(*parts, strict=True))
+            found, places = _distinct(accounts)
+            for changes, sums in ((available, self.available[asset]), (hold, self.hold[asset])):
+                _sum_up(found.tolist(), places, changes, sums)
+        self._passed = []
+
+    def _check_order(self, seqs: Ints, indexes: Ints) -> None:
+        before_seqs = np.concatenate(([self._last[0]], seqs[:-1]))
+        before_indexes = np.concatenate(([self._last[1]], indexes[:-1]))
+        after = (seqs > before_seqs) | ((seqs == before_seqs) & (indexes > before_indexes))
+        for at in np.flatnonzero(~after).tolist():
+            before = f"seq {before_seqs[at]} index {before_indexes[at]}"
+            self.wrong.append(Wrong(int(seqs[at]), int(indexes[at]), f"it does not come after {before}"))
+        self._last = (int(seqs[-1]), int(indexes[-1]))
+
+    def _add(
+        self,
+        data: NDArray[np.uint8],
+        layout: Layout,
+        places: NDArray[np.intp],
+        legs: defaultdict[str, list[tuple[Ints, Ints, Ints]]],
+    ) -> None:
+        rows = sliding_window_view(data, layout.size)[places]
+        like = (rows & layout.mask == layout.pattern).all(axis=1)
+        for at in places[~like].tolist():
+            self.wrong.append(Wrong(*_key(data, at), "a row that is no entry: its fields have other lengths"))
+        places, rows = places[like], rows[like] if not like.all() else rows
+        count = len(layout.assets)
+        elements = [rows[:, at : at + 12 * count].reshape(len(rows), count, 12) for at in layout.numbers]
+        values = [_integers(of[:, :, 4:]) for of in elements]
+        for asset in dict.fromkeys(layout.assets):
+            of = [at for at, name in enumerate(layout.assets) if name == asset]
+            accounts, available, hold = (side[:, of] for side in values)
+            high = (available >> _HALF).sum(axis=1) + (hold >> _HALF).sum(axis=1)
+            low = (available & _LOW).sum(axis=1) + (hold & _LOW).sum(axis=1)
+            for at in np.flatnonzero((low & _LOW != 0) | (low >> _HALF != -high)).tolist():
+                total = (int(high[at]) << 32) + int(low[at])
+                self.wrong.append(Wrong(*_key(data, places[at]), f"its legs of {asset} sum to {total} and not to zero"))
+            legs[asset].append((accounts.ravel(), available.ravel(), hold.ravel()))
 
     def totals(self) -> list[Total]:
-        """As a checkpoint says them, right after the rows so far."""
+        """As a checkpoint says them, right after the rows so far, which are flushed."""
         result = []
         for asset in sorted(self.available.keys() | self.hold.keys()):
             available, hold = self.available[asset], self.hold[asset]
@@ -210,8 +259,8 @@ class Sums:
                 Total(
                     self._shard,
                     asset,
-                    self._all_available[asset] - fees[0] - external[0],
-                    self._all_hold[asset] - fees[1] - external[1],
+                    sum(available.values()) - fees[0] - external[0],
+                    sum(hold.values()) - fees[1] - external[1],
                     sum(fees),
                     sum(external),
                 )
@@ -230,8 +279,35 @@ class Sums:
         return found
 
 
-def _sum(columns: list[tuple[int, ...]]) -> Iterator[int]:
-    total: Iterator[int] = iter(columns[0])
-    for column in columns[1:]:
-        total = map(add, total, column)
-    return total
+def _integers(fields: NDArray[np.uint8], kind: str = ">i8") -> Ints:
+    """Big-endian integers, of which the last axis has the bytes."""
+    found: Ints = np.ascontiguousarray(fields).view(kind)[..., 0].astype(np.int64)
+    return found
+
+
+def _key(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    row = data[at : at + _NAMES_AT].tobytes()
+    return struct.unpack_from(">q", row, _SEQ_AT)[0], struct.unpack_from(">i", row, _NAMES_AT - 4)[0]
+
+
+def _distinct(accounts: Ints) -> tuple[Ints, NDArray[np.intp]]:
+    """The accounts that there are, and of each one given its place among them."""
+    if accounts.min() < 0 or accounts.max() > _DENSE_MOST:
+        return np.unique(accounts, return_inverse=True)
+    # Without sorting: a place for every account that there could be.
+    there = np.zeros(accounts.max() + 1, dtype=bool)
+    there[accounts] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[accounts]
+
+
+def _sum_up(accounts: list[int], places: NDArray[np.intp], changes: Ints, balances: defaultdict[int, int]) -> None:
+    """Adds each change to the balance of the account at its place."""
+    moved = np.flatnonzero(changes)
+    changes, places = changes[moved], places[moved]
+    # Fewer than 2**31 halves of 32 bits never leave 64 bits.
+    high, low = np.zeros(len(accounts), dtype=np.int64), np.zeros(len(accounts), dtype=np.int64)
+    np.add.at(high, places, changes >> _HALF)
+    np.add.at(low, places, changes & _LOW)
+    for account, upper, lower in zip(accounts, high.tolist(), low.tolist(), strict=True):
+        if upper or lower:
+            balances[account] += (upper << 32) + lower

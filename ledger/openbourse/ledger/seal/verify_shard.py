@@ -1,5 +1,6 @@
 """Recomputes one shard of an export: every batch's content and head from its tuples, and the sums of all legs."""
 
+import bisect
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -40,14 +41,21 @@ class ShardCheck:
                 self._check_place(row, last_seq)
                 found = self._content(sections, row)
                 if found != row.content:
+                    # A row that is wrong by itself is a closer place than its batch.
+                    self.sums.flush(sections["entries"])
+                    self._name_rows()
                     self._wrong(row, "its rows are not the ones that were settled (content)")
                 if chain.head(head, row) != stored:
                     self._wrong(row, "its head is not the hash over the head before it and this batch")
                 assert isinstance(stored, bytes)
+                if len(self.leaves) + 1 in self._sealed:
+                    self.sums.flush(sections["entries"])
                 head, last_seq = stored, row.last_seq
                 self.leaves.append(batch_leaf(self._shard, len(self.leaves) + 1, head))
                 self.seqs.append((row.first_seq, row.last_seq))
                 self._check_totals(row)
+            self.sums.flush(sections["entries"])
+            self._name_rows()
             for name, tuples in sections.items():
                 if tuples.more():
                     self._verdict.wrong(
@@ -58,6 +66,14 @@ class ShardCheck:
 
     def _wrong(self, row: BatchRow, what: str) -> None:
         self._verdict.wrong(f"shard {self._shard}, batch {row.batch}, seq {row.first_seq} to {row.last_seq}", what)
+
+    def _name_rows(self) -> None:
+        """What is wrong with single rows, which were looked at many together, with their batches."""
+        for wrong in self.sums.wrong:
+            batch = bisect.bisect_left(self.seqs, wrong.seq, key=lambda seqs: seqs[1]) + 1
+            place = f"shard {self._shard}, batch {batch}, entries, seq {wrong.seq} index {wrong.index}"
+            self._verdict.wrong(place, wrong.what)
+        self.sums.wrong = []
 
     def _check_place(self, row: BatchRow, last_seq: int) -> None:
         number = len(self.leaves) + 1
@@ -76,13 +92,10 @@ class ShardCheck:
             while tuples.more():
                 start = tuples.at
                 if name == "entries":
-                    taken, wrong = self.sums.take(tuples, row.last_seq)
-                    for what in wrong:
-                        self._verdict.wrong(
-                            f"shard {self._shard}, batch {row.batch}, entries, {what.partition(':')[0]}",
-                            what.partition(": ")[2],
-                        )
-                    count += taken
+                    count += self.sums.take(tuples, row.last_seq)
+                    if tuples.at >= tuples.limit:
+                        # What follows is read in their place.
+                        self.sums.flush(tuples)
                 else:
                     while tuples.at < tuples.limit and tuples.seq() <= row.last_seq:
                         tuples.take()
