@@ -10,7 +10,7 @@ from types import TracebackType
 
 from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
 
-CHUNK_BYTES = 16 * 1024 * 1024
+CHUNK_BYTES = 8 * 1024 * 1024
 # A tuple with texts of any length that a person would write; notes are the longest.
 TUPLE_BYTES_MOST = 1024 * 1024
 
@@ -33,13 +33,15 @@ class Tuples:
             raise Malformed(f"{path.name} is missing: {error.strerror}") from None
         self._base = 0
         self._complete = False
-        self.at = 0
-        self.data = self._file.read(len(COPY_HEADER))
+        self.at = self.end = self.limit = 0
+        # One piece of memory for the whole file; what lies behind `end` in it is of before.
+        self.data = bytearray(min(path.stat().st_size + 1, CHUNK_BYTES + TUPLE_BYTES_MOST))
         try:
-            if self.data != COPY_HEADER:
+            self._fill()
+            if self.data[: len(COPY_HEADER)] != COPY_HEADER:
                 raise self.malformed("it does not begin as a binary COPY")
             self.at = len(COPY_HEADER)
-            self._finish()
+            self._find_limit()
         except Malformed:
             self._file.close()
             raise
@@ -53,22 +55,30 @@ class Tuples:
     def malformed(self, why: str) -> Malformed:
         return Malformed(f"{self._path.parent.name}/{self._path.name}, byte {self._base + self.at}: {why}")
 
-    def _finish(self) -> None:
-        """Whether all is in memory, and how far tuples go."""
-        more = self._file.read(CHUNK_BYTES)
-        self.data += more
-        self._complete = len(more) < CHUNK_BYTES
-        self.end = len(self.data) - len(COPY_TRAILER) if self._complete else len(self.data)
-        self.limit = self.end if self._complete else self.end - TUPLE_BYTES_MOST
-        if self._complete and (self.end < self.at or not self.data.endswith(COPY_TRAILER)):
+    def _fill(self) -> None:
+        """Moves what is left to the front, and reads as much more as there is room for."""
+        rest = self.end - self.at
+        self.data[:rest] = self.data[self.at : self.end]
+        self._base, self.at, self.end = self._base + self.at, 0, rest
+        with memoryview(self.data) as view:
+            while self.end < len(view) and (read := self._file.readinto(view[self.end :])):
+                self.end += read
+            self._complete = self.end < len(view)
+
+    def _find_limit(self) -> None:
+        if not self._complete:
+            self.limit = self.end - TUPLE_BYTES_MOST
+            return
+        if self.end - self.at < len(COPY_TRAILER) or self.data[self.end - 2 : self.end] != COPY_TRAILER:
             raise self.malformed("it does not end as a COPY: it was cut")
+        self.end -= len(COPY_TRAILER)
+        self.limit = self.end
 
     def more(self) -> bool:
         """Whether there is a tuple; the whole of it is in memory then."""
         if self.at >= self.limit and not self._complete:
-            self._base += self.at
-            self.data, self.at = self.data[self.at :], 0
-            self._finish()
+            self._fill()
+            self._find_limit()
         return self.at < self.end
 
     def seq(self) -> int:
@@ -93,7 +103,7 @@ class Tuples:
                 at += 4
                 if length < -1 or at + length > self.end:
                     raise self.malformed("a field that does not fit")
-                fields.append(None if length == -1 else data[at : at + length])
+                fields.append(None if length == -1 else bytes(data[at : at + length]))
                 at += max(length, 0)
         except struct.error:
             raise self.malformed("a tuple that does not fit") from None

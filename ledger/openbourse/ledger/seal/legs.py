@@ -33,8 +33,10 @@ _SEQ_AT = 2 + 4
 _NAMES_AT = 2 + 12 + 12 + 12 + 8
 _INT8_ARRAY, _TEXT_ARRAY = 20, 25
 LAYOUTS_MOST = 1000
-# Accounts are numbered from 1000 on; up to this many at once are told apart by a table.
-_DENSE_MOST = 4_000_000
+# Rows that are compared at a time: what fits into a processor's cache.
+_BLOCK = 1024
+# Accounts are numbered from 1000 on; those below this have a place in a table.
+_TABLE_MOST = 1_000_000
 
 _HALF = np.int64(32)
 _LOW = np.int64(0xFFFFFFFF)
@@ -140,8 +142,8 @@ class Sums:
 
     def __init__(self, shard: str) -> None:
         self._shard = shard
-        self.available: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-        self.hold: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+        # By asset: what each account has available, and on hold.
+        self._sums: defaultdict[str, tuple[Balances, Balances]] = defaultdict(lambda: (Balances(), Balances()))
         self._layouts: list[Layout] = []
         # Where the rows are that were passed and not summed yet, in order.
         self._passed: list[int] = []
@@ -185,7 +187,7 @@ class Sums:
         """That of the row here; None for one that is no entry of this shard, with why."""
         data, at = tuples.data, tuples.at
         tuples.take()
-        row, tuples.at = data[at : tuples.at], at
+        row, tuples.at = bytes(data[at : tuples.at]), at
         try:
             layout = Layout.of(row, self._shard)
         except (ValueError, struct.error) as error:
@@ -204,15 +206,16 @@ class Sums:
         legs: defaultdict[str, list[tuple[Ints, Ints, Ints]]] = defaultdict(list)
         for layout in self._layouts:
             if layout.places:
-                self._add(data, layout, np.array(layout.places), legs)
+                places = np.array(layout.places)
+                for first in range(0, len(places), _BLOCK):
+                    self._add(data, layout, places[first : first + _BLOCK], legs)
                 layout.places = []
         # The ones that most rows have are asked first; of those that few have not all are remembered.
         self._layouts = sorted(self._layouts, key=lambda layout: -layout.used)[:LAYOUTS_MOST]
         for asset, parts in legs.items():
             accounts, available, hold = (np.concatenate(column) for column in zip(*parts, strict=True))
-            found, places = _distinct(accounts)
-            for changes, sums in ((available, self.available[asset]), (hold, self.hold[asset])):
-                _sum_up(found.tolist(), places, changes, sums)
+            for balances, changes in zip(self._sums[asset], (available, hold), strict=True):
+                balances.add(accounts, changes)
         self._passed = []
 
     def _check_order(self, seqs: Ints, indexes: Ints) -> None:
@@ -252,15 +255,14 @@ class Sums:
     def totals(self) -> list[Total]:
         """As a checkpoint says them, right after the rows so far, which are flushed."""
         result = []
-        for asset in sorted(self.available.keys() | self.hold.keys()):
-            available, hold = self.available[asset], self.hold[asset]
-            fees, external = ((available.get(a, 0), hold.get(a, 0)) for a in (FEES_ACCOUNT, EXTERNAL_ACCOUNT))
+        for asset, (available, hold) in sorted(self._sums.items()):
+            fees, external = ((available.of(account), hold.of(account)) for account in (FEES_ACCOUNT, EXTERNAL_ACCOUNT))
             result.append(
                 Total(
                     self._shard,
                     asset,
-                    sum(available.values()) - fees[0] - external[0],
-                    sum(hold.values()) - fees[1] - external[1],
+                    available.all - fees[0] - external[0],
+                    hold.all - fees[1] - external[1],
                     sum(fees),
                     sum(external),
                 )
@@ -270,13 +272,50 @@ class Sums:
     def balances(self) -> dict[tuple[int, str], tuple[int, int]]:
         """(account, asset) -> (available, hold); those of nothing are left out."""
         found = {}
-        for asset in self.available.keys() | self.hold.keys():
-            available, hold = self.available[asset], self.hold[asset]
+        for asset, sides in self._sums.items():
+            available, hold = (side.as_dict() for side in sides)
             for account in available.keys() | hold.keys():
-                amounts = (available.get(account, 0), hold.get(account, 0))
-                if any(amounts):
-                    found[account, asset] = amounts
+                found[account, asset] = (available.get(account, 0), hold.get(account, 0))
         return found
+
+
+class Balances:
+    """Sums by account: of small accounts in a table of two halves, of others one by one."""
+
+    def __init__(self) -> None:
+        self.all = 0
+        # Fewer than 2**31 halves of 32 bits never leave 64 bits.
+        self._high = np.zeros(0, dtype=np.int64)
+        self._low = np.zeros(0, dtype=np.int64)
+        self._others: defaultdict[int, int] = defaultdict(int)
+
+    def add(self, accounts: Ints, changes: Ints) -> None:
+        moved = np.flatnonzero(changes)
+        if not len(moved):
+            return
+        accounts, changes = accounts[moved], changes[moved]
+        small = (accounts >= 0) & (accounts < _TABLE_MOST)
+        if not small.all():
+            for account, change in zip(accounts[~small].tolist(), changes[~small].tolist(), strict=True):
+                self._others[account] += change
+                self.all += change
+            accounts, changes = accounts[small], changes[small]
+        if len(accounts) and (size := int(accounts.max()) + 1) > len(self._high):
+            self._high, self._low = (np.pad(half, (0, 2 * size - len(half))) for half in (self._high, self._low))
+        high, low = changes >> _HALF, changes & _LOW
+        np.add.at(self._high, accounts, high)
+        np.add.at(self._low, accounts, low)
+        self.all += (int(high.sum()) << 32) + int(low.sum())
+
+    def of(self, account: int) -> int:
+        if account < len(self._high):
+            return (int(self._high[account]) << 32) + int(self._low[account])
+        return self._others.get(account, 0)
+
+    def as_dict(self) -> dict[int, int]:
+        """Those that have something."""
+        there = np.flatnonzero((self._high != 0) | (self._low != 0)).tolist()
+        return {account: sum for account in [*there, *self._others] if (sum := self.of(account))}
 
 
 def _integers(fields: NDArray[np.uint8], kind: str = ">i8") -> Ints:
@@ -288,26 +327,3 @@ def _integers(fields: NDArray[np.uint8], kind: str = ">i8") -> Ints:
 def _key(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
     row = data[at : at + _NAMES_AT].tobytes()
     return struct.unpack_from(">q", row, _SEQ_AT)[0], struct.unpack_from(">i", row, _NAMES_AT - 4)[0]
-
-
-def _distinct(accounts: Ints) -> tuple[Ints, NDArray[np.intp]]:
-    """The accounts that there are, and of each one given its place among them."""
-    if accounts.min() < 0 or accounts.max() > _DENSE_MOST:
-        return np.unique(accounts, return_inverse=True)
-    # Without sorting: a place for every account that there could be.
-    there = np.zeros(accounts.max() + 1, dtype=bool)
-    there[accounts] = True
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[accounts]
-
-
-def _sum_up(accounts: list[int], places: NDArray[np.intp], changes: Ints, balances: defaultdict[int, int]) -> None:
-    """Adds each change to the balance of the account at its place."""
-    moved = np.flatnonzero(changes)
-    changes, places = changes[moved], places[moved]
-    # Fewer than 2**31 halves of 32 bits never leave 64 bits.
-    high, low = np.zeros(len(accounts), dtype=np.int64), np.zeros(len(accounts), dtype=np.int64)
-    np.add.at(high, places, changes >> _HALF)
-    np.add.at(low, places, changes & _LOW)
-    for account, upper, lower in zip(accounts, high.tolist(), low.tolist(), strict=True):
-        if upper or lower:
-            balances[account] += (upper << 32) + lower
