@@ -79,6 +79,8 @@ def test_every_leaf_of_every_tree_is_included_and_at_no_other_place() -> None:
         for index in range(size):
             path = tree.inclusion_proof(LEAVES[:size], index)
             assert tree.is_included(LEAVES[index], index, size, path, root)
+            # A tree of twice the size is a level higher.
+            assert not tree.is_included(LEAVES[index], index, 2 * size, path, root)
             for other in {index ^ 1, index + 1, size - 1 - index, size} - {index}:
                 assert not tree.is_included(LEAVES[index], other, size, path, root)
             assert not tree.is_included(LEAVES[index - 1] if size > 1 else b"", index, size, path, root)
