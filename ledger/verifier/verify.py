@@ -150,7 +150,7 @@ def check_shard(folder, shard, checkpoints):
     return leaves, sums
 
 
-def verify(folder, key, witnessed):
+def verify(folder, key, witness):
     origin, keys = follow_keys([fields[0].decode() for _, fields in rows(folder / "keys.copy")], key)
     checkpoints, before, size, time_us = [], bytes(32), 0, 0
     for at, (_, fields) in enumerate(rows(folder / "checkpoints.copy"), 1):
@@ -161,7 +161,10 @@ def verify(folder, key, witnessed):
         checkpoints.append(c)
     shards = {unquote(path.stem): check_shard(path, unquote(path.stem), checkpoints) for path in folder.glob("*.shard")}
     edge, ends, size, due = [], collections.Counter(), 0, collections.defaultdict(list)
-    for c in [*checkpoints, *(read_checkpoint(note, origin, keys, "the witness's checkpoint") for note in witnessed)]:
+    for c in [
+        *checkpoints,
+        *(read_checkpoint(p.read_text(), origin, keys, "the witness's checkpoint") for p in witness),
+    ]:
         due[c["size"]].append(c)
     for leaf, shard, batch in ((number(f[0]), f[1].decode(), number(f[2])) for _, f in rows(folder / "leaves.copy")):
         ends[shard] += 1
@@ -171,7 +174,8 @@ def verify(folder, key, witnessed):
         while full & 1:
             node, full = sha(b"\1", edge.pop(), node), full >> 1
         edge.append(node)
-        for c in due.pop(size, ()):
+        for c in (same := due.pop(size, [])):
+            need(c["hash"] == same[0]["hash"], c["name"], f"another text than {same[0]['name']} in the export has")
             root = functools.reduce(lambda right, left: sha(b"\1", left, right), reversed(edge))
             need(root == c["root"], f"{c['name']}, {c['shards']}", "not the batches that were signed (root)")
             need({s: end for s, (end, _) in c["shards"].items()} == ends, c["name"], "its shards end elsewhere")
@@ -189,11 +193,10 @@ def verify(folder, key, witnessed):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("export", type=pathlib.Path, help="folder of an export")
+    parser.add_argument("folder", type=pathlib.Path, help="folder of an export")
     parser.add_argument("--key", type=pathlib.Path, required=True, help="the ledger's first public key, PEM")
     parser.add_argument("--witness", type=pathlib.Path, nargs="*", default=[], help="checkpoints that a witness gave")
-    args = parser.parse_args()
     try:
-        print("GOOD", verify(args.export, args.key, [path.read_text() for path in args.witness]))
+        print("GOOD", verify(**vars(parser.parse_args())))
     except FAULTS as error:
         sys.exit(f"BAD {error or repr(error)}")

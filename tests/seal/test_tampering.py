@@ -18,14 +18,14 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
-from fixtures.figures import Show
+from fixtures.figures import Show, Tally
 from fixtures.seals import History, MemoryKey
 from openbourse.ledger import chain, queries
 from openbourse.ledger.chain import NO_HEAD, BatchRow
 from openbourse.ledger.database import Connection
 from openbourse.ledger.seal import checkpoint as checkpoints
 from openbourse.ledger.seal import keychain, notes
-from openbourse.ledger.seal.checkpoint import NO_HASH, batch_leaf
+from openbourse.ledger.seal.checkpoint import NO_HASH, Checkpoint, batch_leaf
 from openbourse.ledger.seal.exporting import export
 from openbourse.ledger.seal.notes import Note, Signer
 from openbourse.ledger.seal.token import Token
@@ -49,6 +49,9 @@ BEGIN
 END
 $$
 """
+
+
+Change = Callable[[Checkpoint], Checkpoint]
 
 
 class Superuser:
@@ -95,7 +98,7 @@ class Superuser:
         await self.connection.copy_from_query(query, *arguments, output=collect, format="binary")
         return b"".join(parts)[len(chain.COPY_HEADER) : -len(chain.COPY_TRAILER)]
 
-    async def reseal(self, signers: list[Signer | None]) -> None:
+    async def reseal(self, signers: list[Signer | None], change: Change = lambda made: made) -> None:
         """Every checkpoint anew over what is there, signed by the signer of its generation; None: by nobody."""
         announced = [notes.parse(row["note"]) for row in await self.connection.fetch("SELECT note FROM seal.keys")]
         firsts = [keychain.parse_announcement(note.text).first_checkpoint for note in announced]
@@ -109,7 +112,7 @@ class Superuser:
             generation = sum(first <= row["number"] for first in firsts)
             signer = signers[generation - 1]
             was = notes.parse(row["note"])
-            made = dataclasses.replace(checkpoints.parse(was.text), root=edge.root(), previous=previous)
+            made = change(dataclasses.replace(checkpoints.parse(was.text), root=edge.root(), previous=previous))
             if signer is not None and isinstance(signer, MemoryKey):
                 made = dataclasses.replace(made, key=notes.key_hash(signer.public))
             signed = was.signatures if signer is None else (notes.sign(made.text(), made.origin, signer),)
@@ -199,6 +202,31 @@ async def rewrite_with_the_real_keys(superuser: Superuser) -> None:
     await rewrite(superuser)
     token = Token(superuser.history.token.settings)
     await superuser.reseal([token.key(1), token.key(2)])
+    token.close()
+
+
+async def sign_totals_that_are_not_the_books(superuser: Superuser) -> None:
+    """Traders are owed 7 less than they have, and the fees are 7 more."""
+
+    def owe_less(made: Checkpoint) -> Checkpoint:
+        less = [dataclasses.replace(t, available=t.available - 7, fees=t.fees + 7) for t in made.totals]
+        return dataclasses.replace(made, totals=tuple(less)) if made.number == 2 else made
+
+    token = Token(superuser.history.token.settings)
+    await superuser.reseal([token.key(1), token.key(2)], owe_less)
+    token.close()
+
+
+async def sign_one_checkpoint_again(superuser: Superuser) -> None:
+    """With another time, by the key whose turn it was; the ones after it are as they were."""
+    token = Token(superuser.history.token.settings)
+    key = token.key(1)
+    row = await superuser.connection.fetchrow("SELECT note FROM seal.checkpoints WHERE number = 2")
+    assert key is not None and row is not None
+    was = checkpoints.parse(notes.parse(row["note"]).text)
+    made = dataclasses.replace(was, time_us=was.time_us - 1)
+    note = Note(made.text(), (notes.sign(made.text(), made.origin, key),))
+    await superuser.connection.execute("UPDATE seal.checkpoints SET note = $1 WHERE number = 2", str(note))
     token.close()
 
 
@@ -354,6 +382,14 @@ CASES = {
         rewrite_with_other_keys_announced, "export: the first key there is ", "key 1: not the first key"
     ),
     "rewrite: and by a key that was rotated out": Case(rewrite_with_the_rotated_key, "checkpoint 3: "),
+    "rewrite: one checkpoint, signed with the real key": Case(
+        sign_one_checkpoint_again, "checkpoint 3: it does not continue"
+    ),
+    "rewrite: false totals, signed with the real keys": Case(
+        sign_totals_that_are_not_the_books,
+        "the witness's checkpoint 4: the export has another text",
+        "checkpoint 2, shard main: other totals",
+    ),
     "rewrite: and signed with the real keys, after the witness": Case(
         rewrite_with_the_real_keys, "the witness's checkpoint 4 of 9 leaves: ", "the witness's checkpoint 4"
     ),
@@ -400,8 +436,9 @@ async def test_what_nobody_touched_is_good_for_both(history: History, tmp_path: 
 
 @pytest.mark.parametrize("what", CASES)
 async def test_a_lie_is_found_by_both_and_its_first_place_is_named(
-    what: str, history: History, copied: LedgerDatabase, tmp_path: Path, show: Show
+    what: str, history: History, copied: LedgerDatabase, tmp_path: Path, tally: Tally
 ) -> None:
+    tally("lies about what was settled, found by two verifiers, the first bad place named by both")
     case = CASES[what]
     connection = await asyncpg.connect(copied.owner)
     await connection.execute(_ALL_OFF)
@@ -413,7 +450,18 @@ async def test_a_lie_is_found_by_both_and_its_first_place_is_named(
     assert str(verdict.problems[0]).startswith(case.place), verdict.problems
     said = await asyncio.to_thread(alone, folder, history, tmp_path)
     assert said.startswith(f"BAD {case.alone or case.place}"), said
-    show(f"{what}: found twice, {verdict.problems[0]}"[:200])
+
+
+async def test_totals_that_are_not_the_books_are_found_without_a_witness(
+    history: History, copied: LedgerDatabase, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(copied.owner)
+    await connection.execute(_ALL_OFF)
+    await sign_totals_that_are_not_the_books(Superuser(connection, history))
+    await connection.close()
+    folder = await exported(copied, tmp_path / "export")
+    (first, *_) = verify(folder, Trust(history.first_key)).problems
+    assert str(first).startswith("checkpoint 2, total of BTC in shard main: signed as "), first
 
 
 async def test_each_byte_of_an_export_counts_for_both(history: History, tmp_path: Path, show: Show) -> None:

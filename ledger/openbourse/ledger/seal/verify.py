@@ -41,7 +41,7 @@ def verify(folder: Path, trust: Trust) -> Verdict:
     try:
         chain = _keys(folder, trust, verdict)
         checkpoints = _checkpoints(folder, chain, verdict)
-        witnessed = _witnessed(chain, trust, verdict)
+        witnessed = _witnessed(chain, trust, checkpoints, verdict)
         shards = _shards(folder, checkpoints, verdict)
         _tree(folder, checkpoints, witnessed, shards, verdict)
         _balances(folder, shards, verdict)
@@ -84,7 +84,8 @@ def _checkpoints(folder: Path, chain: KeyChain, verdict: Verdict) -> list[Checkp
     return found
 
 
-def _witnessed(chain: KeyChain, trust: Trust, verdict: Verdict) -> list[Checkpoint]:
+def _witnessed(chain: KeyChain, trust: Trust, checkpoints: Sequence[Checkpoint], verdict: Verdict) -> list[Checkpoint]:
+    """What the witness has seen, which the export has with the same text if it has it."""
     found = []
     for note in trust.witnessed:
         try:
@@ -93,6 +94,11 @@ def _witnessed(chain: KeyChain, trust: Trust, verdict: Verdict) -> list[Checkpoi
             found.append(chain.checkpoint(note))
         except (Invalid, Diverged) as error:
             verdict.wrong("the witness's checkpoint", str(error))
+    for seen in found:
+        # Where the leaves differ, they are the closer place.
+        there = checkpoints[seen.number - 1] if seen.number <= len(checkpoints) else seen
+        if seen != there and seen.root == there.root:
+            verdict.wrong(f"the witness's checkpoint {seen.number}", "the export has another text in its place")
     return sorted(found, key=lambda checkpoint: checkpoint.size)
 
 
