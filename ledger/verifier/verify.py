@@ -71,13 +71,12 @@ def signed_text(note, name, public, place):
 
 
 def follow_keys(notes, first):  # the origin, and [(first checkpoint, public key)]
-    spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    first = serialization.load_pem_public_key(first.read_bytes()).public_bytes(*spki)
+    first = serialization.load_pem_public_key(first.read_bytes())
     keys, before, origin = [], bytes(32), notes[0].split("\n")[1]
     for generation, note in enumerate(notes, 1):
         place, lines = f"key {generation}", note.split("\n")
         public, first_checkpoint = b64decode(lines[5].split(" ")[1]), int(lines[3].removeprefix("first_checkpoint "))
-        need(keys or public == first, place, "not the first key that was given")
+        need(keys or serialization.load_der_public_key(public) == first, place, "not the first key that was given")
         for signer in (public, *(key for _, key in keys[-1:])):
             text = signed_text(note, origin, signer, place)
         follows = b64decode(lines[6].removeprefix("previous ")) == before and lines[1] == origin
@@ -161,10 +160,8 @@ def verify(folder, key, witness):
         checkpoints.append(c)
     shards = {unquote(path.stem): check_shard(path, unquote(path.stem), checkpoints) for path in folder.glob("*.shard")}
     edge, ends, size, due = [], collections.Counter(), 0, collections.defaultdict(list)
-    for c in [
-        *checkpoints,
-        *(read_checkpoint(p.read_text(), origin, keys, "the witness's checkpoint") for p in witness),
-    ]:
+    seen = [read_checkpoint(path.read_text(), origin, keys, "the witness's checkpoint") for path in witness]
+    for c in [*checkpoints, *seen]:
         due[c["size"]].append(c)
     for leaf, shard, batch in ((number(f[0]), f[1].decode(), number(f[2])) for _, f in rows(folder / "leaves.copy")):
         ends[shard] += 1
