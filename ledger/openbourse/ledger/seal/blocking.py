@@ -19,11 +19,11 @@ class Blocking:
     def __init__(self, what: str, timeout_s: float) -> None:
         self._what = what
         self._timeout_s = timeout_s
-        self._thread: threading.Thread | None = None
+        self._is_busy = False
 
     async def call(self, call: Callable[[], T]) -> T:
         """What it returns or raises; Unavailable when that takes too long."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._is_busy:
             raise Unavailable(f"{self._what} still does not answer a call of before")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
@@ -43,12 +43,14 @@ class Blocking:
                 result = call()
             except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
                 failed = error
+            # Before anybody hears of it, so that the next call finds it so.
+            self._is_busy = False
             if not loop.is_closed():
                 loop.call_soon_threadsafe(finish, result, failed)
 
         # A daemon: what hangs for ever does not keep the process.
-        self._thread = threading.Thread(target=run, daemon=True, name=self._what)
-        self._thread.start()
+        self._is_busy = True
+        threading.Thread(target=run, daemon=True, name=self._what).start()
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await done
