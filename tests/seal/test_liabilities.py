@@ -164,6 +164,21 @@ def test_an_omitted_trader_makes_less_than_the_checkpoint_says() -> None:
         prove(CHECKPOINT, ANNOUNCED, less, SALTS, FILL, signer=KEY)
 
 
+def test_roots_that_leave_a_trader_out_are_not_the_checkpoints_though_its_key_signs_them(tmp_path: Path) -> None:
+    digest = a_checkpoint().hash
+    trees = {
+        asset: SumTree(
+            {a: leaf(digest, SALTS[a], a, amount, asset) for a, amount in of.items() if a != 1003}, FILL[asset]
+        )
+        for asset, of in BALANCES.items()
+    }
+    text = statement(a_checkpoint(), {asset: tree.root for asset, tree in trees.items()})
+    file = _forged(trees["US DT"], text, 1002, trees["US DT"].path(1002)[1])
+    with pytest.raises(Diverged, match="the roots' sums are not what traders have at checkpoint 1"):
+        check(file, KEY.public)
+    assert alone(file, tmp_path).startswith("BAD liabilities: other totals than the checkpoint's")
+
+
 def _forged(tree: SumTree, text: str, account: int, path: list[Node]) -> dict[str, Any]:
     """The file of an account from a tree that an attacker has made, whatever its sums."""
     index, _ = tree.path(account)
