@@ -105,7 +105,12 @@ async def test_a_fork_is_kept_with_what_it_contradicts(tmp_path: Path) -> None:
     await witness.add_checkpoint(offer(0, checkpoint(7)))
     refused = await witness.add_checkpoint(offer(7, checkpoint(7, OTHER)))
     assert isinstance(refused, Refused) and refused.status == 409
-    (case,) = (json.loads(path.read_text()) for path in (tmp_path / "evidence").iterdir())
+    for _ in range(3):
+        assert isinstance(await witness.add_checkpoint(offer(7, checkpoint(7, OTHER))), Refused)
+        assert isinstance(await witness.add_checkpoint(Offer(7, (), signed(checkpoint(9)))), Refused)
+    assert len(list((tmp_path / "evidence").glob("unproven-*"))) == 1
+    assert witness.status()["forks"] == 1
+    (case,) = (json.loads(path.read_text()) for path in (tmp_path / "evidence").glob("fork-*"))
     kept = notes.parse(case["countersigned"])
     assert kept.text == checkpoint(7).text() and witness.key.cosigned_at(kept) is not None
     assert CHAIN.checkpoint(parse_offer(case["offered"].encode()).note) == checkpoint(7, OTHER)
@@ -183,7 +188,7 @@ def test_a_killed_witness_remembers_what_it_has_answered(witness: RunningWitness
         assert (stale.status_code, stale.text, stale.headers["content-type"]) == (409, f"{size}\n", "text/x.tlog.size")
         assert notes.parse(httpx.get(f"{witness.url}/checkpoint").text).text == checkpoint(size).text()
         seen = size
-    assert witness.status()["evidence"] == 5
+    assert witness.status()["forks"] == 5
     assert witness.offer(Offer(0, (), Note("x" * 300_000 + "\n", ()))).status_code == 413
     assert httpx.post(f"{witness.url}/add-checkpoint", content=b"x").status_code == 400
     assert httpx.post(f"{witness.url}/add-key", content=str(signed(checkpoint(1))).encode()).status_code == 400
@@ -246,7 +251,7 @@ async def test_a_sealer_that_is_killed_again_and_again_makes_one_history_that_th
         )
         assert (status["archive_trouble"], status["witness_trouble"], status["ready"]) == ("", "", True)
         assert witness.status()["leaves"] == status["leaves"] == 9 + 1 + 24
-        assert witness.status()["evidence"] == 0
+        assert witness.status()["forks"] == 0
         witness.kill()
         stream = deliveries("nothing", first_seq=watermark.seq + 1)
         watermark = (await ledger_store.settle(connection, SHARD, stream)).watermark

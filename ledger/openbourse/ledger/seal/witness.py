@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from openbourse.ledger.errors import Diverged, Invalid
 from openbourse.ledger.seal import keychain, notes
-from openbourse.ledger.seal.checkpoint import Checkpoint, require_origin
+from openbourse.ledger.seal.checkpoint import Checkpoint, require_origin, text_hash
 from openbourse.ledger.seal.keychain import KeyChain
 from openbourse.ledger.seal.notes import Note, Signature, WitnessKey
 from openbourse.ledger.seal.witnessing import Offer, Refused, judge, parse_offer
@@ -119,15 +119,19 @@ class Witness:
             return line
 
     def _keep_evidence(self, offer: Offer, refused: Refused) -> None:
-        """The two checkpoints that cannot both be, in a folder of their own."""
+        """The two checkpoints that cannot both be; or one that came without a proof, which anybody can bring about."""
         folder = self._folder / "evidence"
         folder.mkdir(exist_ok=True)
-        kept = len(list(folder.iterdir()))
-        if kept >= EVIDENCE_MOST:
-            log.error("%s holds %d cases: look at them; this one is not kept", folder, kept)
+        kind = "fork" if refused.status == 409 else "unproven"
+        path = folder / f"{kind}-{text_hash(offer.note.text).hex()[:32]}.json"
+        if path.exists():
+            return
+        # Each kind by itself, so that what anybody can bring about leaves room for the other.
+        if len(list(folder.glob(f"{kind}-*"))) >= EVIDENCE_MOST:
+            log.error("%s holds %d cases of %s: look at them; this one is not kept", folder, EVIDENCE_MOST, kind)
             return
         case = {"why": refused.sentence, "countersigned": str(self.last or ""), "offered": str(offer)}
-        _replace(folder / f"{kept + 1:03}.json", json.dumps(case, indent=1).encode())
+        _replace(path, json.dumps(case, indent=1).encode())
 
     def status(self) -> dict[str, object]:
         last = self._checkpoint()
@@ -139,7 +143,7 @@ class Witness:
             "checkpoint": last.number if last else 0,
             "leaves": last.size if last else 0,
             "log_time_us": last.time_us if last else 0,
-            "evidence": len(list((self._folder / "evidence").glob("*.json"))),
+            "forks": len(list((self._folder / "evidence").glob("fork-*.json"))),
         }
 
 
