@@ -5,12 +5,10 @@ as they are; computes all of them again; signs with another key, with one that w
 """
 
 import asyncio
-import dataclasses
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,234 +17,32 @@ import pytest
 
 from fixtures.databases import LedgerDatabase
 from fixtures.figures import Show, Tally
-from fixtures.seals import History, MemoryKey
-from openbourse.ledger import chain, queries
-from openbourse.ledger.chain import NO_HEAD, BatchRow
-from openbourse.ledger.database import Connection
-from openbourse.ledger.seal import checkpoint as checkpoints
-from openbourse.ledger.seal import keychain, notes
-from openbourse.ledger.seal.checkpoint import NO_HASH, Checkpoint, batch_leaf
+from fixtures.seals import History
+from fixtures.tampering import (
+    ALL_OFF,
+    INSERT_AT,
+    MOVE_MONEY,
+    SWAP_SEQS,
+    Superuser,
+    Tamper,
+    cut_off_all_since,
+    rewrite,
+    rewrite_unsigned,
+    rewrite_with_another_key,
+    rewrite_with_other_keys_announced,
+    rewrite_with_the_real_keys,
+    rewrite_with_the_rotated_key,
+    sign_one_checkpoint_again,
+    sign_totals_that_are_not_the_books,
+    statements,
+)
 from openbourse.ledger.seal.exporting import export
-from openbourse.ledger.seal.notes import Note, Signer
-from openbourse.ledger.seal.token import Token
-from openbourse.ledger.seal.tree import Edge
 from openbourse.ledger.seal.verdict import Verdict
 from openbourse.ledger.seal.verify import Trust, verify
 
 pytestmark = pytest.mark.server
 
 ALONE = Path(__file__).parents[2] / "ledger" / "verifier" / "verify.py"
-_SECTIONS = queries.load("chain.sql")
-_ALL_OFF = """
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOR name IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('ledger', 'seal') LOOP
-        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER ALL', name);
-    END LOOP;
-    ALTER TABLE ledger.entries DROP CONSTRAINT entries_are_balanced;
-END
-$$
-"""
-
-
-Change = Callable[[Checkpoint], Checkpoint]
-
-
-class Superuser:
-    """What the attacker has: the database, and programs that make hashes."""
-
-    def __init__(self, connection: Connection, history: History) -> None:
-        self.connection = connection
-        self.history = history
-
-    async def run(self, *statements: str) -> None:
-        for statement in statements:
-            done = await self.connection.execute(statement)
-            assert not done.endswith(" 0"), f"it changed nothing: {statement}"
-
-    async def rehash(self) -> None:
-        """Every content and head as if what is there had been settled."""
-        for row in await self.connection.fetch("SELECT DISTINCT shard FROM ledger.batches"):
-            head = NO_HEAD
-            for old in await self.connection.fetch(
-                "SELECT * FROM ledger.batches WHERE shard = $1 ORDER BY batch", row["shard"]
-            ):
-                first = 0 if old["first_seq"] == 1 else old["first_seq"]
-                sections = {
-                    name: await self._copied(_SECTIONS[name], row["shard"], first, old["last_seq"])
-                    for name in chain.SECTIONS
-                }
-                known = {name: old[name] for name in BatchRow.__dataclass_fields__}
-                batch = BatchRow(**known | {"content": chain.content(sections)})
-                count = "SELECT count(*) FROM ledger.entries WHERE shard = $1 AND seq BETWEEN $2 AND $3"
-                entries = await self.connection.fetchval(count, row["shard"], first, old["last_seq"])
-                batch = dataclasses.replace(batch, entries=entries)
-                head = chain.head(head, batch)
-                await self.connection.execute(
-                    "UPDATE ledger.batches SET content = $1, head = $2, entries = $5 WHERE shard = $3 AND batch = $4",
-                    *(batch.content, head, row["shard"], old["batch"], entries),
-                )
-
-    async def _copied(self, query: str, *arguments: object) -> bytes:
-        parts: list[bytes] = []
-
-        async def collect(data: bytes) -> None:
-            parts.append(data)
-
-        await self.connection.copy_from_query(query, *arguments, output=collect, format="binary")
-        return b"".join(parts)[len(chain.COPY_HEADER) : -len(chain.COPY_TRAILER)]
-
-    async def reseal(self, signers: list[Signer | None], change: Change = lambda made: made) -> None:
-        """Every checkpoint anew over what is there, signed by the signer of its generation; None: by nobody."""
-        announced = [notes.parse(row["note"]) for row in await self.connection.fetch("SELECT note FROM seal.keys")]
-        firsts = [keychain.parse_announcement(note.text).first_checkpoint for note in announced]
-        edge, previous = Edge(), NO_HASH
-        leaves = await self.connection.fetch(
-            "SELECT shard, batch, head FROM seal.leaves JOIN ledger.batches USING (shard, batch) ORDER BY leaf"
-        )
-        for row in await self.connection.fetch("SELECT number, size, note FROM seal.checkpoints ORDER BY number"):
-            while edge.size < row["size"]:
-                edge.append(batch_leaf(*leaves[edge.size]))
-            generation = sum(first <= row["number"] for first in firsts)
-            signer = signers[generation - 1]
-            was = notes.parse(row["note"])
-            made = change(dataclasses.replace(checkpoints.parse(was.text), root=edge.root(), previous=previous))
-            if signer is not None and isinstance(signer, MemoryKey):
-                made = dataclasses.replace(made, key=notes.key_hash(signer.public))
-            signed = was.signatures if signer is None else (notes.sign(made.text(), made.origin, signer),)
-            await self.connection.execute(
-                "UPDATE seal.checkpoints SET note = $1 WHERE number = $2", str(Note(made.text(), signed)), row["number"]
-            )
-            previous = made.hash
-
-
-Tamper = Callable[[Superuser], Awaitable[None]]
-
-
-def statements(*texts: str) -> Tamper:
-    async def tamper(superuser: Superuser) -> None:
-        await superuser.run(*texts)
-
-    return tamper
-
-
-# A lie that balances: account 1000 has 7 more of what account 1001 has less.
-MOVE_MONEY = (
-    "UPDATE ledger.entries SET leg_available[5] = leg_available[5] + 7, leg_available[6] = leg_available[6] - 7 "
-    "WHERE shard = 'main' AND seq = 8",
-    "UPDATE ledger.balances SET available = available + 7 WHERE shard = 'main' AND account = 1000 AND asset = 'USDT'",
-    "UPDATE ledger.balances SET available = available - 7 WHERE shard = 'main' AND account = 1001 AND asset = 'USDT'",
-)
-SWAP_SEQS = (
-    "UPDATE ledger.entries SET seq = 1000 WHERE shard = 'main' AND seq = 10",
-    "UPDATE ledger.entries SET seq = 10 WHERE shard = 'main' AND seq = 11",
-    "UPDATE ledger.entries SET seq = 11 WHERE shard = 'main' AND seq = 1000",
-)
-INSERT_AT = (
-    "INSERT INTO ledger.entries (shard, seq, index, epoch, kind, symbol, occurred_at_us, correlation_id, leg_accounts, "
-    "leg_assets, leg_available, leg_hold) VALUES ('main', {seq}, 0, 1, 'funds_credited', '', 1, '', "
-    "'{{2,1000}}', '{{USDT,USDT}}', '{{-7,7}}', '{{0,0}}')",
-    "UPDATE ledger.balances SET available = available + CASE account WHEN 2 THEN -7 ELSE 7 END "
-    "WHERE shard = 'main' AND account IN (2, 1000) AND asset = 'USDT'",
-)
-
-
-async def rewrite(superuser: Superuser) -> None:
-    await superuser.run(*MOVE_MONEY)
-    await superuser.rehash()
-
-
-async def rewrite_unsigned(superuser: Superuser) -> None:
-    await rewrite(superuser)
-    await superuser.reseal([None, None])
-
-
-async def rewrite_with_another_key(superuser: Superuser) -> None:
-    await rewrite(superuser)
-    await superuser.reseal([MemoryKey(), MemoryKey()])
-
-
-async def rewrite_with_other_keys_announced(superuser: Superuser) -> None:
-    await rewrite(superuser)
-    signers = [MemoryKey(), MemoryKey()]
-    origin, known = superuser.history.token.settings.origin, None
-    for generation, signer in enumerate(signers, start=1):
-        before = (keychain.parse_announcement(known.text), signers[0]) if known else None
-        known = keychain.announce(origin, generation, signer, before, 1 if before is None else 3)
-        await superuser.connection.execute(
-            "UPDATE seal.keys SET note = $1 WHERE generation = $2", str(known), generation
-        )
-    await superuser.reseal([*signers])
-
-
-async def rewrite_with_the_rotated_key(superuser: Superuser) -> None:
-    await superuser.run("UPDATE ledger.entries SET symbol = 'X' WHERE shard = 'main' AND seq = 14")
-    await superuser.rehash()
-    token = Token(superuser.history.token.settings)
-    first = token.key(1)
-    assert first is not None
-    # It says of itself whose key it is.
-    await superuser.reseal([first, first])
-    for row in await superuser.connection.fetch("SELECT number, note FROM seal.checkpoints WHERE number >= 3"):
-        made = dataclasses.replace(checkpoints.parse(notes.parse(row["note"]).text), key=notes.key_hash(first.public))
-        signed = Note(made.text(), (notes.sign(made.text(), made.origin, first),))
-        await superuser.connection.execute(
-            "UPDATE seal.checkpoints SET note = $1 WHERE number = $2", str(signed), row["number"]
-        )
-    token.close()
-
-
-async def rewrite_with_the_real_keys(superuser: Superuser) -> None:
-    await rewrite(superuser)
-    token = Token(superuser.history.token.settings)
-    await superuser.reseal([token.key(1), token.key(2)])
-    token.close()
-
-
-async def sign_totals_that_are_not_the_books(superuser: Superuser) -> None:
-    """Traders are owed 7 less than they have, and the fees are 7 more."""
-
-    def owe_less(made: Checkpoint) -> Checkpoint:
-        less = [dataclasses.replace(t, available=t.available - 7, fees=t.fees + 7) for t in made.totals]
-        return dataclasses.replace(made, totals=tuple(less)) if made.number == 2 else made
-
-    token = Token(superuser.history.token.settings)
-    await superuser.reseal([token.key(1), token.key(2)], owe_less)
-    token.close()
-
-
-async def sign_one_checkpoint_again(superuser: Superuser) -> None:
-    """With another time, by the key whose turn it was; the ones after it are as they were."""
-    token = Token(superuser.history.token.settings)
-    key = token.key(1)
-    row = await superuser.connection.fetchrow("SELECT note FROM seal.checkpoints WHERE number = 2")
-    assert key is not None and row is not None
-    was = checkpoints.parse(notes.parse(row["note"]).text)
-    made = dataclasses.replace(was, time_us=was.time_us - 1)
-    note = Note(made.text(), (notes.sign(made.text(), made.origin, key),))
-    await superuser.connection.execute("UPDATE seal.checkpoints SET note = $1 WHERE number = 2", str(note))
-    token.close()
-
-
-async def cut_off_all_since(superuser: Superuser) -> None:
-    """As if the last two checkpoints had never been: batches, entries and balances are those of before."""
-    row = await superuser.connection.fetchrow("SELECT note, size FROM seal.checkpoints WHERE number = 2")
-    assert row is not None
-    for end in checkpoints.parse(notes.parse(row["note"]).text).shards:
-        await superuser.run(
-            "UPDATE ledger.balances AS b SET available = b.available - m.available, hold = b.hold - m.hold FROM "
-            "(SELECT account, asset, sum(available) AS available, sum(hold) AS hold FROM ledger.legs "
-            f"WHERE shard = '{end.shard}' AND seq > {end.seq} GROUP BY 1, 2) AS m "
-            f"WHERE b.shard = '{end.shard}' AND b.account = m.account AND b.asset = m.asset",
-            f"DELETE FROM ledger.entries WHERE shard = '{end.shard}' AND seq > {end.seq}",
-            f"DELETE FROM ledger.batches WHERE shard = '{end.shard}' AND batch > {end.batch}",
-        )
-    await superuser.connection.execute("DELETE FROM ledger.checkpoints WHERE seq > 12")
-    await superuser.run(
-        "DELETE FROM seal.checkpoints WHERE number > 2", f"DELETE FROM seal.leaves WHERE leaf >= {row['size']}"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,7 +237,7 @@ async def test_a_lie_is_found_by_both_and_its_first_place_is_named(
     tally("lies about what was settled, found by two verifiers, the first bad place named by both")
     case = CASES[what]
     connection = await asyncpg.connect(copied.owner)
-    await connection.execute(_ALL_OFF)
+    await connection.execute(ALL_OFF)
     await case.tamper(Superuser(connection, history))
     await connection.close()
     folder = await exported(copied, tmp_path / "export")
@@ -456,7 +252,7 @@ async def test_totals_that_are_not_the_books_are_found_without_a_witness(
     history: History, copied: LedgerDatabase, tmp_path: Path
 ) -> None:
     connection = await asyncpg.connect(copied.owner)
-    await connection.execute(_ALL_OFF)
+    await connection.execute(ALL_OFF)
     await sign_totals_that_are_not_the_books(Superuser(connection, history))
     await connection.close()
     folder = await exported(copied, tmp_path / "export")
