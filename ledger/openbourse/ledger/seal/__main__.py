@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.responses import JSONResponse
 
 from openbourse.contracts.session import Address
 from openbourse.ledger.database import dsn_from_environment
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.listen import listening
+from openbourse.ledger.probes import make_status
 from openbourse.ledger.seal import notes, witness
 from openbourse.ledger.seal.archive import FolderArchive
 from openbourse.ledger.seal.checkpoint import require_origin
@@ -71,21 +71,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         witness=client,
         every_s=arguments.every,
     )
-    app = FastAPI(title="OpenBourse sealer status", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/livez")
-    async def livez() -> JSONResponse:
-        return JSONResponse({"live": True})
-
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        reason = progress.why_not_ready()
-        return JSONResponse({"ready": not reason, "reason": reason}, 503 if reason else 200)
-
-    @app.get("/status")
-    async def status() -> JSONResponse:
-        return JSONResponse(progress.as_json())
-
+    app = make_status(progress)
     async with _until_stopped() as stop, listening(app, arguments.status, None) as port, asyncio.TaskGroup() as tasks:
         task = tasks.create_task(sealer.run())
         _say(f"sealer up, status http://{arguments.status.host}:{port}")

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger import chain, database, queries
 from openbourse.ledger.database import Connection
-from openbourse.ledger.errors import Invalid, Unavailable
+from openbourse.ledger.errors import Unavailable
 from openbourse.ledger.migrate import require_migrated
 from openbourse.ledger.seal import store
+from openbourse.ledger.seal.folders import make_new
 
 _EXPORT = queries.load("export.sql")
 _SECTIONS = queries.load("chain.sql")
@@ -28,7 +29,7 @@ def shard_folder(shard: str) -> str:
 
 async def export(dsn: str, folder: Path) -> int:
     """Exports into a new folder; how many bytes there are. Raises Invalid and Unavailable."""
-    _make(folder)
+    make_new(folder)
     connection = await database.connect(dsn, {"jit": "off"})
     try:
         await require_migrated(connection)
@@ -45,21 +46,12 @@ async def export(dsn: str, folder: Path) -> int:
     return _size(folder)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise Invalid(f"{folder} is not empty: an export begins in a folder of its own")
-    except OSError as error:
-        raise Invalid(f"{folder}: {error}") from error
-
-
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.copy"))
 
 
 async def _export_shard(connection: Connection, shard: str, folder: Path) -> None:
-    _make(folder)
+    make_new(folder)
     await _copy(connection, _EXPORT["batches"], folder / "batches.copy", shard)
     for name in chain.SECTIONS:
         # Seq 0: assets of before the chain.

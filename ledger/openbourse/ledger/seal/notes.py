@@ -140,23 +140,23 @@ def is_signed(note: Note, name: str, public: bytes) -> bool:
 def p256(public: bytes) -> EllipticCurvePublicKey:
     """From DER. Raises Invalid."""
     try:
-        key = load_der_public_key(public)
+        return _p256(load_der_public_key(public))
     except ValueError as error:
         raise Invalid(f"no public key in DER: {error}") from None
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-        raise Invalid("the seal's keys are of P-256")
-    return key
 
 
 def p256_from_pem(pem: bytes) -> bytes:
     """The public key in DER. Raises Invalid."""
     try:
-        key = load_pem_public_key(pem)
+        return _p256(load_pem_public_key(pem)).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except ValueError as error:
         raise Invalid(f"no public key in PEM: {error}") from None
+
+
+def _p256(key: object) -> EllipticCurvePublicKey:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise Invalid("the seal's keys are of P-256")
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from openbourse.ledger.errors import Invalid, Unavailable
 from openbourse.ledger.migrate import require_migrated
 from openbourse.ledger.seal import keychain, liabilities, store
 from openbourse.ledger.seal.checkpoint import Checkpoint
+from openbourse.ledger.seal.folders import make_new
 from openbourse.ledger.seal.liabilities import Proofs
 from openbourse.ledger.seal.notes import Note, Signer
 from openbourse.ledger.seal.token import Token, TokenSettings
@@ -28,7 +29,7 @@ Balances = dict[str, dict[int, int]]
 
 async def make_proofs(dsn: str, settings: TokenSettings, folder: Path) -> Checkpoint:
     """One file for each trader who has anything, in a new folder. Raises LedgerError."""
-    _make(folder)
+    make_new(folder)
     connection = await database.connect(dsn, {"jit": "off"})
     try:
         await require_migrated(connection)
@@ -74,15 +75,6 @@ def _prove(checkpoint: Note, announced: list[Note], balances: Balances, signer: 
         for asset, amounts in balances.items()
     }
     return liabilities.prove(checkpoint, announced, balances, salts, fill, signer=signer)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise Invalid(f"{folder} is not empty: proofs go into a folder of their own")
-    except OSError as error:
-        raise Invalid(f"{folder}: {error}") from error
 
 
 def _write(folder: Path, proofs: Proofs) -> None:
