@@ -149,7 +149,7 @@ def _resigned(note: Note, was: str, becomes: str, *keys: MemoryKey) -> Note:
         ([ANNOUNCED_FIRST, ANNOUNCED_THIRD], "expected generation 2"),
         ([ANNOUNCED_FIRST, Note(SECOND_TEXT, ANNOUNCED_SECOND.signatures[:1])], "not signed by the key before"),
         ([ANNOUNCED_FIRST, Note(SECOND_TEXT, ANNOUNCED_SECOND.signatures[1:])], "not signed by the key that"),
-        ([ANNOUNCED_FIRST, _resigned(ANNOUNCED_SECOND, "us 20", "us 21", SECOND, STRANGER)], "not signed by the key before"),
+        ([ANNOUNCED_FIRST, _resigned(ANNOUNCED_SECOND, "us 20", "us 21", SECOND, STRANGER)], "by the key before"),
         ([ANNOUNCED_FIRST, _resigned(ANNOUNCED_SECOND, "time_us 20", "time_us 9", SECOND, FIRST)], "does not follow"),
         ([ANNOUNCED_FIRST, _resigned(ANNOUNCED_SECOND, "previous ", "previous AA", SECOND, FIRST)], "no announcement"),
         (
