@@ -49,15 +49,6 @@ def rows(path):  # of a binary COPY: the bytes of a tuple, and its fields
         yield data[start:at], fields
 
 
-def array(field):
-    elements, at = [], 20
-    for _ in range(number(field[12:16])):
-        elements.append(field[at + 4 : at + 4 + number(field[at : at + 4])])
-        at += 4 + len(elements[-1])
-    need(field[:8] == b"\0\0\0\1\0\0\0\0" and at == len(field), "an array", "of another shape")
-    return elements
-
-
 def signed_text(note, name, public, place):
     text, good = note.rpartition("\n\n")[0] + "\n", False
     for line in note.rpartition("\n\n")[2].splitlines():
@@ -120,10 +111,12 @@ def check_shard(folder, shard, checkpoints):
                 if name == "entries":
                     key, last_key, count = (number(row[0]), number(row[3])), key, count + 1
                     where, net = f"{place}, entries, seq {key[0]} index {key[1]}", collections.Counter()
-                    need(key > last_key and row[5].decode() == shard, where, "out of order, or of another shard")
-                    for account, asset, *amounts in zip(*map(array, row[8:12]), strict=True):
-                        for side, amount in enumerate(map(number, amounts)):
-                            sums[number(account), asset.decode(), side] += amount
+                    need(key > last_key and row[26].decode() == shard, where, "out of order, or of another shard")
+                    need(row[10] or not any(number(f or b"") for f in (*row[7:9], *row[13:15])), where, "whose money?")
+                    accounts = number(row[4]), number(row[10] or b""), 1
+                    for asset, amounts in ((row[28], row[5:10]), (row[29], row[11:16])):
+                        for side, amount in enumerate(map(number, amounts if asset else ())):
+                            sums[accounts[side // 2], asset.decode(), side % 2] += amount
                             net[asset] += amount
                     need(not any(net.values()), where, f"its legs do not sum to zero: {dict(net)}")
             content += [name.encode().ljust(16, b"\0"), sum(map(len, tuples)).to_bytes(8, "big"), sha(*tuples)]

@@ -63,8 +63,8 @@ CASES = {
         statements("UPDATE ledger.entries SET price_ticks = 1 WHERE seq = 10"), f"{BATCH_3}: its rows are not"
     ),
     "edit: a leg, so that money appears": Case(
-        statements("UPDATE ledger.entries SET leg_available[5] = leg_available[5] + 7 WHERE seq = 10"),
-        "shard main, batch 3, entries, seq 10 index 0: its legs of USDT sum to 7",
+        statements("UPDATE ledger.entries SET available = available + 7 WHERE seq = 10"),
+        "shard main, batch 3, entries, seq 10 index 0: its legs of BTC sum to 7",
         f"{BATCH_3}, entries, seq 10 index 0: its legs do not sum to zero",
     ),
     "edit: a symbol's fee": Case(

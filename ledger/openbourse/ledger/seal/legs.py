@@ -24,14 +24,14 @@ Ints: TypeAlias = NDArray[np.int64]
 
 # Names of fields by their place; a change of the columns is a change of the format.
 _FIELDS = len(COLUMNS)
-_SEQ, _INDEX, _KIND, _SHARD = (COLUMNS.index(name) for name in ("seq", "index", "kind", "shard"))
-_CORRELATION, _LAST_FIXED = COLUMNS.index("correlation_id"), COLUMNS.index("taker_is_buyer")
-_ACCOUNTS, _ASSETS = COLUMNS.index("leg_accounts"), COLUMNS.index("leg_assets")
-_AVAILABLE, _HOLD = COLUMNS.index("leg_available"), COLUMNS.index("leg_hold")
-# Where the seq is in every row, and where its first text begins, the length before it.
-_SEQ_AT = 2 + 4
-_NAMES_AT = 2 + 12 + 12 + 12 + 8
-_INT8_ARRAY, _TEXT_ARRAY = 20, 25
+_SEQ, _INDEX, _ACCOUNT, _COUNTER = (COLUMNS.index(name) for name in ("seq", "index", "account", "counter_account"))
+_AMOUNTS, _OTHER_AMOUNTS = COLUMNS.index("available"), COLUMNS.index("other_available")
+_KIND, _SHARD, _CORRELATION = (COLUMNS.index(name) for name in ("kind", "shard", "correlation_id"))
+_ASSET, _OTHER_ASSET = COLUMNS.index("asset"), COLUMNS.index("other_asset")
+# Available and hold of the account, available and hold of the counter account, fees.
+_SIDES = 5
+# Where the seq and the index are in every row, and the account after them.
+_SEQ_AT, _INDEX_AT, _ACCOUNT_AT = 2 + 4, 2 + 3 * 12 + 4, 2 + 3 * 12 + 8 + 4
 LAYOUTS_MOST = 1000
 # Rows that are compared at a time: what fits into a processor's cache.
 _BLOCK = 1024
@@ -44,19 +44,18 @@ _LOW = np.int64(0xFFFFFFFF)
 
 @dataclass(slots=True, eq=False)
 class Layout:
-    """Rows of `size` bytes, with a leg of each of `assets`."""
+    """Rows of `size` bytes that move the same assets."""
 
     size: int
-    # Bytes that are equal in all its rows and in few others, with their places.
+    # What tells it apart: all its texts, with the length of the one that differs.
+    names_at: int
     names: bytes
-    legs: tuple[int, bytes]
-    tail: tuple[int, bytes]
     # All bits of what is equal in all its rows, and what it is there.
     mask: NDArray[np.uint8]
     pattern: NDArray[np.uint8]
-    # Where the elements of accounts, available and hold begin, each after its length.
-    numbers: tuple[int, int, int]
-    assets: tuple[str, ...]
+    # Where the counter account is, if there is one; where each asset's amounts begin, at the length of the first.
+    counter_at: int | None
+    assets: tuple[tuple[str, int], ...]
     # Where its rows are that are not summed yet, and how many it ever had.
     places: list[int] = field(default_factory=list)
     used: int = 0
@@ -69,28 +68,37 @@ class Layout:
             raise ValueError(f"{len(spans)} fields and not {_FIELDS}")
         if _text(row, spans[_SHARD]) != shard:
             raise ValueError(f"it is of shard {_text(row, spans[_SHARD])!r}")
-        if spans[_SEQ] != (_SEQ_AT, _SEQ_AT + 8) or spans[_INDEX] != (_NAMES_AT - 4, _NAMES_AT):
-            raise ValueError("its key is not a bigint and an integer")
-        assets = tuple(row[start:end].decode() for start, end in _elements(row, spans[_ASSETS], _TEXT_ARRAY))
-        columns = [_elements(row, spans[name], _INT8_ARRAY) for name in (_ACCOUNTS, _AVAILABLE, _HOLD)]
-        numbers = [span for column in columns for span in column]
-        if any(len(column) != len(assets) for column in columns) or any(end - start != 8 for start, end in numbers):
-            raise ValueError("its legs are not four arrays of one length")
-        texts = {_KIND, _SHARD, COLUMNS.index("symbol"), *range(_LAST_FIXED + 1, _FIELDS)}
-        arrays = {_ACCOUNTS, _ASSETS, _AVAILABLE, _HOLD}
+        if [spans[at] for at in (_SEQ, _INDEX, _ACCOUNT)] != [
+            (_SEQ_AT, _SEQ_AT + 8),
+            (_INDEX_AT, _INDEX_AT + 4),
+            (_ACCOUNT_AT, _ACCOUNT_AT + 8),
+        ]:
+            raise ValueError("its key and account are not bigint, integer, bigint")
+        assets = []
+        for name, first in ((_ASSET, _AMOUNTS), (_OTHER_ASSET, _OTHER_AMOUNTS)):
+            amounts = spans[first : first + _SIDES]
+            if name == _OTHER_ASSET and spans[name][0] == spans[name][1]:
+                if any(start != end for start, end in amounts):
+                    raise ValueError("amounts of no asset")
+                continue
+            if any(end - start != 8 for start, end in amounts):
+                raise ValueError("its amounts are not all bigint")
+            assets.append((_text(row, spans[name]), amounts[0][0] - 4))
+        counter = spans[_COUNTER]
+        if counter[1] - counter[0] not in (0, 8):
+            raise ValueError("its counter account is no bigint")
         mask = np.full(len(row), 0xFF, dtype=np.uint8)
-        for start, end in (*numbers, *(span for at, span in enumerate(spans) if at not in texts | arrays)):
+        for start, end in (*spans[:_KIND], spans[_CORRELATION]):
             mask[start:end] = 0
-        legs, tail = spans[_ASSETS], spans[_LAST_FIXED][1]
+        names_at = spans[_KIND][0] - 4
         return cls(
             len(row),
-            row[_NAMES_AT : spans[_CORRELATION][0]],
-            (legs[0], row[legs[0] : legs[1]]),
-            (tail, row[tail:]),
+            names_at,
+            row[names_at : spans[_CORRELATION][0]],
             mask,
             np.frombuffer(row, dtype=np.uint8) & mask,
-            (columns[0][0][0] - 4, columns[1][0][0] - 4, columns[2][0][0] - 4),
-            assets,
+            counter[0] if counter[1] > counter[0] else None,
+            tuple(assets),
         )
 
 
@@ -105,27 +113,6 @@ def _spans(row: bytes) -> Iterator[tuple[int, int]]:
 
 def _text(row: bytes, span: tuple[int, int]) -> str:
     return row[span[0] : span[1]].decode()
-
-
-def _elements(row: bytes, span: tuple[int, int], kind: int) -> list[tuple[int, int]]:
-    """Where the elements of a one-dimensional array without NULL are."""
-    start, end = span
-    if end - start < 20:
-        raise ValueError("an array of no legs")
-    dimensions, nulls, oid, length, lower = struct.unpack_from(">iiIii", row, start)
-    if (dimensions, nulls, oid, lower) != (1, 0, kind, 1) or length < 1:
-        raise ValueError("an array of another kind")
-    at, elements = start + 20, []
-    for _ in range(length):
-        (size,) = struct.unpack_from(">i", row, at)
-        at += 4
-        if size < 0 or at + size > end:
-            raise ValueError("an array that does not fit")
-        elements.append((at, at + size))
-        at += size
-    if at != end:
-        raise ValueError("an array that is longer than it says")
-    return elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +147,7 @@ class Sums:
             if data[at + _SEQ_AT : at + _SEQ_AT + 8] > last:
                 break
             for layout in self._layouts:
-                if (
-                    starts_with(layout.legs[1], at + layout.legs[0])
-                    and starts_with(layout.names, at + _NAMES_AT)
-                    and starts_with(layout.tail[1], at + layout.tail[0])
-                ):
+                if starts_with(layout.names, at + layout.names_at):
                     break
             else:
                 tuples.at = at
@@ -201,8 +184,8 @@ class Sums:
         if not self._passed:
             return
         data = np.frombuffer(tuples.data, dtype=np.uint8)
-        keys = sliding_window_view(data, _NAMES_AT)[np.array(self._passed)]
-        self._check_order(_integers(keys[:, _SEQ_AT : _SEQ_AT + 8]), _integers(keys[:, _NAMES_AT - 4 :], ">i4"))
+        keys = sliding_window_view(data, _INDEX_AT + 4)[np.array(self._passed)]
+        self._check_order(_integers(keys[:, _SEQ_AT : _SEQ_AT + 8]), _integers(keys[:, _INDEX_AT:], ">i4"))
         legs: defaultdict[str, list[tuple[Ints, Ints, Ints]]] = defaultdict(list)
         for layout in self._layouts:
             if layout.places:
@@ -239,18 +222,26 @@ class Sums:
         for at in places[~like].tolist():
             self.wrong.append(Wrong(*_key(data, at), "a row that is no entry: its fields have other lengths"))
         places, rows = places[like], rows[like] if not like.all() else rows
-        count = len(layout.assets)
-        elements = [rows[:, at : at + 12 * count].reshape(len(rows), count, 12) for at in layout.numbers]
-        values = [_integers(of[:, :, 4:]) for of in elements]
-        for asset in dict.fromkeys(layout.assets):
-            of = [at for at, name in enumerate(layout.assets) if name == asset]
-            accounts, available, hold = (side[:, of] for side in values)
-            high = (available >> _HALF).sum(axis=1) + (hold >> _HALF).sum(axis=1)
-            low = (available & _LOW).sum(axis=1) + (hold & _LOW).sum(axis=1)
-            for at in np.flatnonzero((low & _LOW != 0) | (low >> _HALF != -high)).tolist():
-                total = (int(high[at]) << 32) + int(low[at])
-                self.wrong.append(Wrong(*_key(data, places[at]), f"its legs of {asset} sum to {total} and not to zero"))
-            legs[asset].append((accounts.ravel(), available.ravel(), hold.ravel()))
+        accounts = _integers(rows[:, _ACCOUNT_AT : _ACCOUNT_AT + 8])
+        fees = np.full(len(rows), FEES_ACCOUNT)
+        at = layout.counter_at
+        counters = fees if at is None else _integers(rows[:, at : at + 8])
+        for asset, first in layout.assets:
+            sides = _integers(rows[:, first : first + 12 * _SIDES].reshape(len(rows), _SIDES, 12)[:, :, 4:])
+            high, low = (sides >> _HALF).sum(axis=1), (sides & _LOW).sum(axis=1)
+            for wrong in np.flatnonzero((low & _LOW != 0) | (low >> _HALF != -high)).tolist():
+                total = (int(high[wrong]) << 32) + int(low[wrong])
+                key = _key(data, places[wrong])
+                self.wrong.append(Wrong(*key, f"its legs of {asset} sum to {total} and not to zero"))
+            if at is None:
+                for wrong in np.flatnonzero(sides[:, 2:4].any(axis=1)).tolist():
+                    self.wrong.append(Wrong(*_key(data, places[wrong]), f"{asset} of an account that it does not name"))
+            available, hold, counter_available, counter_hold, fee = sides.T
+            legs[asset] += (
+                (accounts, available, hold),
+                (counters, counter_available, counter_hold),
+                (fees, fee, np.zeros_like(fee)),
+            )
 
     def totals(self) -> list[Total]:
         """As a checkpoint says them, right after the rows so far, which are flushed."""
@@ -325,5 +316,5 @@ def _integers(fields: NDArray[np.uint8], kind: str = ">i8") -> Ints:
 
 
 def _key(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
-    row = data[at : at + _NAMES_AT].tobytes()
-    return struct.unpack_from(">q", row, _SEQ_AT)[0], struct.unpack_from(">i", row, _NAMES_AT - 4)[0]
+    row = data[at : at + _INDEX_AT + 4].tobytes()
+    return struct.unpack_from(">q", row, _SEQ_AT)[0], struct.unpack_from(">i", row, _INDEX_AT)[0]
