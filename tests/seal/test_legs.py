@@ -15,16 +15,27 @@ from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
 from openbourse.ledger.seal import copies
 from openbourse.ledger.seal.copies import Malformed, Tuples
 from openbourse.ledger.seal.legs import Sums
-from openbourse.ledger.settlement import Entry, Trade
+from openbourse.ledger.settlement import Entry, Legs, Trade
 
 AMOUNTS = st.one_of(st.integers(-INT64_MAX - 1, INT64_MAX), st.integers(-5, 5), st.just(0))
-ACCOUNTS = st.one_of(st.integers(1, 3), st.integers(1000, 1010), st.just(INT64_MAX))
-TRADE = Trade(1, 2, 3, 4, True, 1000, 5, 6, "BTC", 1001, 7, 8, "USDT")
+ACCOUNTS = st.one_of(st.integers(2, 3), st.integers(1000, 1010), st.just(INT64_MAX))
+TRADE = Trade(1, 2, 3, 4, True, 5, 6, "BTC", 7, 8, "USDT")
+
+
+@st.composite
+def legs(draw: st.DrawFn, asset: str, has_counter: bool) -> Legs:
+    """Of which about a half is balanced."""
+    available, hold = draw(AMOUNTS), draw(AMOUNTS)
+    counter_available, counter_hold = (draw(AMOUNTS), draw(AMOUNTS)) if has_counter else (0, 0)
+    fees, rest = draw(AMOUNTS), -(available + hold + counter_available + counter_hold)
+    if draw(st.booleans()) and abs(rest) <= INT64_MAX:
+        fees = rest
+    return Legs(asset, available, hold, counter_available, counter_hold, fees)
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> list[Entry]:
-    """Rows in order, of which about a half is balanced."""
+    """Rows in order."""
     found: list[Entry] = []
     seq, index = 0, 0
     for _ in range(draw(st.integers(1, 12))):
@@ -32,24 +43,29 @@ def entries(draw: st.DrawFn) -> list[Entry]:
             seq, index = seq + draw(st.integers(1, 3)), 0
         else:
             seq, index = max(seq, 1), index + 1
-        legs = sorted(
-            draw(
-                st.lists(
-                    st.tuples(st.sampled_from(["BTC", "USDT", "é"]), ACCOUNTS, AMOUNTS, AMOUNTS), min_size=1, max_size=4
-                )
-            )
-        )
-        if draw(st.booleans()):
-            legs = sorted([*legs, *((asset, 2, -a if a > -INT64_MAX else 0, -h if h > -INT64_MAX else 0)
-                                    for asset, _, a, h in legs)])  # fmt: skip
-        assets, accounts, available, hold = zip(*legs, strict=True)
         kind = draw(st.sampled_from(["order_accepted", "trade_executed"]))
+        counter = draw(st.one_of(st.none(), ACCOUNTS))
         found.append(
             Entry(
                 seq, index, 1, kind, draw(st.sampled_from(["", "BTCUSDT", "X"])), 1, draw(st.text(max_size=3)),
-                accounts, assets, available, hold, TRADE if kind == "trade_executed" else None,
+                draw(ACCOUNTS), counter, draw(legs(draw(st.sampled_from(["BTC", "é"])), counter is not None)),
+                draw(st.one_of(st.none(), legs("USDT", counter is not None))),
+                TRADE if kind == "trade_executed" else None,
             )
         )  # fmt: skip
+    return found
+
+
+def moves(row: Entry) -> list[tuple[int, str, int, int]]:
+    """(account, asset, side, amount): what a row says, word for word."""
+    found = []
+    for part in (row.legs, row.other_legs):
+        if part is not None:
+            asset, available, hold, counter_available, counter_hold, fees = part
+            found += [(row.account, asset, 0, available), (row.account, asset, 1, hold), (1, asset, 0, fees)]
+            if row.counter_account is not None:
+                counter = row.counter_account
+                found += [(counter, asset, 0, counter_available), (counter, asset, 1, counter_hold)]
     return found
 
 
@@ -83,10 +99,9 @@ def test_sums_are_exact_and_each_row_that_does_not_balance_is_named(rows: list[E
     unbalanced = set()
     for row in rows:
         nets: Counter[str] = Counter()
-        for account, asset, *sides in zip(row.accounts, row.assets, row.available, row.hold, strict=True):
-            for side, amount in enumerate(sides):
-                made[account, asset, side] += amount
-                nets[asset] += amount
+        for account, asset, side, amount in moves(row):
+            made[account, asset, side] += amount
+            nets[asset] += amount
         for asset, net in nets.items():
             if net:
                 unbalanced.add((row.seq, row.event_index, f"its legs of {asset} sum to {net} and not to zero"))
@@ -110,20 +125,14 @@ def test_sums_are_exact_and_each_row_that_does_not_balance_is_named(rows: list[E
 
 
 def row(seq: int, index: int = 0, correlation_id: str = "c") -> Entry:
-    return Entry(
-        seq,
-        index,
-        1,
-        "order_accepted",
-        "BTCUSDT",
-        1,
-        correlation_id,
-        (1000, 1000),
-        ("BTC", "BTC"),
-        (-5, 0),
-        (0, 5),
-        None,
-    )
+    held = Legs("BTC", -5, 5, 0, 0, 0)
+    return Entry(seq, index, 1, "order_accepted", "BTCUSDT", 1, correlation_id, 1000, None, held, None, None)
+
+
+def test_money_of_an_account_that_is_not_named_is_wrong(tmp_path: Path) -> None:
+    forged = row(1)._replace(legs=Legs("BTC", -5, 0, 5, 0, 0))
+    sums, _ = summed(write(tmp_path, copy_rows.entries("main", [forged])), [10])
+    assert [wrong.what for wrong in sums.wrong] == ["BTC of an account that it does not name"]
 
 
 def test_rows_that_do_not_come_in_order_are_named(tmp_path: Path) -> None:
