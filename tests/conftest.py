@@ -10,6 +10,8 @@ pytest_plugins: list[str] = [
     "fixtures.gateways",
     "fixtures.members",
     "fixtures.networks",
+    "fixtures.tokens",
+    "fixtures.seals",
     "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",

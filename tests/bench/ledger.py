@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import ledger_load
 from result import RUNS, Result, result
+from verifying import verify_rates
 
 from fixtures.databases import PostgresServer, find_binaries
 from fixtures.streams import SHARD, deliveries, record_transfers, trade
@@ -33,6 +34,7 @@ from openbourse.ledger.migrate import migrate
 
 BATCHES = (1, 10, 100, 200, 500)
 TARGETS = {200: 10_000.0}
+VERIFY_TARGET = 500_000.0
 ACCOUNTS = 10_000
 # Of each account: a credit and a hold in both assets.
 FUNDING_SEQS = 4
@@ -75,8 +77,11 @@ async def _measure(server: PostgresServer) -> list[Result]:
     loaded = await ledger_load.open_loop(connection, SHARD, trades)
     await owner.execute("VACUUM ANALYZE ledger.entries, ledger.balances")
     loaded += await ledger_load.statement_pages(server.dsn("ledger", "openbourse_ledger"), SHARD)
+    assert await owner.fetchval("SELECT count(*) FROM ledger.balances WHERE hold < 0") == 0
+    trades_settled = await _count_trades(owner)
     await owner.close()
     await connection.close()
+    verified = await verify_rates(server.dsn("ledger"), trades_settled)
     peer = statistics.median(peers)
     return [
         *(
@@ -93,6 +98,7 @@ async def _measure(server: PostgresServer) -> list[Result]:
         ),
         result("ledger.bytes_per_trade", [bytes_per_trade], "B", "lower", target=500.0),
         *loaded,
+        result("ledger.verify.trades_per_second", verified, "1/s", "higher", target=VERIFY_TARGET),
     ]
 
 
@@ -178,3 +184,7 @@ async def _size(owner: Connection) -> int:
 
 async def _count(owner: Connection) -> int:
     return int(await owner.fetchval("SELECT count(*) FROM ledger.entries"))
+
+
+async def _count_trades(owner: Connection) -> int:
+    return int(await owner.fetchval("SELECT count(*) FROM ledger.trades"))

@@ -92,7 +92,10 @@ def test_the_command_migrates_and_gives_the_role_its_password(own_postgres: Post
             check=False,
         )
 
-    first = command(OPENBOURSE_LEDGER_DATABASE="postgresql://openbourse_ledger:it%27s@db/fresh")
+    first = command(
+        OPENBOURSE_LEDGER_DATABASE="postgresql://openbourse_ledger:it%27s@db/fresh",
+        OPENBOURSE_SEALER_DATABASE="postgresql://openbourse_sealer:sealed@db/fresh",
+    )
     lines = "".join(f"applied {migration.name}\n" for migration in known())
     assert (first.returncode, first.stdout) == (0, lines), first.stderr
     assert command().stdout == "nothing to apply\n"
@@ -100,8 +103,8 @@ def test_the_command_migrates_and_gives_the_role_its_password(own_postgres: Post
     hba.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     own_postgres.execute("SELECT pg_reload_conf()")
 
-    async def login(password: str) -> str:
-        dsn = own_postgres.dsn("fresh", "openbourse_ledger")
+    async def login(password: str, role: str = "openbourse_ledger") -> str:
+        dsn = own_postgres.dsn("fresh", role)
         connection = await asyncpg.connect(dsn, password=password)
         try:
             return str(await connection.fetchval("SELECT current_user"))
@@ -109,6 +112,7 @@ def test_the_command_migrates_and_gives_the_role_its_password(own_postgres: Post
             await connection.close()
 
     assert asyncio.run(login("it's")) == "openbourse_ledger"
+    assert asyncio.run(login("sealed", "openbourse_sealer")) == "openbourse_sealer"
     with pytest.raises(asyncpg.InvalidPasswordError):
         asyncio.run(login("wrong"))
     other = command(OPENBOURSE_LEDGER_DATABASE="postgresql://somebody:x@db/fresh")

@@ -12,6 +12,7 @@ from openbourse.ledger.errors import Diverged, LedgerError, StaleSession, Unavai
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 ROLE = "openbourse_ledger"
+SEALER_ROLE = "openbourse_sealer"
 CONNECT_TIMEOUT_S = 5.0
 # How long a reading statement may take; settlement has no such limit (store.py says why).
 READ_TIMEOUT_S = 10.0
@@ -37,11 +38,11 @@ def dsn_from_environment(environment: Mapping[str, str] = os.environ) -> str:
     )
 
 
-async def connect(dsn: str, settings: Mapping[str, str]) -> Connection:
-    """A connection that acts as the application's role whoever logged in. Raises Unavailable."""
+async def connect(dsn: str, settings: Mapping[str, str], role: str = ROLE) -> Connection:
+    """A connection that acts as the role whoever logged in. Raises Unavailable."""
     try:
         return await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"role": ROLE, "application_name": ROLE, **settings}
+            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"role": role, "application_name": role, **settings}
         )
     except (*CONNECTION_ERRORS, ValueError) as error:
         raise Unavailable(f"database: {sentence(error)}") from error

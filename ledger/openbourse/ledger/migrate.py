@@ -6,7 +6,7 @@ A file is `NNNN_pre_name.sql` (before the new code is deployed: the old code sti
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -80,8 +80,10 @@ def until(applied: Sequence[tuple[str, str]], todo: Sequence[Migration], to: int
     return list(todo[: to - len(applied)])
 
 
-async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = None, to: int | None = None) -> list[str]:
-    """Applies what is pending, as the owner; the names of what it applied. Sets the role's password if given one.
+async def migrate(
+    dsn: str, phase: Phase = Phase.POST, passwords: Mapping[str, str] | None = None, to: int | None = None
+) -> list[str]:
+    """Applies what is pending, as the owner; the names of what it applied. Sets the passwords of roles if given any.
 
     `to`: no further than the migration of that number. None is ever undone: each so far would take something with it.
 
@@ -114,9 +116,9 @@ async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = No
                     migration.digest,
                 )
         await connection.execute(f"GRANT SELECT ON public.openbourse_ledger_migrations TO {database.ROLE}")
-        if password is not None:
+        for role, password in (passwords or {}).items():
             quoted = await connection.fetchval("SELECT quote_literal($1::text)", password)
-            await connection.execute(f"ALTER ROLE {database.ROLE} PASSWORD {quoted}")
+            await connection.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
         return [migration.name for migration in todo]
     except database.CONNECTION_ERRORS as error:
         raise Unavailable(f"database: {database.sentence(error)}") from error
