@@ -17,8 +17,6 @@ from openbourse.ledger.seal import exporting, keys, liabilities, notes, owed, pr
 from openbourse.ledger.seal.keychain import Announcement
 from openbourse.ledger.seal.notes import WitnessKey
 from openbourse.ledger.seal.token import TokenSettings
-from openbourse.ledger.seal.verify import Trust
-from openbourse.ledger.seal.verify import verify as verify_export
 
 app = typer.Typer(no_args_is_help=True)
 key_app = typer.Typer(no_args_is_help=True, help="Make, rotate and show the keys that seal the ledger.")
@@ -98,10 +96,13 @@ def verify(
     \b
     openbourse ledger verify /mnt/audit/2026-11-28 --key seal.pem --witness seen.note
     """
+    # It needs numpy, a third of a second that other commands do not.
+    from openbourse.ledger.seal import verify as verifying  # noqa: PLC0415
+
     try:
         seen = tuple(notes.parse(_read(path)) for path in witness or [])
         trusted = WitnessKey.parse(witness_key) if witness_key else None
-        verdict = verify_export(folder, Trust(_first_key(key), seen, trusted))
+        verdict = verifying.verify(folder, verifying.Trust(_first_key(key), seen, trusted))
     except LedgerError as error:
         _fail(str(error))
     typer.echo(
