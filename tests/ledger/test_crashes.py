@@ -27,6 +27,8 @@ BATCH = [
     *deliveries(
         """
         credit 1002 USDT 7
+        debit 1000 USDT 300
+        refuse 1000 USDT 100000
         asset ETH 8
         symbol ETH USDT
         checkpoint abcd

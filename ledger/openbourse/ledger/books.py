@@ -10,7 +10,7 @@ import asyncpg
 from openbourse.ledger import database, queries
 from openbourse.ledger.database import Connection
 from openbourse.ledger.settlement import Watermark
-from openbourse.ledger.transfers import Deposit, Transfer, TransferState
+from openbourse.ledger.transfers import Direction, Transfer, TransferRequest, TransferState
 
 _READ = queries.load("read.sql")
 _TRANSFERS = queries.load("transfers.sql")
@@ -84,16 +84,17 @@ class Books:
                 query.limit,
             )
 
-    async def record(self, deposit: Deposit, requested_by: str) -> bool:
+    async def record(self, wanted: TransferRequest, requested_by: str) -> bool:
         """Writes a pending transfer; False when one has this id already, whatever it is about."""
         async with self._connection() as connection:
             done = await connection.execute(
                 _TRANSFERS["record_transfer"],
-                deposit.transfer_id,
+                wanted.transfer_id,
                 self._shard,
-                deposit.account,
-                deposit.asset,
-                deposit.amount,
+                wanted.direction,
+                wanted.account,
+                wanted.asset,
+                wanted.amount,
                 requested_by,
             )
             return done == "INSERT 0 1"
@@ -156,7 +157,7 @@ async def open_books(dsn: str, shard: str) -> AsyncIterator[Books]:
 
 def _transfer(row: asyncpg.Record) -> Transfer:
     return Transfer(
-        Deposit(row["transfer_id"], row["account"], row["asset"], row["amount"]),
+        TransferRequest(row["transfer_id"], Direction(row["direction"]), row["account"], row["asset"], row["amount"]),
         TransferState(row["state"]),
         row["reason"],
         row["posted_seq"],

@@ -24,11 +24,12 @@ from openbourse.ledger.settlement import (
     AssetRow,
     Batch,
     CheckpointRow,
-    Credit,
     Entry,
+    Posting,
     Rows,
     SymbolRow,
     Trade,
+    Voiding,
     Watermark,
 )
 
@@ -215,21 +216,35 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> dict[str, b
         moved = await connection.execute(_SQL["move_balances"], shard, *deltas)
         if moved != f"UPDATE {len(batch.deltas)}":
             await connection.execute(_SQL["open_balances"], shard, *deltas)
-    if new.credits:
-        sections["transfers"] = await _post_transfers(connection, shard, new.credits)
+    if new.postings:
+        sections["transfers"] = await _post_transfers(connection, shard, new.postings)
+    if new.voidings:
+        await _void_transfers(connection, shard, new.voidings)
     return sections
 
 
-async def _post_transfers(connection: Connection, shard: str, credits_: list[Credit]) -> bytes:
-    rows = await connection.fetch(_SQL["post_transfers"], shard, *_columns(credits_))
+async def _post_transfers(connection: Connection, shard: str, postings: list[Posting]) -> bytes:
+    rows = await connection.fetch(_SQL["post_transfers"], shard, *_columns(postings))
     requested_by = {row["transfer_id"]: row["requested_by"] for row in rows}
-    for credit in credits_:
-        if credit.transfer_id not in requested_by:
+    for posting in postings:
+        if posting.transfer_id not in requested_by:
             raise Diverged(
-                f"seq {credit.seq}: the engine credited {credit.amount} {credit.asset} to account {credit.account} "
-                f"for transfer {credit.transfer_id}, which is not pending here for that"
+                f"seq {posting.seq}: the engine carried out a {posting.direction} of {posting.amount} {posting.asset}, "
+                f"account {posting.account}, for transfer {posting.transfer_id}, which is not pending here for that"
             )
-    return copy_rows.transfers(shard, [(credit, requested_by[credit.transfer_id]) for credit in credits_])
+    return copy_rows.transfers(shard, [(posting, requested_by[posting.transfer_id]) for posting in postings])
+
+
+async def _void_transfers(connection: Connection, shard: str, voidings: list[Voiding]) -> None:
+    ids, accounts, assets, amounts, _, reasons = _columns(voidings)
+    rows = await connection.fetch(_SQL["void_transfers"], shard, ids, accounts, assets, amounts, reasons)
+    voided = {row["transfer_id"] for row in rows}
+    for voiding in voidings:
+        if voiding.transfer_id not in voided:
+            raise Diverged(
+                f"seq {voiding.seq}: the engine refused a withdrawal of {voiding.amount} {voiding.asset}, account "
+                f"{voiding.account}, for transfer {voiding.transfer_id}, which is not pending here for that"
+            )
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
