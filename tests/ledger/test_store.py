@@ -196,7 +196,10 @@ async def test_a_duplicate_with_other_content_stops_and_changes_nothing(
         ("legs match_transferred 2:ETH:-5:0 1000:ETH:5:0", "is not present in table"),
         ("asset USDT 3", "another scale"),
         ("symbol ETH USDT", "is not present in table"),
-        ("credit 1000 USDT 7", "carried out a deposit of 7 USDT, account 1000, for transfer .* which is not pending here"),
+        (
+            "credit 1000 USDT 7",
+            "carried out a deposit of 7 USDT, account 1000, for transfer .* which is not pending here",
+        ),
         ("debit 1000 USDT 7", "carried out a withdrawal of 7 USDT, account 1000, for transfer .* which is not pending"),
         ("refuse 1000 USDT 7", "refused a withdrawal of 7 USDT, account 1000, for transfer .* which is not pending"),
         (f"legs match_transferred 1000:USDT:{2**62}:{2**62} 1001:USDT:-{2**62}:-{2**62}", "out of range"),
