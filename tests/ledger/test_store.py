@@ -86,7 +86,7 @@ async def books(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
         "balances": "SELECT * FROM ledger.balances ORDER BY shard, account, asset",
         "batches": "SELECT * FROM ledger.batches ORDER BY shard, batch",
         "watermarks": "SELECT shard, session_epoch, seq, trades, batch, head FROM ledger.watermarks ORDER BY shard",
-        "transfers": "SELECT transfer_id, state, reason, posted_seq, posted_index FROM ledger.transfers ORDER BY transfer_id",
+        "transfers": "SELECT transfer_id, state, reason, posted_seq, posted_index FROM ledger.transfers ORDER BY 1",
     }
     return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in tables.items()}
 

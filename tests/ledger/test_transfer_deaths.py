@@ -1,4 +1,4 @@
-"""A ledger that dies at any await of a transfer: the next one's sweep finishes it, and the money moved once or never."""
+"""A ledger that dies at any await of a transfer: the next sweep finishes it, and the money moved once or never."""
 
 import asyncio
 import contextlib
