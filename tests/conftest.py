@@ -10,6 +10,7 @@ pytest_plugins: list[str] = [
     "fixtures.gateways",
     "fixtures.members",
     "fixtures.networks",
+    "fixtures.replicas",
     "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",

@@ -98,6 +98,12 @@ class DyingConnection:
         await self._count()
         return await self._connection.copy_to_table(*arguments, **more)
 
+    def add_log_listener(self, listener: Any) -> None:
+        self._connection.add_log_listener(listener)
+
+    def remove_log_listener(self, listener: Any) -> None:
+        self._connection.remove_log_listener(listener)
+
     def transaction(self) -> "DyingTransaction":
         return DyingTransaction(self)
 

@@ -44,11 +44,11 @@ class Coordinator:
         if await self._books.record(wanted, requested_by):
             await self._ask(wanted)
         else:
-            existing = transfers.resume(await self._get(wanted), wanted)
+            existing = transfers.resume(await self._books.confirmed(wanted.transfer_id), wanted)
             if existing.state is not TransferState.PENDING:
                 return existing
             await self._ask_again(wanted)
-        return await self._get(wanted)
+        return await self._books.confirmed(wanted.transfer_id)
 
     async def run(self) -> None:
         """Sends what is pending again, from time to time, until cancelled."""
@@ -64,11 +64,6 @@ class Coordinator:
         for transfer in await self._books.pending(older_than_s, SWEEP_MOST):
             log.info("%s %s is still pending: asking again", transfer.request.direction, transfer.request.transfer_id)
             await self._ask_again(transfer.request)
-
-    async def _get(self, wanted: TransferRequest) -> Transfer:
-        transfer = await self._books.transfer(wanted.transfer_id)
-        assert transfer is not None, "transfers are never removed"
-        return transfer
 
     async def _ask(self, wanted: TransferRequest) -> None:
         """Asks the engine and waits for its answer to be settled, both no longer than their time-outs."""
@@ -87,7 +82,8 @@ class Coordinator:
     async def _ask_again(self, wanted: TransferRequest) -> None:
         if not await self._caught_up():
             return
-        current = await self._get(wanted)
+        # On the standby too: an engine must not be asked for what a failover of the database takes back.
+        current = await self._books.confirmed(wanted.transfer_id)
         if current.state is TransferState.PENDING:
             await self._ask(wanted)
 

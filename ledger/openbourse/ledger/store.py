@@ -61,16 +61,30 @@ class Settled:
 
 async def open_settlement(dsn: str, shard: str) -> tuple[Connection, Watermark]:
     """The settling connection of a shard and where to go on. Raises Unavailable."""
-    connection = await database.connect(dsn, _SETTINGS)
+    connection = await connect(dsn)
+    return connection, await begin(connection, shard)
+
+
+async def connect(dsn: str) -> Connection:
+    """A connection that settles once it has begun. Raises Unavailable."""
+    return await database.connect(dsn, _SETTINGS)
+
+
+async def begin(connection: Connection, shard: str) -> Watermark:
+    """Where to go on. It is on the standby too: what was committed here alone is waited for, however long it takes.
+
+    Raises Unavailable, and ends the connection.
+    """
     try:
         await require_migrated(connection)
         await database.require_durable(connection)
         await connection.execute(_SQL["begin_watermark"], shard)
-        async with connection.transaction():
+        # The lock is written, so that its commit waits for the standby: a watermark that is here alone is not said.
+        async with database.replicated_transaction(connection):
             watermark, link = await _lock_watermark(connection, shard)
             if watermark.seq > 0 and link.batch == 0:
                 await _begin_chain(connection, shard, watermark)
-        return connection, watermark
+        return watermark
     except database.CONNECTION_ERRORS as error:
         connection.terminate()
         raise database.as_ledger_error(error) from error
@@ -85,7 +99,7 @@ async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Eve
     Raises StaleSession or Diverged (nothing was written), or Unavailable: nothing is known.
     """
     try:
-        async with connection.transaction():
+        async with database.replicated_transaction(connection):
             watermark, link = await _lock_watermark(connection, shard)
             batch = settlement.settle(shard, watermark, deliveries)
             if batch.replayed_range is not None:

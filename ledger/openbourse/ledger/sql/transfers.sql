@@ -9,6 +9,11 @@ VALUES ($1, $2, $3::text::ledger.transfer_direction, $4, $5, $6, $7) ON CONFLICT
 SELECT transfer_id, direction::text, account, asset, amount, state::text, reason, posted_seq
 FROM ledger.transfers WHERE shard = $1 AND transfer_id = $2
 
+-- name: confirmed_transfer
+-- The lock is written, so that its commit waits for the standby and with it all that was committed before.
+SELECT transfer_id, direction::text, account, asset, amount, state::text, reason, posted_seq
+FROM ledger.transfers WHERE shard = $1 AND transfer_id = $2 FOR UPDATE
+
 -- name: pending_transfers
 -- Oldest first, so many at most, no younger than so many seconds.
 SELECT transfer_id, direction::text, account, asset, amount, state::text, reason, posted_seq
