@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: always as the application's role, and errors sorted by what to do about them."""
 
+import asyncio
 import contextlib
 import datetime
 import os
@@ -156,8 +157,15 @@ def replicated(connection: Connection) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def replicated_transaction(connection: Connection) -> AsyncIterator[None]:
     with replicated(connection):
-        async with connection.transaction():
-            yield
+        try:
+            async with connection.transaction():
+                yield
+        except asyncpg.InterfaceError:
+            # A transaction whose connection is closed ends with this, in a task that is cancelled too.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from None
+            raise
 
 
 def as_ledger_error(error: BaseException) -> LedgerError:
