@@ -151,28 +151,32 @@ async def test_a_server_that_dies_while_a_large_batch_is_sent_is_noticed(own_led
     server = own_ledger_database.server
     connection, _ = await store.open_settlement(own_ledger_database.application, SHARD)
     await store.settle(connection, SHARD, FUNDED[:1])
-    # More than the socket holds while nobody reads.
+    # More than the socket holds while nobody reads: the server waits for a lock.
     large = deliveries("hold 1000 USDT 1\n" * 10_000, first_seq=2)
-    with server.frozen():
+    owner = await asyncpg.connect(own_ledger_database.owner)
+    async with asyncio.timeout(SETTLED_S):
+        await owner.execute("BEGIN; LOCK TABLE ledger.entries")
         settling = asyncio.create_task(store.settle(connection, SHARD, large))
         await asyncio.sleep(1.0)
         server.kill_9()
-    async with asyncio.timeout(10):
         with pytest.raises(Unavailable):
             await settling
+    owner.terminate()
 
 
 async def test_a_settlement_that_is_cancelled_when_its_connection_was_ended_is_cancelled(
-    own_ledger_database: LedgerDatabase,
+    ledger_database: LedgerDatabase,
 ) -> None:
-    connection, _ = await store.open_settlement(own_ledger_database.application, SHARD)
-    with own_ledger_database.server.frozen():
-        settling = asyncio.create_task(store.settle(connection, SHARD, FUNDED[:1]))
-        await asyncio.sleep(0.2)
-        connection.terminate()
-        settling.cancel()
-        await asyncio.wait([settling], timeout=10)
-        assert settling.cancelled()
+    connection, _ = await store.open_settlement(ledger_database.application, SHARD)
+    owner = await asyncpg.connect(ledger_database.owner)
+    await owner.execute("BEGIN; SELECT FROM ledger.watermarks FOR UPDATE")
+    settling = asyncio.create_task(store.settle(connection, SHARD, FUNDED[:1]))
+    await asyncio.sleep(0.2)
+    connection.terminate()
+    settling.cancel()
+    await asyncio.wait([settling], timeout=10)
+    assert settling.cancelled()
+    await owner.close()
 
 
 async def test_nothing_settled_is_lost_when_a_primary_is_killed_and_comes_back_or_its_standby_takes_over(
