@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from result import RUNS, Result, result
 
 from fixtures.databases import PostgresServer, find_binaries
-from fixtures.streams import SHARD, deliveries, movement, record_transfers, trade
+from fixtures.streams import SHARD, deliveries, record_transfers, trade
 from openbourse.contracts import v1
 from openbourse.contracts.units import FIRST_TRADER
 from openbourse.ledger import store
@@ -131,8 +131,9 @@ def _trades(chance: random.Random, last_seq: int) -> Iterator[bytes]:
             taker_fee=received[1] // 1000,
         )
         event.correlation_id = f"{chance.getrandbits(128):032x}"
-        # What the taker bid beyond the price comes back to what it has available.
-        event.movements.append(movement(taker, "USDT" if buys else "BTC", 7, -7))
+        # What the taker bid beyond the price comes back to what it has available, in the same movement.
+        paid = event.movements[0 if buys else 3]
+        paid.available_change, paid.hold_change = 7, paid.hold_change - 7
         yield v1.Events(epoch=1, first_seq=seq, last_seq=seq, events=[event]).SerializeToString()
 
 

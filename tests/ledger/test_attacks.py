@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -30,21 +31,40 @@ POSTED, VOIDED, PENDING = transfer_id(4), transfer_id(100), transfer_id(101)
 # Pending too: a deposit that asks for what POSTED asked for, and a withdrawal.
 AGAIN, WITHDRAWAL = transfer_id(102), transfer_id(103)
 
-ENTRY = (
-    "INSERT INTO ledger.entries (shard, seq, index, epoch, kind, symbol, occurred_at_us, correlation_id, "
-    "leg_accounts, leg_assets, leg_available, leg_hold) VALUES ('main', {seq}, 0, 1, '{kind}', '', 1, '', {legs})"
-)
+
+def entry(**columns: Any) -> str:
+    """One that may be posted, a deposit of 1 USDT, in all but what is said."""
+    row = {
+        **{"shard": "'main'", "seq": 1000, "index": 0, "epoch": 1, "kind": "'funds_credited'", "symbol": "''"},
+        **{"occurred_at_us": 1, "correlation_id": "''", "account": 2, "counter_account": 1000, "asset": "'USDT'"},
+        **{"available": -1, "hold": 0, "counter_available": 1, "counter_hold": 0, "fees": 0, **columns},
+    }
+    return f"INSERT INTO ledger.entries ({', '.join(row)}) VALUES ({', '.join(str(row[name]) for name in row)})"
 
 
-BALANCED = "'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"
+OTHER: dict[str, Any] = {
+    **{"other_asset": "'BTC'", "other_available": 0, "other_hold": 0},
+    **{"other_counter_available": 0, "other_counter_hold": 0, "other_fees": 0},
+}
+TERMS: dict[str, Any] = {
+    **{"trade_id": 100, "price_ticks": 1, "quantity_lots": 1, "quote_units": 1, "taker_is_buyer": "true"},
+    **{"maker_order_id": 1, "maker_fee_units": 0, "maker_fee_asset": "'BTC'"},
+    **{"taker_order_id": 1, "taker_fee_units": 0, "taker_fee_asset": "'BTC'"},
+}
+TRADE: dict[str, Any] = {
+    "kind": "'trade_executed'",
+    "symbol": "'BTCUSDT'",
+    "account": 1000,
+    "counter_account": 1001,
+    **TERMS,
+    **OTHER,
+}
 
 
-def entry(legs: str, *, seq: int = 1000, kind: str = "match_transferred") -> str:
-    return ENTRY.format(seq=seq, kind=kind, legs=legs)
-
-
-CREDIT_OF_5 = entry("'{2,1000}', '{USDT,USDT}', '{-5,5}', '{0,0}'", seq=10, kind="funds_credited")
-DEBIT_OF_5 = entry("'{2,1000}', '{USDT,USDT}', '{5,-5}', '{0,0}'", seq=10, kind="funds_debited")
+MATCH = "'match_transferred'"
+OF_5: dict[str, Any] = {"seq": 10, "available": 5, "counter_available": -5, "kind": "'funds_debited'"}
+CREDIT_OF_5 = entry(seq=10, available=-5, counter_available=5)
+DEBIT_OF_5 = entry(**OF_5)
 
 
 def post(transfer: uuid.UUID, seq: int) -> str:
@@ -95,22 +115,36 @@ FOR_ALL = {
     "change a checkpoint": "UPDATE ledger.checkpoints SET state_hash = '\\x00'",
     "delete a checkpoint": "DELETE FROM ledger.checkpoints",
     "empty the checkpoints": "TRUNCATE ledger.checkpoints",
-    "overwrite an entry by an upsert": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", seq=4)
-    + " ON CONFLICT (shard, seq, index) DO UPDATE SET symbol = 'X'",
-    "post the same event twice": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", seq=4),
-    "post legs that do not sum to zero": entry("'{2,1000}', '{USDT,USDT}', '{-1,2}', '{0,0}'"),
-    "post legs that sum to zero over two assets only": entry("'{2,1000}', '{USDT,BTC}', '{-1,1}', '{0,0}'"),
-    "post legs that make money between": entry("'{2,1000,2}', '{BTC,USDT,BTC}', '{-1,1,0}', '{0,0,0}'"),
-    "post fewer assets than legs": entry("'{2,1000}', '{USDT}', '{-1,1}', '{0,0}'"),
-    "post fewer amounts than legs": entry("'{2,1000}', '{USDT,USDT}', '{0}', '{0,0}'"),
-    "post a leg without an amount": entry("'{2,1000}', '{USDT,USDT}', '{-1,NULL}', '{0,0}'"),
-    "post a leg without an asset": entry("'{2,1000}', '{NULL,NULL}', '{-1,1}', '{0,0}'"),
-    "post a leg without an account": entry("'{NULL,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"),
-    "post no legs": entry("'{}', '{}', '{}', '{}'"),
-    "post legs in two dimensions": entry("'{{2,1000}}', '{{USDT,USDT}}', '{{-1,1}}', '{{0,0}}'"),
-    "post legs that begin elsewhere": entry("'{2,1000}', '{USDT,USDT}', '[5:6]={-1,1}', '{0,0}'"),
-    "post legs over the range": entry(f"'{{2,1000}}', '{{USDT,USDT}}', '{{{INT64_MAX},1}}', '{{1,0}}'"),
-    "post a trade without its terms": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", kind="trade_executed"),
+    "overwrite an entry by an upsert": entry(seq=4) + " ON CONFLICT (shard, seq, index) DO UPDATE SET symbol = 'X'",
+    "post the same event twice": entry(seq=4),
+    "post legs that do not sum to zero": entry(counter_available=2),
+    "post a hold that does not sum to zero": entry(counter_hold=1),
+    "post fees out of nothing": entry(fees=1),
+    "post a second asset that does not sum to zero": entry(**OTHER | {"other_hold": 1}),
+    "post fees of a second asset out of nothing": entry(**OTHER | {"other_fees": 1}),
+    "post legs that sum to zero over two assets only": entry(available=-2, **OTHER | {"other_available": 1}),
+    "post half of a second asset": entry(other_asset="'BTC'", other_available=5),
+    "post amounts of no second asset": entry(**OTHER | {"other_asset": "NULL"}),
+    "post the same asset twice": entry(**OTHER | {"other_asset": "'USDT'"}),
+    "post amounts of no second account": entry(counter_account="NULL"),
+    "post amounts of a second asset of no second account": entry(
+        **{"counter_account": "NULL", "available": 0, "counter_available": 0}
+        | OTHER
+        | {"other_available": -1, "other_counter_hold": 1}
+    ),
+    "post fees as an account beside fees": entry(account=1),
+    "post fees as the other account beside fees": entry(counter_account=1),
+    "post a leg without an amount": entry(available="NULL"),
+    "post a leg without an asset": entry(asset="NULL"),
+    "post a leg without an account": entry(account="NULL"),
+    "post legs over the range": entry(available=INT64_MAX, hold=1, counter_available=-INT64_MAX, counter_hold=-1),
+    "post a trade without its terms": entry(**TRADE | dict.fromkeys(TERMS, "NULL")),
+    "post a trade without its price": entry(**TRADE | {"price_ticks": "NULL"}),
+    "post a trade without its maker": entry(
+        **TRADE | {"counter_account": "NULL", "available": 0, "counter_available": 0}
+    ),
+    "post the terms of a trade beside a deposit": entry(**TERMS),
+    "give a trade's id again": entry(**TRADE | {"trade_id": 8}),
     "take more than a trader has": "UPDATE ledger.balances SET available = available - 301 "
     "WHERE account = 1000 AND asset = 'USDT'",
     "take more than is on hold": "UPDATE ledger.balances SET hold = hold - 1 WHERE account = 1000 AND asset = 'USDT'",
@@ -137,7 +171,7 @@ FOR_ALL = {
     "add a batch of a shard that nobody settles": batch(shard="'other'"),
     "add a batch with another head": batch(head="sha256('x')"),
     "add a batch that follows an earlier head": batch(previous="sha256('x')"),
-    "leave out an entry of a batch": entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'", seq=10) + ";" + batch(),
+    "leave out an entry of a batch": entry(seq=10) + ";" + batch(),
     "count an entry that is not there": batch(entries=1),
     "change a batch": "UPDATE ledger.batches SET settled_at_us = 0",
     "delete a batch": "DELETE FROM ledger.batches WHERE batch = 2",
@@ -158,14 +192,10 @@ FOR_ALL = {
     "post two deposits with one entry": post(AGAIN, 4),
     "post a withdrawal with a deposit": f"{CREDIT_OF_5}; {post(WITHDRAWAL, 10)}",
     "post a deposit with a withdrawal": f"{DEBIT_OF_5}; {post(PENDING, 10)}",
-    "post a withdrawal of another account": entry(
-        "'{2,1001}', '{USDT,USDT}', '{5,-5}', '{0,0}'", seq=10, kind="funds_debited"
-    )
+    "post a withdrawal of another account": entry(**OF_5 | {"counter_account": 1001}) + f"; {post(WITHDRAWAL, 10)}",
+    "post a withdrawal of what is on hold": entry(**OF_5 | {"counter_available": 0, "counter_hold": -5})
     + f"; {post(WITHDRAWAL, 10)}",
-    "post a withdrawal of what is on hold": entry(
-        "'{2,1000}', '{USDT,USDT}', '{5,0}', '{0,-5}'", seq=10, kind="funds_debited"
-    )
-    + f"; {post(WITHDRAWAL, 10)}",
+    "post a withdrawal that pays a fee": entry(**OF_5 | {"available": 4, "fees": 1}) + f"; {post(WITHDRAWAL, 10)}",
     "let money in that nobody asked for": f"{CREDIT_OF_5}; SET CONSTRAINTS ALL IMMEDIATE",
     "let money out that nobody asked for": f"{DEBIT_OF_5}; SET CONSTRAINTS ALL IMMEDIATE",
     "make a withdrawal of a deposit": f"UPDATE ledger.transfers SET direction = 'withdrawal', state = 'voided', "
@@ -191,8 +221,9 @@ FOR_APPLICATION = {
     "turn the guards off": "ALTER TABLE ledger.entries DISABLE TRIGGER ALL",
     "drop a guard": "DROP TRIGGER append_only ON ledger.entries",
     "drop a check": "ALTER TABLE ledger.entries DROP CONSTRAINT entries_are_balanced",
-    "replace the check's function": "CREATE OR REPLACE FUNCTION ledger.is_balanced(accounts bigint[], assets text[], "
-    "available bigint[], hold bigint[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'",
+    "drop an index that keeps something once": "DROP INDEX ledger.entries_trade_ids",
+    "replace the function that computes a head": "CREATE OR REPLACE FUNCTION ledger.head_of(previous bytea, "
+    "batch ledger.batches) RETURNS bytea LANGUAGE sql IMMUTABLE AS 'SELECT batch.head'",
     "pretend to be a replica": "SET session_replication_role = replica",
     "create a table": "CREATE TABLE ledger.mine (x int)",
     "create a function elsewhere": "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -268,12 +299,13 @@ async def test_the_application_is_refused(application: Connection) -> None:
 
 async def test_what_a_settlement_writes_is_not_refused(application: Connection) -> None:
     for work in (
-        entry("'{2,1000}', '{USDT,USDT}', '{-1,1}', '{0,0}'"),
-        entry("'{1000}', '{USDT}', '{-1}', '{1}'", kind="order_accepted"),
+        entry(),
+        entry(kind="'order_accepted'", account=1000, counter_account="NULL", available=-1, hold=1, counter_available=0),
+        entry(**TRADE),
         "UPDATE ledger.balances SET available = available - 300 WHERE account = 1000 AND asset = 'USDT'",
         "UPDATE ledger.watermarks SET session_epoch = 2, moved_at = now()",
         f"{batch()}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
-        f"{entry(BALANCED, seq=10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+        f"{entry(seq=10, kind=MATCH)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
         f"{CREDIT_OF_5}; {post(PENDING, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
         f"{DEBIT_OF_5}; {post(WITHDRAWAL, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() "

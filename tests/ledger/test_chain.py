@@ -24,6 +24,7 @@ BATCHES = [
     "trade 1001 sells 10 BTC for 100 USDT to 1000, fees 2 1\ncheckpoint abcd",
 ]
 QUERIES = queries.load("chain.sql")
+LEGS = "SELECT seq, index, account, asset, available, hold FROM ledger.legs ORDER BY seq, index, account, asset"
 
 
 async def settle_all(dsn: str) -> list[Link]:
@@ -151,14 +152,36 @@ async def test_what_was_settled_before_the_chain_is_its_first_batch(own_postgres
             VALUES (gen_random_uuid(), 'main', 1000, 'USDT', 500, 'cli');
         INSERT INTO ledger.entries (shard, seq, index, epoch, kind, symbol, occurred_at_us, correlation_id,
             leg_accounts, leg_assets, leg_available, leg_hold)
-        VALUES ('main', 3, 0, 1, 'funds_credited', '', 1, 'r', '{2,1000}', '{USDT,USDT}', '{-500,500}', '{0,0}');
+        VALUES
+            ('main', 3, 0, 1, 'funds_credited', '', 1, 'r', '{2,1000}', '{USDT,USDT}', '{-500,500}', '{0,0}'),
+            ('main', 4, 0, 1, 'order_accepted', 'S', 1, 'r', '{1000}', '{USDT}', '{-9}', '{9}'),
+            ('main', 4, 1, 1, 'match_prevented', 'S', 1, 'r', '{1001,1000}', '{BTC,USDT}', '{5,4}', '{-5,-4}');
+        INSERT INTO ledger.entries (shard, seq, index, epoch, kind, symbol, occurred_at_us, correlation_id,
+            trade_id, price_ticks, quantity_lots, quote_units, taker_is_buyer, maker_account, maker_order_id,
+            maker_fee_units, maker_fee_asset, taker_account, taker_order_id, taker_fee_units, taker_fee_asset,
+            leg_accounts, leg_assets, leg_available, leg_hold)
+        VALUES
+            ('main', 4, 2, 1, 'trade_executed', 'S', 1, 'r', 1, 1, 20, 200, false, 1000, 1, 1, 'BTC', 1001, 2, 2,
+             'USDT', '{1,1000,1001,1,1000,1000,1001}', '{BTC,BTC,BTC,USDT,USDT,USDT,USDT}', '{1,19,0,2,0,7,198}',
+             '{0,0,-20,0,-200,-7,0}'),
+            ('main', 4, 3, 1, 'trade_executed', 'S', 1, 'r', 2, 1, 2, 8, true, 1000, 1, 0, 'USDT', 1000, 2, 0, 'BTC',
+             '{1000,1000,1000,1000}', '{BTC,BTC,USDT,USDT}', '{2,0,0,8}', '{0,-2,-8,0}');
         INSERT INTO ledger.balances VALUES (2, -500, 0, 'main', 'USDT'), (1000, 500, 0, 'main', 'USDT');
         UPDATE ledger.transfers SET state = 'posted', posted_seq = 3, posted_index = 0, decided_at = now();
         UPDATE ledger.watermarks SET seq = 3, session_epoch = 2;
         """
     )
     await migrate(dsn)
-    # It goes on until the new code has come.
+    assert [tuple(leg) for leg in await owner.fetch(LEGS)] == [
+        *((3, 0, 2, "USDT", -500, 0), (3, 0, 1000, "USDT", 500, 0), (4, 0, 1000, "USDT", -9, 9)),
+        *((4, 1, 1000, "USDT", 4, -4), (4, 1, 1001, "BTC", 5, -5)),
+        *((4, 2, 1, "BTC", 1, 0), (4, 2, 1, "USDT", 2, 0), (4, 2, 1000, "BTC", 19, 0)),
+        *((4, 2, 1000, "USDT", 7, -207), (4, 2, 1001, "BTC", 0, -20), (4, 2, 1001, "USDT", 198, 0)),
+        *((4, 3, 1000, "BTC", 2, -2), (4, 3, 1000, "USDT", 8, -8)),
+    ]
+    trades = await owner.fetch("SELECT trade_id, maker_account, taker_account FROM ledger.trades ORDER BY trade_id")
+    assert [tuple(trade) for trade in trades] == [(1, 1000, 1001), (2, 1000, 1000)]
+    # Its watermark is free until the new code has come.
     await owner.execute("UPDATE ledger.watermarks SET seq = 4")
     connection, watermark = await store.open_settlement(own_postgres.dsn("old", "openbourse_ledger"), SHARD)
     with pytest.raises(asyncpg.PostgresError, match="moves with a batch only"):
@@ -168,7 +191,7 @@ async def test_what_was_settled_before_the_chain_is_its_first_batch(own_postgres
     await connection.close()
     rows = await check_chain(owner)
     assert [(row.first_seq, row.last_seq, row.entries, row.session_epoch) for row in rows] == [
-        (1, 4, 1, 2),
+        (1, 4, 5, 2),
         (5, 7, 1, 2),
     ]
     # A second start finds the chain begun.

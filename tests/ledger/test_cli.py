@@ -1,5 +1,6 @@
 """What a person sees of the ledger at the command line."""
 
+import json
 import re
 import uuid
 from pathlib import Path
@@ -36,6 +37,29 @@ def test_a_person_deposits_looks_and_reconciles(ledger: RunningLedger, ledger_da
     assert code == 0 and re.search(r"USDT\W+12\.50000000\W+0\.00000000", output), output
     assert run(ledger, "balances", "--account", "1001") == (0, "account 1001 never had anything\n")
 
+    asked = ("statement", "--account", "1000", "--asset", "USDT", "--limit", "1")
+    run(ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "1")
+    code, output = run(ledger, *asked)
+    older = re.search(r"older: --before (\S+)\n$", output)
+    assert code == 0 and older, output
+    code, output = run(ledger, *asked, "--json", "--before", older[1])
+    answer = json.loads(output)
+    (line,) = answer["lines"]
+    assert (line["kind"], line["correlation_id"], answer["next"]) == ("funds_credited", posted[1], None)
+    assert (line["available"], line["available_after"], line["hold_after"]) == (1_250_000_000, 1_250_000_000, 0)
+    assert run(ledger, "statement", "--account", "1001", "--asset", "USDT") == (
+        0,
+        "nothing moved the USDT of account 1001\n",
+    )
+    for arguments, words in (
+        (("--account", "5", "--asset", "USDT"), "Invalid: account 5 cannot exist"),
+        (("--account", "1000", "--asset", "DOGE"), "Invalid: asset 'DOGE' is not listed"),
+        (("--account", "1000", "--asset", "USDT", "--before", "4"), "Invalid: before '4' is no cursor"),
+        (("--account", "1001", "--asset", "USDT", "--before", older[1]), "Invalid: the statement does not begin"),
+    ):
+        code, output = run(ledger, "statement", *arguments)
+        assert code == 1 and output.startswith(words), output
+
     code, output = run(ledger, "reconcile")
     assert code == 0 and re.search(r"equal at seq \d+\n$", output), output
     ledger_database.server.execute(
@@ -43,7 +67,7 @@ def test_a_person_deposits_looks_and_reconciles(ledger: RunningLedger, ledger_da
     )
     code, output = run(ledger, "reconcile")
     assert code == 1 and output.endswith("DIFFERENT\n"), output
-    assert "account 1000 USDT: engine [1250000000, 0], ledger [1249999999, 0]" in output
+    assert "account 1000 USDT: engine [1350000000, 0], ledger [1349999999, 0]" in output
 
 
 @pytest.mark.server
@@ -92,7 +116,7 @@ def test_a_wrong_address_or_folder_is_said(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "it looks like https://127.0.0.1:7100" in result.output
 
 
-@pytest.mark.parametrize("command", ["deposit", "withdraw", "transfer", "balances", "reconcile"])
+@pytest.mark.parametrize("command", ["deposit", "withdraw", "transfer", "balances", "statement", "reconcile"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0 and f"openbourse ledger {command}" in result.output

@@ -8,7 +8,7 @@ from fixtures.streams import SHARD, deliveries, joined, trade, transfer_id
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger.errors import Diverged, StaleSession
-from openbourse.ledger.settlement import AssetRow, Batch, Rows, Watermark, contradiction, settle
+from openbourse.ledger.settlement import AssetRow, Batch, Legs, Rows, Watermark, contradiction, settle
 
 STREAM = deliveries("""
     asset USDT 2
@@ -308,3 +308,26 @@ def test_the_first_place_that_differs_is_named() -> None:
     stored = _settle("hold 1000 USDT 1\nhold 1000 USDT 2\nhold 1000 USDT 3").new
     again = _settle("hold 1000 USDT 1\nhold 1000 USDT 5\nhold 1000 USDT 5").new
     assert (contradiction(again, stored) or "").startswith("seq 2 index 0")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("legs match_transferred 1000:USDT:-2:0 1001:USDT:1:0 1002:USDT:1:0", "of account 1002 in a way"),
+        ("legs match_transferred 1000:A:-1:1 1000:B:-1:1 1000:C:-1:1", "moves A, B, C of 1000: more or less"),
+        ("legs match_transferred 1:USDT:-1:1 1000:USDT:-1:1", "of account 1 in a way"),
+        ("legs match_transferred 1:USDT:0:0", "of None: more or less"),
+    ],
+)
+def test_what_has_no_column_stops_settlement(line: str, words: str) -> None:
+    with pytest.raises(Diverged, match=words):
+        _settle(line)
+
+
+def test_an_entry_has_its_legs_by_asset_and_a_trade_its_taker_first() -> None:
+    (entry,) = _settle("trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1").new.entries
+    assert (entry.account, entry.counter_account) == (1000, 1001)
+    assert (entry.legs, entry.other_legs) == (Legs("BTC", 19, 0, 0, -20, 1), Legs("USDT", 0, -200, 198, 0, 2))
+    (entry,) = _settle("legs match_transferred 1002:A:-1:0 1001:A:1:0 1002:A:0:0").new.entries
+    assert (entry.account, entry.counter_account, entry.legs) == (1001, 1002, Legs("A", 1, 0, -1, 0, 0))
+    assert entry.other_legs is None

@@ -301,6 +301,6 @@ async def test_an_account_and_an_asset_of_any_size_and_letters_fit(settling: Con
         leg.asset = odd
     await settle(settling, stream)
     await settle(settling, stream)
-    row = await settling.fetchrow("SELECT leg_accounts, leg_assets FROM ledger.entries")
+    row = await settling.fetchrow("SELECT account, counter_account, asset, other_asset FROM ledger.entries")
     assert row is not None
-    assert (row[0], row[1]) == ([1000, 2**63 - 1], [odd] * 2)
+    assert tuple(row) == (1000, 2**63 - 1, odd, None)

@@ -17,17 +17,19 @@ from starlette.exceptions import HTTPException as HttpError
 
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession
-from openbourse.contracts.units import INT64_MAX
+from openbourse.contracts.units import FIRST_TRADER, INT64_MAX
 from openbourse.ledger import transfers
-from openbourse.ledger.accounts import trader
+from openbourse.ledger.accounts import kind_of, trader
 from openbourse.ledger.books import Books, TradesQuery
 from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.errors import Conflict, Invalid, LedgerError, Unavailable
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconcile import DIFFERENCES_SHOWN, Report, reconcile
+from openbourse.ledger.statements import Cursor, Statement
 from openbourse.ledger.transfers import Direction, Transfer, TransferState
 
 TRADES_MOST = 1000
+LINES_MOST = 1000
 TIME_MS_MOST = INT64_MAX // 1000 - 1
 
 # Everybody who is not named is refused.
@@ -61,6 +63,17 @@ class TradesRequest(BaseModel):
     start_time_ms: int | None = Field(default=None, ge=0, le=TIME_MS_MOST)
     end_time_ms: int | None = Field(default=None, ge=0, le=TIME_MS_MOST)
     limit: int = Field(default=500, ge=1, le=TRADES_MOST)
+
+
+class StatementRequest(BaseModel):
+    """A page of an account's statement in one asset, the newest line first; `before` is `next` of the page before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    account: int = Field(ge=0, le=INT64_MAX)
+    asset: str = Field(min_length=1, max_length=40)
+    before: str | None = Field(default=None, max_length=80)
+    limit: int = Field(default=100, ge=1, le=LINES_MOST)
 
 
 def allow(components: frozenset[Component]) -> DependsOn:
@@ -132,6 +145,19 @@ def make_api(session: EngineSession, books: Books, coordinator: Coordinator, pro
         ]
         return JSONResponse({"account": account, "balances": rows})
 
+    @app.get("/v1/statement", dependencies=[allow(READERS)])
+    async def statement(wanted: Annotated[StatementRequest, Query()]) -> JSONResponse:
+        if kind_of(wanted.account) is None:
+            raise Invalid(
+                f"account {wanted.account} cannot exist: traders begin at {FIRST_TRADER}, fees are 1, 2 is outside"
+            )
+        scales = await books.scales()
+        if wanted.asset not in scales:
+            raise Invalid(transfers.not_listed(wanted.asset, scales))
+        before = None if wanted.before is None else Cursor.parse(wanted.before)
+        page = await books.statement(wanted.account, wanted.asset, before, wanted.limit)
+        return JSONResponse(_statement(wanted, scales[wanted.asset], page))
+
     @app.post("/v1/reconcile", dependencies=[allow(RECONCILERS)])
     async def reconciliation() -> JSONResponse:
         return JSONResponse(_report(await reconcile(session, books, progress)))
@@ -197,6 +223,19 @@ def _transfer(transfer: Transfer, scale: int) -> dict[str, object]:
         case TransferState.VOIDED:
             answer["reason"] = transfer.reason
     return answer
+
+
+def _statement(wanted: StatementRequest, scale: int, page: Statement) -> dict[str, object]:
+    return {
+        "account": wanted.account,
+        "asset": wanted.asset,
+        "scale": scale,
+        "lines": [
+            {**line.movement._asdict(), "available_after": line.available_after, "hold_after": line.hold_after}
+            for line in page.lines
+        ],
+        "next": None if page.next is None else str(page.next),
+    }
 
 
 def _report(report: Report) -> dict[str, object]:

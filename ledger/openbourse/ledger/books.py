@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger import database, queries
 from openbourse.ledger.database import Connection, Session
 from openbourse.ledger.settlement import Watermark
+from openbourse.ledger.statements import Cursor, Movement, Statement, page
 from openbourse.ledger.transfers import Direction, Transfer, TransferRequest, TransferState
 
 _READ = queries.load("read.sql")
 _TRANSFERS = queries.load("transfers.sql")
+_STATEMENTS = queries.load("statements.sql")
 POOL_MOST = 5
 HAS_SESSION_TIMEOUT_S = 2.0
 # The driver ends a statement by cancelling it, which a commit that waits for its standby must never be.
@@ -106,6 +109,18 @@ class Books:
                 query.end_time_us,
                 query.limit,
             )
+
+    async def statement(self, account: int, asset: str, before: Cursor | None, limit: int) -> Statement:
+        """One page, the newest line first. Raises Invalid when the cursor belongs to something else."""
+        movements = _STATEMENTS["movements_of_fees" if account == FEES_ACCOUNT else "movements"]
+        key = (self._shard, account, asset)
+        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            start = before
+            if start is None:
+                kept = await connection.fetchrow(_STATEMENTS["balance"], *key)
+                start = Cursor(INT64_MAX, 0, *(kept or (0, 0)))
+            rows = await connection.fetch(movements, *key, start.seq, start.index, limit + 1)
+        return page([Movement(*row) for row in rows], start.available, start.hold, limit)
 
     async def record(self, wanted: TransferRequest, requested_by: str) -> bool:
         """Writes a pending transfer; False when one has this id already, whatever it is about."""

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from openbourse.contracts import v1
-from openbourse.contracts.units import INT64_MAX
+from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger.accounts import kind_of
 from openbourse.ledger.errors import Diverged, StaleSession
 from openbourse.ledger.transfers import Direction, reason
 
 _BUY = v1.Side.SIDE_BUY
+# Of one entry.
+ASSETS_MOST = 2
 
 # Events as the books call them: by their name in the contract, but that a prevented match which made a transfer has a
 # name of its own. These move money between accounts, and never come without doing so.
@@ -33,25 +35,35 @@ class Watermark:
 
 
 class Trade(NamedTuple):
-    """What a trade has beyond its legs."""
+    """What a trade has beyond its legs. The entry's account is the taker, its counter account the maker."""
 
     trade_id: int
     price_ticks: int
     quantity_lots: int
     quote_units: int
     taker_is_buyer: bool
-    maker_account: int
     maker_order_id: int
     maker_fee_units: int
     maker_fee_asset: str
-    taker_account: int
     taker_order_id: int
     taker_fee_units: int
     taker_fee_asset: str
 
 
+class Legs(NamedTuple):
+    """What an entry moves of one asset. They sum to zero."""
+
+    asset: str
+    available: int
+    hold: int
+    counter_available: int
+    counter_hold: int
+    # Of the shard's account of fees, which has nothing on hold.
+    fees: int
+
+
 class Entry(NamedTuple):
-    """One event that moved money or holds. Legs are in parallel tuples, ordered by asset, then account."""
+    """One event that moved money or holds, of one or two assets, between at most two accounts and fees."""
 
     seq: int
     event_index: int
@@ -60,10 +72,11 @@ class Entry(NamedTuple):
     symbol: str
     occurred_at_us: int
     correlation_id: str
-    accounts: tuple[int, ...]
-    assets: tuple[str, ...]
-    available: tuple[int, ...]
-    hold: tuple[int, ...]
+    account: int
+    counter_account: int | None
+    legs: Legs
+    # By the name of the asset after `legs`.
+    other_legs: Legs | None
     trade: Trade | None
 
 
@@ -243,8 +256,36 @@ def _require_only_holds(event: v1.Event, kind: str) -> None:
 
 
 def _entry(event: v1.Event, kind: str) -> Entry:
-    legs = sorted([(m.asset, m.account, m.available_change, m.hold_change) for m in event.movements])
-    assets, accounts, available, hold = zip(*legs, strict=True)
+    movements = event.movements
+    account: int | None
+    counter_account: int | None
+    if kind == "trade_executed":
+        executed = event.trade_executed
+        account, counter_account = executed.taker.account, executed.maker.account
+        trade = _trade(executed)
+    else:
+        accounts = sorted({m.account for m in movements} - {FEES_ACCOUNT})
+        account, counter_account = (*accounts, None, None)[:2]
+        trade = None
+    sums: dict[str, list[int]] = {}
+    for m in movements:
+        amounts = sums.get(m.asset)
+        if amounts is None:
+            amounts = sums[m.asset] = [0, 0, 0, 0, 0]
+        moved = m.account
+        if moved == account:
+            amounts[0] += m.available_change
+            amounts[1] += m.hold_change
+        elif moved == counter_account:
+            amounts[2] += m.available_change
+            amounts[3] += m.hold_change
+        elif moved == FEES_ACCOUNT and not m.hold_change:
+            amounts[4] += m.available_change
+        else:
+            raise Diverged(f"seq {event.seq}: {kind} moves {m.asset} of account {moved} in a way that has no column")
+    if account is None or len(sums) > ASSETS_MOST:
+        raise Diverged(f"seq {event.seq}: {kind} moves {', '.join(sums)} of {account}: more or less than an entry can")
+    legs = [Legs(asset, *sums[asset]) for asset in sorted(sums)]
     return Entry(
         event.seq,
         event.index,
@@ -253,11 +294,11 @@ def _entry(event: v1.Event, kind: str) -> Entry:
         event.symbol,
         event.occurred_at_us,
         event.correlation_id,
-        accounts,
-        assets,
-        available,
-        hold,
-        _trade(event.trade_executed) if kind == "trade_executed" else None,
+        account,
+        counter_account,
+        legs[0],
+        legs[1] if len(legs) == ASSETS_MOST else None,
+        trade,
     )
 
 
@@ -269,11 +310,9 @@ def _trade(trade: v1.TradeExecuted) -> Trade:
         trade.quantity_lots,
         trade.quote_units,
         trade.taker_side == _BUY,
-        maker.account,
         maker.order_id,
         maker.fee_units,
         maker.fee_asset,
-        taker.account,
         taker.order_id,
         taker.fee_units,
         taker.fee_asset,
@@ -322,20 +361,30 @@ def _symbol(event: v1.Event) -> SymbolRow:
 def net(entries: Sequence[Entry]) -> list[Delta]:
     """One change for each balance that moves, by account, then asset. Raises Diverged for what cannot be a balance."""
     sums: dict[tuple[int, str], list[int]] = {}
+
+    def add(account: int, asset: str, available: int, hold: int) -> None:
+        change = sums.get((account, asset))
+        if change is None:
+            sums[account, asset] = [available, hold]
+        else:
+            change[0] += available
+            change[1] += hold
+
     for entry in entries:
-        for account, asset, available, hold in zip(
-            entry.accounts, entry.assets, entry.available, entry.hold, strict=True
-        ):
-            change = sums.get((account, asset))
-            if change is None:
-                if kind_of(account) is None:
-                    raise Diverged(f"seq {entry.seq}: account {account} cannot exist")
-                sums[account, asset] = [available, hold]
-            else:
-                change[0] += available
-                change[1] += hold
+        account, counter_account = entry.account, entry.counter_account
+        for legs in (entry.legs, entry.other_legs):
+            if legs is None:
+                continue
+            asset, available, hold, counter_available, counter_hold, fees = legs
+            add(account, asset, available, hold)
+            if counter_account is not None:
+                add(counter_account, asset, counter_available, counter_hold)
+            if fees:
+                add(FEES_ACCOUNT, asset, fees, 0)
     for (account, asset), (available, hold) in sums.items():
-        if max(abs(available), abs(hold)) > INT64_MAX:
+        if kind_of(account) is None:
+            raise Diverged(f"through seq {entries[-1].seq}: account {account} cannot exist")
+        if not -INT64_MAX <= available <= INT64_MAX or not -INT64_MAX <= hold <= INT64_MAX:
             raise Diverged(f"through seq {entries[-1].seq}: {asset} of account {account} leaves the range of 64 bits")
     return [Delta(account, asset, *change) for (account, asset), change in sorted(sums.items()) if any(change)]
 

@@ -24,6 +24,7 @@ from openbourse.ledger.settlement import (
     Batch,
     CheckpointRow,
     Entry,
+    Legs,
     Posting,
     Rows,
     SymbolRow,
@@ -179,7 +180,8 @@ async def _compare(connection: Connection, shard: str, batch: Batch) -> None:
 
 
 def _entry(row: asyncpg.Record) -> Entry:
-    seq, index, epoch, kind, symbol, at_us, correlation_id, accounts, assets, available, hold, *terms = row
+    seq, index, epoch, kind, symbol, at_us, correlation_id, account, counter_account, *rest = row
+    legs, other_legs, trade = rest[:6], rest[6:12], rest[12:]
     return Entry(
         seq,
         index,
@@ -188,11 +190,11 @@ def _entry(row: asyncpg.Record) -> Entry:
         symbol,
         at_us,
         correlation_id,
-        tuple(accounts),
-        tuple(assets),
-        tuple(available),
-        tuple(hold),
-        None if terms[0] is None else Trade(*terms),
+        account,
+        counter_account,
+        Legs(*legs),
+        None if other_legs[0] is None else Legs(*other_legs),
+        None if trade[0] is None else Trade(*trade),
     )
 
 

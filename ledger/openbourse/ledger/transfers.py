@@ -60,7 +60,7 @@ def request(
     """Reads a request; `scales` has every asset that the shard lists. Raises Invalid, saying what is allowed."""
     trader(account)
     if asset not in scales:
-        raise Invalid(f"asset {asset[:40]!r} is not listed (listed: {', '.join(sorted(scales)) or 'none yet'})")
+        raise Invalid(not_listed(asset, scales))
     try:
         units = parse_units(amount, scales[asset])
     except InvalidDecimal as error:
@@ -68,6 +68,11 @@ def request(
     if units == 0:
         raise Invalid("amount must be greater than 0")
     return TransferRequest(transfer_id, direction, account, asset, units)
+
+
+def not_listed(asset: str, scales: Mapping[str, int]) -> str:
+    """What to say of an asset that is not among those of the shard."""
+    return f"asset {asset[:40]!r} is not listed (listed: {', '.join(sorted(scales)) or 'none yet'})"
 
 
 def resume(existing: Transfer, wanted: TransferRequest) -> Transfer:

@@ -3,10 +3,10 @@
 
 -- name: entries
 SELECT
-    seq, epoch, occurred_at_us, index, kind, shard, symbol, correlation_id,
-    leg_accounts, leg_assets, leg_available, leg_hold,
-    trade_id, price_ticks, quantity_lots, quote_units, maker_account, maker_order_id, maker_fee_units,
-    taker_account, taker_order_id, taker_fee_units, taker_is_buyer, maker_fee_asset, taker_fee_asset
+    seq, epoch, occurred_at_us, index, account, available, hold, counter_available, counter_hold, fees, counter_account,
+    other_available, other_hold, other_counter_available, other_counter_hold, other_fees,
+    trade_id, price_ticks, quantity_lots, quote_units, maker_order_id, maker_fee_units, taker_order_id, taker_fee_units,
+    taker_is_buyer, kind, shard, symbol, asset, other_asset, maker_fee_asset, taker_fee_asset, correlation_id
 FROM ledger.entries WHERE shard = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, index
 
 -- name: assets

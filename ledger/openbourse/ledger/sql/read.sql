@@ -15,24 +15,31 @@ SELECT asset, available, hold FROM ledger.balances WHERE shard = $1 AND account 
 -- name: trades_from
 -- An account's trades in one symbol, oldest first: from a trade id, of an order, in a span of time (each may be NULL).
 -- An account that traded with itself has two rows for the trade, one for each side.
-WITH sides AS (
+WITH start AS (
+    SELECT CASE WHEN $4::bigint IS NULL THEN 0 ELSE (
+        SELECT seq FROM ledger.trades WHERE symbol = $3 AND trade_id >= $4 AND shard = $1 ORDER BY trade_id LIMIT 1
+    ) END AS seq
+),
+sides AS (
     (
-        SELECT *, false AS is_maker FROM ledger.trades
-        WHERE shard = $1 AND taker_account = $2 AND symbol = $3 AND trade_id >= coalesce($4::bigint, 1)
+        SELECT t.*, false AS is_maker FROM ledger.trades AS t
+        WHERE shard = $1 AND taker_account = $2 AND symbol = $3
+            AND seq >= (SELECT start.seq FROM start) AND trade_id >= coalesce($4::bigint, 1)
             AND ($5::bigint IS NULL OR taker_order_id = $5)
             AND occurred_at_us >= coalesce($6::bigint, 0) AND ($7::bigint IS NULL OR occurred_at_us <= $7)
-        ORDER BY trade_id LIMIT $8
+        ORDER BY seq, index LIMIT $8
     )
     UNION ALL
     (
-        SELECT *, true AS is_maker FROM ledger.trades
-        WHERE shard = $1 AND maker_account = $2 AND symbol = $3 AND trade_id >= coalesce($4::bigint, 1)
+        SELECT t.*, true AS is_maker FROM ledger.trades AS t
+        WHERE shard = $1 AND maker_account = $2 AND symbol = $3
+            AND seq >= (SELECT start.seq FROM start) AND trade_id >= coalesce($4::bigint, 1)
             AND ($5::bigint IS NULL OR maker_order_id = $5)
             AND occurred_at_us >= coalesce($6::bigint, 0) AND ($7::bigint IS NULL OR occurred_at_us <= $7)
-        ORDER BY trade_id LIMIT $8
+        ORDER BY seq, index LIMIT $8
     )
 )
-SELECT * FROM sides ORDER BY trade_id, is_maker LIMIT $8
+SELECT * FROM sides ORDER BY seq, index, is_maker LIMIT $8
 
 -- name: trades_latest
 -- The same, but the newest that there are when no lower end was asked for. Newest first.
@@ -41,17 +48,17 @@ WITH sides AS (
         SELECT *, false AS is_maker FROM ledger.trades
         WHERE shard = $1 AND taker_account = $2 AND symbol = $3
             AND ($4::bigint IS NULL OR taker_order_id = $4) AND ($5::bigint IS NULL OR occurred_at_us <= $5)
-        ORDER BY trade_id DESC LIMIT $6
+        ORDER BY seq DESC, index DESC LIMIT $6
     )
     UNION ALL
     (
         SELECT *, true AS is_maker FROM ledger.trades
         WHERE shard = $1 AND maker_account = $2 AND symbol = $3
             AND ($4::bigint IS NULL OR maker_order_id = $4) AND ($5::bigint IS NULL OR occurred_at_us <= $5)
-        ORDER BY trade_id DESC LIMIT $6
+        ORDER BY seq DESC, index DESC LIMIT $6
     )
 )
-SELECT * FROM sides ORDER BY trade_id DESC, is_maker DESC LIMIT $6
+SELECT * FROM sides ORDER BY seq DESC, index DESC, is_maker DESC LIMIT $6
 
 -- name: balances_of_shard
 SELECT account, asset, available, hold FROM ledger.balances WHERE shard = $1

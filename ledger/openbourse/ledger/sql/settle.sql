@@ -12,11 +12,11 @@ INSERT INTO ledger.watermarks (shard) VALUES ($1) ON CONFLICT DO NOTHING
 -- name: settled_entries
 -- What was settled of a run of seqs, to compare with what came again.
 SELECT
-    seq, index, epoch, kind::text, symbol, occurred_at_us, correlation_id,
-    leg_accounts, leg_assets, leg_available, leg_hold,
+    seq, index, epoch, kind::text, symbol, occurred_at_us, correlation_id, account, counter_account,
+    asset, available, hold, counter_available, counter_hold, fees,
+    other_asset, other_available, other_hold, other_counter_available, other_counter_hold, other_fees,
     trade_id, price_ticks, quantity_lots, quote_units, taker_is_buyer,
-    maker_account, maker_order_id, maker_fee_units, maker_fee_asset,
-    taker_account, taker_order_id, taker_fee_units, taker_fee_asset
+    maker_order_id, maker_fee_units, maker_fee_asset, taker_order_id, taker_fee_units, taker_fee_asset
 FROM ledger.entries WHERE shard = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, index
 
 -- name: settled_symbols

@@ -3,8 +3,10 @@
 Speaks to the ledger's API over mutual TLS, as a person with a certificate of the component `cli`.
 """
 
+import json
 import ssl
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -91,6 +93,42 @@ def balances(account: Annotated[int, typer.Option(help="A trader's account.")], 
     for row in answer["balances"]:
         table.add_row(row["asset"], *(format_units(row[side], row["scale"]) for side in ("available", "hold")))
     console.print(table if answer["balances"] else f"account {account} never had anything")
+
+
+@app.command()
+def statement(  # noqa: PLR0917 - options of a command line
+    account: Annotated[int, typer.Option(help="A trader's account, 1 for fees, 2 for the outside.")],
+    asset: Annotated[str, typer.Option(help="An asset that is listed, such as USDT.")],
+    ledger: Ledger,
+    tls: Tls,
+    limit: Annotated[int, typer.Option(help="Lines at most.", min=1, max=1000)] = 50,
+    before: Annotated[str | None, typer.Option(help="Older lines: as the page before printed it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object, amounts in min-units.")] = False,
+) -> None:
+    """Show what moved an account's balance of an asset, the newest first, with the balance after each line.
+
+    \b
+    openbourse ledger statement --account 1000 --asset USDT --ledger https://127.0.0.1:7100 --tls tls/cli
+    """
+    wanted = {"account": account, "asset": asset, "limit": limit, **({} if before is None else {"before": before})}
+    answer = _asked(ledger, tls, "GET", "/v1/statement", params=wanted)
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    table = Table("seq", "time", "kind", "symbol", "correlation")
+    amounts = ("available", "hold", "available_after", "hold_after")
+    for name in amounts:
+        table.add_column(name.replace("_", " "), justify="right")
+    for line in answer["lines"]:
+        at = datetime.fromtimestamp(line["occurred_at_us"] / 1e6, UTC)
+        table.add_row(
+            *(f"{line['seq']}.{line['event_index']}", f"{at:%Y-%m-%d %H:%M:%S}", line["kind"], line["symbol"]),
+            line["correlation_id"],
+            *(format_units(line[name], answer["scale"]) for name in amounts),
+        )
+    console.print(table if answer["lines"] else f"nothing moved the {asset} of account {account}")
+    if answer["next"]:
+        console.print(f"older: --before {answer['next']}", soft_wrap=True)
 
 
 @app.command()

@@ -1,8 +1,197 @@
--- Settled batches are chained: one row for each settlement that moved its shard's seq, whose head is a hash over the
--- head before it, the row, and the very bytes that it wrote (docs/decisions/2026-11-28-settled-batches-are-chained.md).
+-- Entries keep their legs in columns, and settled batches are chained (docs/decisions/2026-11-28-legs-in-columns.md,
+-- docs/decisions/2026-11-28-settled-batches-are-chained.md).
 --
--- The code before this release still settles, but only shards that it settled before and whose chain has not begun:
--- the first start of the new code begins it, with a row over all that is there.
+-- The code before this release cannot settle into the new table: it waits, from here until the new code has come.
+
+-- An entry moves one or two assets between an account, at most one other, and the shard's fees. So its legs are
+-- columns, and that each asset sums to zero is plain arithmetic. A trade is an entry with more columns: its legs and its
+-- terms cannot come apart. Wide columns first, so that little is lost to alignment.
+DROP VIEW ledger.trades, ledger.legs;
+ALTER TABLE ledger.transfers DROP CONSTRAINT transfers_shard_posted_seq_posted_index_fkey;
+ALTER TABLE ledger.entries RENAME TO entries_before;
+ALTER TABLE ledger.entries_before RENAME CONSTRAINT entries_pkey TO entries_before_pkey;
+
+CREATE TABLE ledger.entries (
+    seq bigint NOT NULL CHECK (seq > 0),
+    epoch bigint NOT NULL,
+    occurred_at_us bigint NOT NULL,
+    -- Of a trade the taker and the maker; else in ascending order. Fees (account 1) have columns of their own.
+    account bigint NOT NULL CHECK (account <> 1),
+    counter_account bigint CHECK (counter_account <> 1),
+    -- Of `asset`.
+    available bigint NOT NULL,
+    hold bigint NOT NULL,
+    counter_available bigint NOT NULL,
+    counter_hold bigint NOT NULL,
+    fees bigint NOT NULL,
+    -- Of `other_asset`, where there is one.
+    other_available bigint,
+    other_hold bigint,
+    other_counter_available bigint,
+    other_counter_hold bigint,
+    other_fees bigint,
+    trade_id bigint CHECK (trade_id > 0),
+    price_ticks bigint CHECK (price_ticks > 0),
+    quantity_lots bigint CHECK (quantity_lots > 0),
+    quote_units bigint CHECK (quote_units > 0),
+    maker_order_id bigint,
+    maker_fee_units bigint CHECK (maker_fee_units >= 0),
+    taker_order_id bigint,
+    taker_fee_units bigint CHECK (taker_fee_units >= 0),
+    index integer NOT NULL CHECK (index >= 0),
+    kind ledger.entry_kind NOT NULL,
+    taker_is_buyer boolean,
+    shard text NOT NULL CHECK (shard <> ''),
+    symbol text NOT NULL,
+    asset text NOT NULL CHECK (asset <> ''),
+    other_asset text CHECK (other_asset <> ''),
+    maker_fee_asset text,
+    taker_fee_asset text,
+    correlation_id text NOT NULL,
+    PRIMARY KEY (shard, seq, index),
+    CONSTRAINT entries_are_balanced CHECK (
+        available + hold + counter_available + counter_hold + fees = 0
+        AND coalesce(other_available + other_hold + other_counter_available + other_counter_hold + other_fees, 0) = 0
+    ),
+    CONSTRAINT entries_have_whole_assets CHECK (
+        num_nonnulls(
+            other_asset, other_available, other_hold, other_counter_available, other_counter_hold, other_fees
+        ) IN (0, 6)
+        AND asset <> other_asset
+    ),
+    CONSTRAINT entries_have_whole_accounts CHECK (
+        counter_account IS NOT NULL
+        OR (counter_available = 0 AND counter_hold = 0
+            AND coalesce(other_counter_available = 0 AND other_counter_hold = 0, true))
+    ),
+    CONSTRAINT entries_of_trades_are_whole CHECK (
+        num_nonnulls(
+            trade_id, price_ticks, quantity_lots, quote_units, taker_is_buyer, maker_order_id, maker_fee_units,
+            maker_fee_asset, taker_order_id, taker_fee_units, taker_fee_asset
+        ) = CASE WHEN kind = 'trade_executed' AND counter_account IS NOT NULL THEN 11 ELSE 0 END
+        AND (kind <> 'trade_executed' OR trade_id IS NOT NULL)
+    )
+);
+
+INSERT INTO ledger.entries (
+    seq, epoch, occurred_at_us, account, counter_account, available, hold, counter_available, counter_hold, fees,
+    other_available, other_hold, other_counter_available, other_counter_hold, other_fees,
+    trade_id, price_ticks, quantity_lots, quote_units, maker_order_id, maker_fee_units, taker_order_id, taker_fee_units,
+    index, kind, taker_is_buyer, shard, symbol, asset, other_asset, maker_fee_asset, taker_fee_asset, correlation_id
+)
+SELECT
+    e.seq, e.epoch, e.occurred_at_us, w.account, w.counter_account, s.available, s.hold, s.counter_available,
+    s.counter_hold, s.fees, s.other_available, s.other_hold, s.other_counter_available, s.other_counter_hold,
+    s.other_fees, e.trade_id, e.price_ticks, e.quantity_lots, e.quote_units, e.maker_order_id, e.maker_fee_units,
+    e.taker_order_id, e.taker_fee_units, e.index, e.kind, e.taker_is_buyer, e.shard, e.symbol, w.asset, w.other_asset,
+    e.maker_fee_asset, e.taker_fee_asset, e.correlation_id
+FROM ledger.entries_before AS e
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(e.taker_account, min(account)) AS account,
+        coalesce(e.maker_account, nullif(max(account), min(account))) AS counter_account
+    FROM unnest(e.leg_accounts) AS l (account) WHERE account <> 1
+) AS a
+CROSS JOIN LATERAL (
+    SELECT a.account, a.counter_account, min(asset COLLATE "C") AS asset,
+        nullif(max(asset COLLATE "C"), min(asset COLLATE "C")) AS other_asset
+    FROM unnest(e.leg_assets) AS l (asset)
+) AS w
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(l.available) FILTER (WHERE l.asset = w.asset AND l.account = w.account), 0) AS available,
+        coalesce(sum(l.hold) FILTER (WHERE l.asset = w.asset AND l.account = w.account), 0) AS hold,
+        coalesce(sum(l.available) FILTER (WHERE l.asset = w.asset AND l.is_counter), 0) AS counter_available,
+        coalesce(sum(l.hold) FILTER (WHERE l.asset = w.asset AND l.is_counter), 0) AS counter_hold,
+        coalesce(sum(l.available) FILTER (WHERE l.asset = w.asset AND l.account = 1), 0) AS fees,
+        CASE WHEN w.other_asset IS NOT NULL THEN
+            coalesce(sum(l.available) FILTER (WHERE l.asset = w.other_asset AND l.account = w.account), 0)
+        END AS other_available,
+        CASE WHEN w.other_asset IS NOT NULL THEN
+            coalesce(sum(l.hold) FILTER (WHERE l.asset = w.other_asset AND l.account = w.account), 0)
+        END AS other_hold,
+        CASE WHEN w.other_asset IS NOT NULL THEN
+            coalesce(sum(l.available) FILTER (WHERE l.asset = w.other_asset AND l.is_counter), 0)
+        END AS other_counter_available,
+        CASE WHEN w.other_asset IS NOT NULL THEN
+            coalesce(sum(l.hold) FILTER (WHERE l.asset = w.other_asset AND l.is_counter), 0)
+        END AS other_counter_hold,
+        CASE WHEN w.other_asset IS NOT NULL THEN
+            coalesce(sum(l.available) FILTER (WHERE l.asset = w.other_asset AND l.account = 1), 0)
+        END AS other_fees
+    FROM (
+        SELECT *, account = w.counter_account AND account <> w.account AS is_counter
+        FROM unnest(e.leg_accounts, e.leg_assets, e.leg_available, e.leg_hold) AS u (account, asset, available, hold)
+    ) AS l
+) AS s;
+
+-- The trades as people read them.
+CREATE VIEW ledger.trades AS
+SELECT
+    shard, symbol, trade_id, seq, index, to_timestamp(occurred_at_us / 1e6) AS occurred_at, occurred_at_us,
+    price_ticks, quantity_lots, quote_units, taker_is_buyer,
+    counter_account AS maker_account, maker_order_id, maker_fee_units, maker_fee_asset,
+    account AS taker_account, taker_order_id, taker_fee_units, taker_fee_asset
+FROM ledger.entries
+WHERE kind = 'trade_executed';
+
+-- The legs as people, and sums, read them. What moves nothing is left out.
+CREATE VIEW ledger.legs AS
+SELECT e.shard, e.seq, e.index, e.kind, e.symbol, e.correlation_id, l.account, l.asset, l.available, l.hold
+FROM ledger.entries AS e
+CROSS JOIN LATERAL (
+    VALUES
+        (e.account, e.asset, e.available, e.hold),
+        (e.counter_account, e.asset, e.counter_available, e.counter_hold),
+        (1, e.asset, e.fees, 0),
+        (e.account, e.other_asset, e.other_available, e.other_hold),
+        (e.counter_account, e.other_asset, e.other_counter_available, e.other_counter_hold),
+        (1, e.other_asset, e.other_fees, 0)
+) AS l (account, asset, available, hold)
+WHERE l.available <> 0 OR l.hold <> 0;
+
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM (
+            SELECT shard, seq, index, account, asset, available, hold FROM ledger.legs
+            UNION ALL
+            SELECT e.shard, e.seq, e.index, l.account, l.asset, -l.available, -l.hold
+            FROM ledger.entries_before AS e
+            CROSS JOIN LATERAL unnest(e.leg_accounts, e.leg_assets, e.leg_available, e.leg_hold)
+                AS l (account, asset, available, hold)
+        ) AS new_and_old
+        GROUP BY shard, seq, index, account, asset
+        HAVING sum(available) <> 0 OR sum(hold) <> 0
+    ) THEN
+        RAISE EXCEPTION 'an entry has legs of more accounts or assets than this release knows: nothing was changed';
+    END IF;
+END
+$$;
+DROP TABLE ledger.entries_before;
+DROP FUNCTION ledger.is_balanced;
+
+-- A trade's id is given once. A symbol's trades have ids in the order of their seqs, so that a trade id leads to a seq,
+-- and everything else is found by account, symbol and seq; trades and the rest each by themselves, for there are
+-- accounts with a thousand orders for each trade.
+CREATE UNIQUE INDEX entries_trade_ids ON ledger.entries (symbol, trade_id, shard) WHERE kind = 'trade_executed';
+CREATE INDEX entries_by_taker ON ledger.entries (account, symbol, seq) WHERE kind = 'trade_executed';
+CREATE INDEX entries_by_maker ON ledger.entries (counter_account, symbol, seq) WHERE kind = 'trade_executed';
+CREATE INDEX entries_by_account ON ledger.entries (account, symbol, seq) WHERE kind <> 'trade_executed';
+CREATE INDEX entries_by_counter_account ON ledger.entries (counter_account, symbol, seq)
+    WHERE kind <> 'trade_executed' AND counter_account IS NOT NULL;
+
+ALTER TABLE ledger.transfers ADD FOREIGN KEY (shard, posted_seq, posted_index)
+    REFERENCES ledger.entries (shard, seq, index) DEFERRABLE INITIALLY DEFERRED;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.entries
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.entries ENABLE ALWAYS TRIGGER append_only;
+GRANT SELECT ON ledger.trades, ledger.legs TO openbourse_ledger;
+GRANT SELECT, INSERT ON ledger.entries TO openbourse_ledger;
+
+-- Settled batches: one row for each settlement that moved its shard's seq, whose head is a hash over the head before
+-- it, the row, and the very bytes that it wrote. The first start of this release begins the chain of a shard that was
+-- settled before, with a row over all that is there.
 
 -- The event that defined it; 0 when that was before the chain.
 ALTER TABLE ledger.assets ADD COLUMN seq bigint NOT NULL DEFAULT 0 CHECK (seq >= 0);
@@ -93,7 +282,7 @@ BEGIN
             OLD.shard, OLD.session_epoch, NEW.session_epoch USING ERRCODE = 'OB003';
     END IF;
     IF NEW.batch = OLD.batch THEN
-        -- Allowed to the code before the chain, until it begins.
+        -- A shard that was settled before there was a chain has none until its first start.
         IF NEW.head <> OLD.head OR (NEW.seq > OLD.seq AND (OLD.batch > 0 OR OLD.seq = 0)) THEN
             RAISE EXCEPTION 'the watermark of shard % moves with a batch only', OLD.shard USING ERRCODE = 'OB005';
         END IF;

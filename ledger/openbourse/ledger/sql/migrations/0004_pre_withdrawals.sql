@@ -35,8 +35,9 @@ BEGIN
         SELECT FROM ledger.entries AS e
         WHERE e.shard = NEW.shard AND e.seq = NEW.posted_seq AND e.index = NEW.posted_index
             AND e.kind::text = CASE NEW.direction WHEN 'deposit' THEN 'funds_credited' ELSE 'funds_debited' END
-            AND e.leg_accounts = ARRAY[2, NEW.account] AND e.leg_assets = ARRAY[NEW.asset, NEW.asset]
-            AND e.leg_available = ARRAY[-moved, moved] AND e.leg_hold = ARRAY[0, 0]::bigint[]
+            AND e.account = 2 AND e.counter_account = NEW.account AND e.asset = NEW.asset
+            AND (e.available, e.hold, e.counter_available, e.counter_hold, e.fees) = (-moved, 0, moved, 0, 0)
+            AND e.other_asset IS NULL
     ) THEN
         RAISE EXCEPTION 'transfer %: the entry at seq % index % is not this %',
             NEW.transfer_id, NEW.posted_seq, NEW.posted_index, NEW.direction USING ERRCODE = 'OB004';
