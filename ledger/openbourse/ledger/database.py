@@ -70,7 +70,8 @@ async def connect_for_writing(dsn: str, **options: Any) -> Connection:
     """
     hosts = each_host(dsn)
     troubles = []
-    for name, address in hosts.items():
+    for host, address in hosts.items():
+        name = f"{host}: " if len(hosts) > 1 else ""
         try:
             return await asyncpg.connect(
                 address,
@@ -79,10 +80,10 @@ async def connect_for_writing(dsn: str, **options: Any) -> Connection:
                 **options,
             )
         except asyncpg.TargetServerAttributeNotMatched:
-            troubles.append(f"{name}: a standby, or read-only")
+            troubles.append(f"{name}a standby, or read-only")
         except (*CONNECTION_ERRORS, ValueError) as error:
-            troubles.append(f"{name}: {_trouble(error)}")
-    raise Unavailable(f"database {'; '.join(troubles)}")
+            troubles.append(f"{name}{_trouble(error)}")
+    raise Unavailable(f"database: {'; '.join(troubles)}")
 
 
 def each_host(dsn: str) -> dict[str, str]:
