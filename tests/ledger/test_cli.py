@@ -84,6 +84,8 @@ def test_a_person_withdraws_what_is_available(ledger: RunningLedger) -> None:
     assert code == 1 and words in output, output
     code, output = run(ledger, "balances", "--account", "1000")
     assert code == 0 and re.search(r"USDT\W+10\.00000000\W+0\.00000000", output), output
+    code, output = run(ledger, "statement", "--account", "1000", "--asset", "USDT")
+    assert code == 0 and re.search(r"funds.*-2\.50.*10\.00", output), output
 
 
 @pytest.mark.server
