@@ -12,6 +12,7 @@ pytest_plugins: list[str] = [
     "fixtures.networks",
     "fixtures.tokens",
     "fixtures.seals",
+    "fixtures.replicas",
     "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",

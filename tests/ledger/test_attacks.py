@@ -1,5 +1,6 @@
 """What the books refuse, whoever asks: the application's own role, and the owner of the tables."""
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +28,8 @@ STREAM = deliveries("""
     checkpoint abcd
 """)
 POSTED, VOIDED, PENDING = transfer_id(4), transfer_id(100), transfer_id(101)
+# Pending too: a deposit that asks for what POSTED asked for, and a withdrawal.
+AGAIN, WITHDRAWAL = transfer_id(102), transfer_id(103)
 
 
 def entry(**columns: Any) -> str:
@@ -56,6 +59,19 @@ TRADE: dict[str, Any] = {
     **TERMS,
     **OTHER,
 }
+
+
+MATCH = "'match_transferred'"
+OF_5: dict[str, Any] = {"seq": 10, "available": 5, "counter_available": -5, "kind": "'funds_debited'"}
+CREDIT_OF_5 = entry(seq=10, available=-5, counter_available=5)
+DEBIT_OF_5 = entry(**OF_5)
+
+
+def post(transfer: uuid.UUID, seq: int) -> str:
+    return (
+        f"UPDATE ledger.transfers SET state = 'posted', decided_at = now(), posted_seq = {seq}, posted_index = 0 "
+        f"WHERE transfer_id = '{transfer}'"
+    )
 
 
 def batch(
@@ -179,8 +195,22 @@ FOR_ALL = {
     f"posted_index = 0 WHERE transfer_id = '{VOIDED}'",
     "void without a reason": "UPDATE ledger.transfers SET state = 'voided', decided_at = now() "
     f"WHERE transfer_id = '{PENDING}'",
-    "post without an entry": "SET CONSTRAINTS ALL IMMEDIATE; UPDATE ledger.transfers SET state = 'posted', "
-    f"decided_at = now(), posted_seq = 999, posted_index = 0 WHERE transfer_id = '{PENDING}'",
+    "post without an entry": post(PENDING, 999),
+    "post a deposit with the entry of another": post(PENDING, 4),
+    "post two deposits with one entry": post(AGAIN, 4),
+    "post a withdrawal with a deposit": f"{CREDIT_OF_5}; {post(WITHDRAWAL, 10)}",
+    "post a deposit with a withdrawal": f"{DEBIT_OF_5}; {post(PENDING, 10)}",
+    "post a withdrawal of another account": entry(**OF_5 | {"counter_account": 1001}) + f"; {post(WITHDRAWAL, 10)}",
+    "post a withdrawal of what is on hold": entry(**OF_5 | {"counter_available": 0, "counter_hold": -5})
+    + f"; {post(WITHDRAWAL, 10)}",
+    "post a withdrawal that pays a fee": entry(**OF_5 | {"available": 4, "fees": 1}) + f"; {post(WITHDRAWAL, 10)}",
+    "let money in that nobody asked for": f"{CREDIT_OF_5}; SET CONSTRAINTS ALL IMMEDIATE",
+    "let money out that nobody asked for": f"{DEBIT_OF_5}; SET CONSTRAINTS ALL IMMEDIATE",
+    "make a withdrawal of a deposit": f"UPDATE ledger.transfers SET direction = 'withdrawal', state = 'voided', "
+    f"reason = 'x', decided_at = now() WHERE transfer_id = '{PENDING}'",
+    "make a withdrawal that is posted from the start": "INSERT INTO ledger.transfers (transfer_id, shard, direction, "
+    "account, asset, amount, requested_by, state, posted_seq, posted_index, decided_at) VALUES "
+    "(gen_random_uuid(), 'main', 'withdrawal', 1000, 'USDT', 1, 'x', 'posted', 5, 0, now())",
     "make a transfer that is posted from the start": "INSERT INTO ledger.transfers (transfer_id, shard, account, "
     "asset, amount, requested_by, state, posted_seq, posted_index, decided_at) VALUES "
     "(gen_random_uuid(), 'main', 1000, 'USDT', 1, 'x', 'posted', 4, 0, now())",
@@ -194,6 +224,8 @@ FOR_APPLICATION = {
     "rename the shard of a watermark": "UPDATE ledger.watermarks SET shard = 'other'",
     "begin a watermark ahead": "INSERT INTO ledger.watermarks (shard, seq) VALUES ('other', 5)",
     "change a transfer's amount": f"UPDATE ledger.transfers SET amount = 1 WHERE transfer_id = '{PENDING}'",
+    "change a transfer's direction": "UPDATE ledger.transfers SET direction = 'deposit' "
+    f"WHERE transfer_id = '{WITHDRAWAL}'",
     "turn the guards off": "ALTER TABLE ledger.entries DISABLE TRIGGER ALL",
     "drop a guard": "DROP TRIGGER append_only ON ledger.entries",
     "drop a check": "ALTER TABLE ledger.entries DROP CONSTRAINT entries_are_balanced",
@@ -210,16 +242,21 @@ FOR_APPLICATION = {
 
 @pytest.fixture
 async def settled(ledger_database: LedgerDatabase) -> LedgerDatabase:
-    """A ledger with trades, and a transfer in each state."""
+    """A ledger with trades, and transfers in each state."""
     connection, _ = await store.open_settlement(ledger_database.application, SHARD)
     await store.settle(connection, SHARD, STREAM[:3])
     await record_transfers(connection, STREAM)
     await store.settle(connection, SHARD, STREAM[3:])
-    for pending in (VOIDED, PENDING):
+    for pending, direction, amount in (
+        (VOIDED, "deposit", 5),
+        (PENDING, "deposit", 5),
+        (AGAIN, "deposit", 500),
+        (WITHDRAWAL, "withdrawal", 5),
+    ):
         await connection.execute(
-            "INSERT INTO ledger.transfers (transfer_id, shard, account, asset, amount, requested_by) "
-            "VALUES ($1, 'main', 1000, 'USDT', 5, 'test')",
-            pending,
+            "INSERT INTO ledger.transfers (transfer_id, shard, account, asset, direction, amount, requested_by) "
+            "VALUES ($1, 'main', 1000, 'USDT', $2::text::ledger.transfer_direction, $3, 'test')",
+            *(pending, direction, amount),
         )
     await connection.execute(
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() WHERE transfer_id = $1", VOIDED
@@ -276,7 +313,9 @@ async def test_what_a_settlement_writes_is_not_refused(application: Connection) 
         "UPDATE ledger.balances SET available = available - 300 WHERE account = 1000 AND asset = 'USDT'",
         "UPDATE ledger.watermarks SET session_epoch = 2, moved_at = now()",
         f"{batch()}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
-        f"{entry(seq=10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+        f"{entry(seq=10, kind=MATCH)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+        f"{CREDIT_OF_5}; {post(PENDING, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+        f"{DEBIT_OF_5}; {post(WITHDRAWAL, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() "
         f"WHERE transfer_id = '{PENDING}'",
     ):

@@ -25,7 +25,7 @@ def run(ledger: RunningLedger, *arguments: str, component: Component = Component
 @pytest.mark.server
 def test_a_person_deposits_looks_and_reconciles(ledger: RunningLedger, ledger_database: LedgerDatabase) -> None:
     code, output = run(ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "12.5")
-    posted = re.search(r"transfer (\S+) posted at seq \d+", output)
+    posted = re.search(r"transfer (\S+) posted at seq \d+: deposit of 12\.50000000 USDT, account 1000\n$", output)
     assert code == 0 and posted, output
     assert run(ledger, "transfer", posted[1]) == (0, output)
     again = run(
@@ -71,6 +71,24 @@ def test_a_person_deposits_looks_and_reconciles(ledger: RunningLedger, ledger_da
 
 
 @pytest.mark.server
+def test_a_person_withdraws_what_is_available(ledger: RunningLedger) -> None:
+    funds = ("--account", "1000", "--asset", "USDT", "--amount")
+    assert run(ledger, "deposit", *funds, "12.5")[0] == 0
+    code, output = run(ledger, "withdraw", *funds, "2.5")
+    posted = re.search(r"transfer (\S+) posted at seq \d+: withdrawal of 2\.50000000 USDT, account 1000\n$", output)
+    assert code == 0 and posted, output
+    assert run(ledger, "transfer", posted[1]) == (0, output)
+    assert run(ledger, "withdraw", *funds, "2.5", "--transfer-id", posted[1]) == (0, output)
+    code, output = run(ledger, "withdraw", *funds, "10.00000001")
+    words = "voided: INSUFFICIENT_FUNDS: needs 1000000001 min-units of USDT, 1000000000 are available (withdrawal of"
+    assert code == 1 and words in output, output
+    code, output = run(ledger, "balances", "--account", "1000")
+    assert code == 0 and re.search(r"USDT\W+10\.00000000\W+0\.00000000", output), output
+    code, output = run(ledger, "statement", "--account", "1000", "--asset", "USDT")
+    assert code == 0 and re.search(r"funds.*-2\.50.*10\.00", output), output
+
+
+@pytest.mark.server
 def test_a_refusal_is_one_line_that_says_what_is_allowed(ledger: RunningLedger) -> None:
     assert run(ledger, "deposit", "--account", "7", "--asset", "USDT", "--amount", "1")[1].startswith(
         "Invalid: account 7 is not a trader's"
@@ -88,8 +106,9 @@ def test_a_refusal_is_one_line_that_says_what_is_allowed(ledger: RunningLedger) 
         "NotAllowed: gateway may not do this; cli may\n",
     )
     ledger.stop()
-    code, output = run(ledger, "deposit", "--account", "1000", "--asset", "USDT", "--amount", "1")
-    assert code == 1 and "retry with --transfer-id" in output
+    for command in ("deposit", "withdraw"):
+        code, output = run(ledger, command, "--account", "1000", "--asset", "USDT", "--amount", "1")
+        assert code == 1 and "retry with --transfer-id" in output
 
 
 def test_a_wrong_address_or_folder_is_said(tmp_path: Path) -> None:
@@ -99,7 +118,7 @@ def test_a_wrong_address_or_folder_is_said(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "it looks like https://127.0.0.1:7100" in result.output
 
 
-@pytest.mark.parametrize("command", ["deposit", "transfer", "balances", "statement", "reconcile"])
+@pytest.mark.parametrize("command", ["deposit", "withdraw", "transfer", "balances", "statement", "reconcile"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0 and f"openbourse ledger {command}" in result.output

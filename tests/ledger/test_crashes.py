@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
+from fixtures.dying import DyingConnection
 from fixtures.streams import SHARD, deliveries, record_transfers
 from openbourse.contracts import v1
 from openbourse.ledger import store
@@ -27,6 +27,8 @@ BATCH = [
     *deliveries(
         """
         credit 1002 USDT 7
+        debit 1000 USDT 300
+        refuse 1000 USDT 100000
         asset ETH 8
         symbol ETH USDT
         checkpoint abcd
@@ -60,58 +62,6 @@ async def funded(database: LedgerDatabase) -> Connection:
     await record_transfers(connection, [*FUNDED, *BATCH[1:]])
     await store.settle(connection, SHARD, FUNDED)
     return connection
-
-
-class DyingConnection:
-    """A real connection whose server process is ended right before the statement of a given number is sent."""
-
-    def __init__(self, connection: Connection, killer: Connection, dies_at: int) -> None:
-        self._connection = connection
-        self._killer = killer
-        self._dies_at = dies_at
-        self.statements = 0
-
-    async def _count(self) -> None:
-        self.statements += 1
-        if self.statements == self._dies_at:
-            await self._killer.fetchval("SELECT pg_terminate_backend($1, 5000)", self._connection.get_server_pid())
-
-    async def execute(self, *arguments: Any) -> str:
-        await self._count()
-        return await self._connection.execute(*arguments)
-
-    async def fetch(self, *arguments: Any) -> list[asyncpg.Record]:
-        await self._count()
-        return await self._connection.fetch(*arguments)
-
-    async def fetchrow(self, *arguments: Any) -> asyncpg.Record | None:
-        await self._count()
-        return await self._connection.fetchrow(*arguments)
-
-    async def fetchval(self, *arguments: Any) -> Any:
-        await self._count()
-        return await self._connection.fetchval(*arguments)
-
-    async def copy_to_table(self, *arguments: Any, **more: Any) -> str:
-        await self._count()
-        return await self._connection.copy_to_table(*arguments, **more)
-
-    def transaction(self) -> "DyingTransaction":
-        return DyingTransaction(self)
-
-
-class DyingTransaction:
-    """BEGIN and COMMIT or ROLLBACK as statements that can be died at."""
-
-    def __init__(self, connection: DyingConnection) -> None:
-        self._connection = connection
-
-    async def __aenter__(self) -> None:
-        await self._connection.execute("BEGIN")
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            await self._connection.execute("COMMIT")
 
 
 async def test_a_connection_that_dies_at_any_statement_leaves_all_or_nothing(

@@ -12,6 +12,7 @@ import pytest
 from fixtures.databases import LedgerDatabase
 from fixtures.engines import RunningEngine
 from fixtures.ledgers import LedgerFactory, RunningLedger
+from fixtures.traced import slow_syncs
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession
@@ -24,6 +25,10 @@ PRICE_TICKS = 2_000_000
 
 async def deposit(client: httpx.AsyncClient, account: int, asset: str, amount: str, **more: str) -> httpx.Response:
     return await client.post("/v1/deposits", json={"account": account, "asset": asset, "amount": amount, **more})
+
+
+async def withdraw(client: httpx.AsyncClient, account: int, asset: str, amount: str, **more: str) -> httpx.Response:
+    return await client.post("/v1/withdrawals", json={"account": account, "asset": asset, "amount": amount, **more})
 
 
 async def fund(client: httpx.AsyncClient) -> None:
@@ -106,7 +111,7 @@ async def test_trades_are_found_by_id_order_time_and_side(engine: RunningEngine,
         assert await ids(start_time_ms=first_ms + 3_600_000) == []
 
 
-BAD_DEPOSITS = [
+BAD_TRANSFERS = [
     ({"account": 999, "asset": "USDT", "amount": "1"}, "account 999 is not a trader's: those are 1000 to"),
     ({"account": 2**63, "asset": "USDT", "amount": "1"}, "is not a trader's"),
     ({"account": BUYER, "asset": "DOGE", "amount": "1"}, "asset 'DOGE' is not listed (listed: BTC, ETH, USDT)"),
@@ -126,12 +131,13 @@ BAD_DEPOSITS = [
 
 async def test_a_bad_request_is_refused_with_what_is_allowed(ledger: RunningLedger) -> None:
     async with ledger.client() as client:
-        for body, words in BAD_DEPOSITS:
-            answer = await client.post("/v1/deposits", json=body)
-            assert answer.status_code == 400, answer.text
-            assert words in answer.json()["message"]
-        assert (await client.post("/v1/deposits", content=b"{")).status_code == 400
-        assert (await client.post("/v1/deposits", content=b"x" * 10_000)).status_code == 413
+        for path in ("/v1/deposits", "/v1/withdrawals"):
+            for body, words in BAD_TRANSFERS:
+                answer = await client.post(path, json=body)
+                assert answer.status_code == 400, answer.text
+                assert words in answer.json()["message"]
+            assert (await client.post(path, content=b"{")).status_code == 400
+            assert (await client.post(path, content=b"x" * 10_000)).status_code == 413
         assert (await client.get("/v1/trades", params={"account": 1})).status_code == 400
         assert (await client.get("/v1/balances", params={"account": 5})).status_code == 400
         assert (await client.get(f"/v1/transfers/{uuid.uuid4()}")).status_code == 404
@@ -140,8 +146,9 @@ async def test_a_bad_request_is_refused_with_what_is_allowed(ledger: RunningLedg
 
 async def test_only_the_components_that_may_are_answered(ledger: RunningLedger) -> None:
     async with ledger.client(Component.GATEWAY) as gateway, ledger.client(Component.ENGINE) as engine:
-        refused = await deposit(gateway, BUYER, "USDT", "1")
-        assert (refused.status_code, refused.json()["message"]) == (403, "gateway may not do this; cli may")
+        for move in (deposit, withdraw):
+            refused = await move(gateway, BUYER, "USDT", "1")
+            assert (refused.status_code, refused.json()["message"]) == (403, "gateway may not do this; cli may")
         assert (await engine.get("/v1/balances", params={"account": BUYER})).status_code == 403
         assert (await gateway.get("/v1/balances", params={"account": BUYER})).status_code == 200
     async with httpx.AsyncClient(base_url=ledger.url, verify=False) as stranger:  # noqa: S501
@@ -165,6 +172,43 @@ async def test_a_deposit_with_an_id_is_made_once(ledger: RunningLedger) -> None:
         assert row["available"] == 500_000_000
 
 
+async def test_a_withdrawal_with_an_id_is_made_once_and_is_no_deposit(ledger: RunningLedger) -> None:
+    transfer_id = str(uuid.uuid4())
+    async with ledger.client() as client:
+        await deposit(client, BUYER, "USDT", "12")
+        await asyncio.gather(*(withdraw(client, BUYER, "USDT", "5", transfer_id=transfer_id) for _ in range(5)))
+        again = await withdraw(client, BUYER, "USDT", "5.0", transfer_id=transfer_id)
+        assert (again.status_code, again.json()["state"], again.json()["direction"]) == (200, "posted", "withdrawal")
+        assert (await client.get(f"/v1/transfers/{transfer_id}")).json() == again.json()
+        for move, account, asset, amount in (
+            (withdraw, BUYER, "USDT", "6"),
+            (withdraw, SELLER, "USDT", "5"),
+            (withdraw, BUYER, "BTC", "5"),
+            (deposit, BUYER, "USDT", "5"),
+        ):
+            other = await move(client, account, asset, amount, transfer_id=transfer_id)
+            assert (other.status_code, other.json()["reason"]) == (409, "Conflict"), other.text
+        (row,) = (await client.get("/v1/balances", params={"account": BUYER})).json()["balances"]
+        assert row["available"] == 700_000_000
+        await reconciled(client)
+
+
+async def test_only_what_is_available_can_be_withdrawn(engine: RunningEngine, ledger: RunningLedger) -> None:
+    async with ledger.client() as client, engine.session(Component.GATEWAY) as session:
+        await deposit(client, BUYER, "USDT", "10")
+        # On hold: 8 of the 10, as 40 lots at 0.2.
+        assert (await place(session, BUYER, v1.Side.SIDE_BUY, 40)).WhichOneof("result") == "order"
+        for account, amount, available in ((BUYER, "2.00000001", 200_000_000), (SELLER, "0.00000001", 0)):
+            refused = await withdraw(client, account, "USDT", amount)
+            assert (refused.status_code, refused.json()["state"]) == (200, "voided")
+            assert refused.json()["reason"].startswith("INSUFFICIENT_FUNDS: needs ")
+            assert refused.json()["reason"].endswith(f", {available} are available")
+        assert (await withdraw(client, BUYER, "USDT", "2")).json()["state"] == "posted"
+        (row,) = (await client.get("/v1/balances", params={"account": BUYER})).json()["balances"]
+        assert (row["available"], row["hold"]) == (0, 800_000_000)
+        await reconciled(client)
+
+
 async def test_a_deposit_that_the_engine_refuses_is_voided_with_the_reason(ledger: RunningLedger) -> None:
     async with ledger.client() as client:
         assert (await deposit(client, BUYER, "USDT", "90000000000")).json()["state"] == "posted"
@@ -182,12 +226,35 @@ async def test_a_deposit_while_the_engine_is_away_is_posted_when_it_is_back(
         answer = await deposit(client, BUYER, "USDT", "7")
         assert (answer.status_code, answer.json()["state"]) == (202, "pending")
         await asyncio.to_thread(engine.start)
-        for _ in range(200):
-            transfer = (await client.get(answer.json()["ask"])).json()
-            if transfer["state"] == "posted":
-                break
-            await asyncio.sleep(0.1)
-        assert transfer["state"] == "posted", ledger.log.read_text()[-2000:]
+        await posted(client, answer, ledger)
+        await reconciled(client)
+
+
+async def posted(client: httpx.AsyncClient, answer: httpx.Response, ledger: RunningLedger) -> None:
+    """Waits until a transfer that was answered as pending is."""
+    for _ in range(200):
+        transfer = (await client.get(answer.json()["ask"])).json()
+        if transfer["state"] == "posted":
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{transfer}: {ledger.log.read_text()[-2000:]}")
+
+
+async def test_a_withdrawal_that_the_engine_logged_and_did_not_answer_is_made_once(
+    engine: RunningEngine, ledger: RunningLedger, tracer: None
+) -> None:
+    async with ledger.client() as client:
+        await deposit(client, BUYER, "USDT", "10")
+        with slow_syncs(engine, 1500):
+            asking = asyncio.create_task(withdraw(client, BUYER, "USDT", "4"))
+            await asyncio.sleep(0.4)
+            await asyncio.to_thread(engine.kill)
+        answer = await asking
+        assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+        await asyncio.to_thread(engine.start)
+        await posted(client, answer, ledger)
+        (row,) = (await client.get("/v1/balances", params={"account": BUYER})).json()["balances"]
+        assert row["available"] == 600_000_000
         await reconciled(client)
 
 

@@ -235,10 +235,10 @@ def _follows_any_leader(shard: str, watermark: Watermark, parts: Sequence[v1.Eve
     return batch
 
 
-async def _posts_what_is_there(connection: Connection, shard: str, credits_: list[settlement.Credit]) -> bytes:
-    rows = await connection.fetch(store._SQL["post_transfers"], shard, *store._columns(credits_))
+async def _posts_what_is_there(connection: Connection, shard: str, postings: list[settlement.Posting]) -> bytes:
+    rows = await connection.fetch(store._SQL["post_transfers"], shard, *store._columns(postings))
     posted = {row["transfer_id"]: row["requested_by"] for row in rows}
-    return copy_rows.transfers(shard, [(c, posted[c.transfer_id]) for c in credits_ if c.transfer_id in posted])
+    return copy_rows.transfers(shard, [(c, posted[c.transfer_id]) for c in postings if c.transfer_id in posted])
 
 
 def _hashes_without_the_head_before(previous: bytes, row: chain.BatchRow) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.streams import SHARD, deliveries, joined, trade
+from fixtures.streams import SHARD, deliveries, joined, trade, transfer_id
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger.errors import Diverged, StaleSession
@@ -35,7 +35,7 @@ class Books:
         if batch.replayed_range is not None:
             first, last = batch.replayed_range
             assert contradiction(batch.replayed, _between(self.rows, first, last)) is None
-        for name in ("entries", "symbols", "checkpoints", "credits"):
+        for name in ("entries", "symbols", "checkpoints", "postings", "voidings"):
             getattr(self.rows, name).extend(getattr(batch.new, name))
         self.rows.assets.update(batch.new.assets)
         for account, asset, available, hold in batch.deltas:
@@ -93,6 +93,15 @@ CASES = """
     a deposit comes from outside
         credit 1000 USDT 500
     ->  2 USDT -500 0, 1000 USDT 500 0
+
+    a withdrawal goes back outside
+        credit 1000 USDT 500
+        debit 1000 USDT 200
+    ->  2 USDT -300 0, 1000 USDT 300 0
+
+    a withdrawal that is refused moves nothing
+        refuse 1000 USDT 200
+    ->
 
     a hold moves nothing out of the account
         hold 1000 USDT 200
@@ -166,6 +175,11 @@ def test_a_transfer_is_an_entry_of_its_own_kind_and_no_trade() -> None:
     assert batch.trades == 0
 
 
+def test_a_refused_withdrawal_is_voided_with_the_words_of_the_engine() -> None:
+    (voiding,) = _settle("refuse 1000 USDT 200").new.voidings
+    assert voiding == (transfer_id(1), 1000, "USDT", 200, 1, "INSUFFICIENT_FUNDS: too little")
+
+
 def test_an_event_that_moves_nothing_is_no_entry() -> None:
     for kind in ("auction_indicated", "version_changed", "safety_level_changed", "kill_switch_set", "order_rejected"):
         assert _settle(f"legs {kind}").new == Rows()
@@ -216,14 +230,18 @@ def test_what_was_settled_already_is_compared_and_not_posted() -> None:
     ("line", "words"),
     [
         ("legs order_rejected 1000:USDT:-1:1", "order_rejected moves money"),
-        ("legs funds_debited 1000:USDT:-1:0 2:USDT:1:0", "funds_debited moves money, which this ledger does not know"),
+        ("legs account_configured 1000:USDT:-1:0 2:USDT:1:0", "account_configured moves money, which this ledger does"),
+        ("legs funds_debit_rejected 1000:USDT:-1:0 2:USDT:1:0", "funds_debit_rejected moves money"),
         ("legs order_accepted 1000:USDT:-1:0 1001:USDT:1:0", "order_accepted moves USDT out of or into account 1000"),
         ("legs order_amended 1000:USDT:1:0 1001:USDT:0:-1", "order_amended moves USDT out of or into account 1000"),
         ("legs match_prevented 1000:USDT:0:-1 1001:USDT:1:0", "match_prevented moves USDT out of or into account"),
         ("legs trade_executed", "trade_executed without a movement"),
         ("legs match_transferred", "match_transferred without a movement"),
         ("legs funds_credited", "funds_credited without a movement"),
+        ("legs funds_debited", "funds_debited without a movement"),
         ("legs funds_credited 1000:USDT:1:0 2:USDT:-1:0", "was not made by this ledger"),
+        ("legs funds_debited 1000:USDT:-1:0 2:USDT:1:0", "was not made by this ledger"),
+        ("legs funds_debit_rejected", "was not made by this ledger"),
         ("legs order_accepted 7:USDT:-1:1", "account 7 cannot exist"),
         (f"legs order_accepted {2**63}:USDT:-1:1", f"account {2**63} cannot exist"),
     ],

@@ -86,7 +86,7 @@ async def books(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
         "balances": "SELECT * FROM ledger.balances ORDER BY shard, account, asset",
         "batches": "SELECT * FROM ledger.batches ORDER BY shard, batch",
         "watermarks": "SELECT shard, session_epoch, seq, trades, batch, head FROM ledger.watermarks ORDER BY shard",
-        "transfers": "SELECT transfer_id, state, posted_seq, posted_index FROM ledger.transfers ORDER BY transfer_id",
+        "transfers": "SELECT transfer_id, state, reason, posted_seq, posted_index FROM ledger.transfers ORDER BY 1",
     }
     return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in tables.items()}
 
@@ -125,6 +125,23 @@ async def test_what_amendments_and_prevented_matches_move_is_settled(settling: C
     assert settled[2:] == [(1000, "BTC", 10, 0), (1000, "USDT", 400, 0), (1001, "BTC", 35, 5), (1001, "USDT", 100, 0)]
     assert (await settle(settling, parts)).trades == 0
     assert await balances(settling) == settled
+
+
+async def test_a_withdrawal_is_posted_or_voided_by_what_the_engine_says(settling: Connection) -> None:
+    parts = deliveries(FUNDED + "debit 1000 USDT 120\nrefuse 1000 USDT 181")
+    await settle_with_transfers(settling, parts)
+    assert (await balances(settling))[1:3] == [(2, "USDT", -380, 0), (1000, "USDT", 180, 200)]
+    states = await settling.fetch(
+        "SELECT state::text, reason, posted_seq FROM ledger.transfers WHERE direction = 'withdrawal' ORDER BY state"
+    )
+    assert [tuple(row) for row in states] == [("posted", "", 8), ("voided", "INSUFFICIENT_FUNDS: too little", None)]
+    before = await books(settling)
+    await settle(settling, parts)
+    # The refusal once more, of the same command and with another seq: the engine had forgotten it.
+    again = deliveries("refuse 1000 USDT 181", first_seq=10)
+    again[0].events[0].funds_debit_rejected.transfer_id = str(transfer_id(9))
+    await settle(settling, again)
+    assert (await books(settling))["transfers"] == before["transfers"]
 
 
 async def test_the_same_deliveries_again_change_nothing_but_are_written_again(settling: Connection) -> None:
@@ -179,7 +196,12 @@ async def test_a_duplicate_with_other_content_stops_and_changes_nothing(
         ("legs match_transferred 2:ETH:-5:0 1000:ETH:5:0", "is not present in table"),
         ("asset USDT 3", "another scale"),
         ("symbol ETH USDT", "is not present in table"),
-        ("credit 1000 USDT 7", "which is not pending here"),
+        (
+            "credit 1000 USDT 7",
+            "carried out a deposit of 7 USDT, account 1000, for transfer .* which is not pending here",
+        ),
+        ("debit 1000 USDT 7", "carried out a withdrawal of 7 USDT, account 1000, for transfer .* which is not pending"),
+        ("refuse 1000 USDT 7", "refused a withdrawal of 7 USDT, account 1000, for transfer .* which is not pending"),
         (f"legs match_transferred 1000:USDT:{2**62}:{2**62} 1001:USDT:-{2**62}:-{2**62}", "out of range"),
     ],
 )
@@ -191,11 +213,46 @@ async def test_what_the_books_do_not_allow_is_refused_as_a_whole(settling: Conne
     assert await books(settling) == before
 
 
-async def test_a_credit_for_another_amount_than_was_asked_for_is_refused(settling: Connection) -> None:
-    await settle(settling, STREAM[:3])
-    await record_transfers(settling, STREAM)
+@pytest.mark.parametrize("asked", ["credit 1000 USDT 5", "debit 1000 USDT 5"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("credit 1000 USDT 6", "credit 1001 USDT 5", "credit 1000 BTC 5", "credit 1000 USDT 5"),
+        *("debit 1000 USDT 6", "debit 1001 USDT 5", "debit 1000 BTC 5", "debit 1000 USDT 5"),
+        *("refuse 1000 USDT 6", "refuse 1001 USDT 5", "refuse 1000 BTC 5", "refuse 1000 USDT 5"),
+    ],
+)
+async def test_only_what_was_asked_for_is_posted_or_voided(settling: Connection, asked: str, said: str) -> None:
+    await settle_with_transfers(settling, STREAM[:8])
+    await record_transfers(settling, deliveries(asked, first_seq=9))
+    deposit = asked.startswith("credit")
+    if asked.split()[1:] == said.split()[1:] and deposit == said.startswith("credit"):
+        await settle(settling, deliveries(said, first_seq=9))
+        return
+    before = await books(settling)
     with pytest.raises(Diverged, match="which is not pending here"):
-        await settle(settling, deliveries("credit 1000 USDT 501", first_seq=4))
+        await settle(settling, deliveries(said, first_seq=9))
+    assert await books(settling) == before
+
+
+async def test_a_posted_withdrawal_cannot_be_refused_nor_a_voided_one_carried_out(settling: Connection) -> None:
+    await settle_with_transfers(settling, deliveries(FUNDED + "debit 1000 USDT 5\nrefuse 1000 USDT 5"))
+    for line, seq in (("refuse 1000 USDT 5", 8), ("debit 1000 USDT 5", 9), ("debit 1000 USDT 5", 8)):
+        parts = deliveries(line, first_seq=10)
+        body = parts[0].events[0]
+        getattr(body, body.WhichOneof("body") or "").transfer_id = str(transfer_id(seq))
+        with pytest.raises(Diverged, match="which is not pending here"):
+            await settle(settling, parts)
+
+
+async def test_what_moves_is_what_the_transfer_asked_for_or_the_books_refuse_it(settling: Connection) -> None:
+    await settle_with_transfers(settling, deliveries(FUNDED))
+    parts = deliveries("debit 1000 USDT 5", first_seq=8)
+    await record_transfers(settling, parts)
+    for leg, change in zip(parts[0].events[0].movements, (-6, 6), strict=True):
+        leg.available_change = change
+    with pytest.raises(Diverged, match="the entry at seq 8 index 0 is not this withdrawal"):
+        await settle(settling, parts)
 
 
 async def test_a_session_of_an_older_epoch_settles_nothing(settling: Connection) -> None:

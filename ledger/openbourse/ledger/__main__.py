@@ -18,7 +18,7 @@ from openbourse.ledger.run import Settings, serve
 
 _ENVIRONMENT = """\
 The database comes from OPENBOURSE_DATABASE (postgresql://user@host/database) or from the file that
-OPENBOURSE_DATABASE_FILE names.
+OPENBOURSE_DATABASE_FILE names. With a standby name both hosts, host,host: the one that takes writes is found.
 
 example: OPENBOURSE_DATABASE=postgresql://openbourse_ledger@db/openbourse python -m openbourse.ledger serve \\
            --engine engine-0.engine:7000 --listen 0.0.0.0:7100 --status 0.0.0.0:7101 --tls /etc/openbourse/tls

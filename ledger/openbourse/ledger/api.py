@@ -26,7 +26,7 @@ from openbourse.ledger.errors import Conflict, Invalid, LedgerError, Unavailable
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconcile import DIFFERENCES_SHOWN, Report, reconcile
 from openbourse.ledger.statements import Cursor, Statement
-from openbourse.ledger.transfers import Transfer, TransferState
+from openbourse.ledger.transfers import Direction, Transfer, TransferState
 
 TRADES_MOST = 1000
 LINES_MOST = 1000
@@ -34,14 +34,14 @@ TIME_MS_MOST = INT64_MAX // 1000 - 1
 
 # Everybody who is not named is refused.
 READERS = frozenset({Component.GATEWAY, Component.OPERATOR, Component.CLI})
-DEPOSITORS = frozenset({Component.CLI})
+CASHIERS = frozenset({Component.CLI})
 RECONCILERS = frozenset({Component.OPERATOR, Component.CLI})
 
 _STATUS = {Invalid: 400, Conflict: 409, Unavailable: 503}
 
 
-class DepositRequest(BaseModel):
-    """`transfer_id` makes a retry safe: the same request with the same id is one deposit."""
+class FundsRequest(BaseModel):
+    """`transfer_id` makes a retry safe: the same request with the same id is one transfer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,18 +111,29 @@ def make_api(session: EngineSession, books: Books, coordinator: Coordinator, pro
         return JSONResponse({"trades": [_trade(row) for row in await books.trades(query)]})
 
     @app.post("/v1/deposits")
-    async def deposit(request: DepositRequest, component: Annotated[Component, allow(DEPOSITORS)]) -> JSONResponse:
+    async def deposit(request: FundsRequest, component: Annotated[Component, allow(CASHIERS)]) -> JSONResponse:
+        return await _moved(Direction.DEPOSIT, request, component)
+
+    @app.post("/v1/withdrawals")
+    async def withdraw(request: FundsRequest, component: Annotated[Component, allow(CASHIERS)]) -> JSONResponse:
+        return await _moved(Direction.WITHDRAWAL, request, component)
+
+    async def _moved(direction: Direction, request: FundsRequest, component: Component) -> JSONResponse:
         transfer_id = request.transfer_id or uuid.uuid4()
-        wanted = transfers.deposit(request.account, request.asset, request.amount, transfer_id, await books.scales())
-        transfer = await coordinator.deposit(wanted, component)
-        return JSONResponse(_transfer(transfer), 202 if transfer.state is TransferState.PENDING else 200)
+        scales = await books.scales()
+        wanted = transfers.request(
+            direction, request.account, request.asset, request.amount, transfer_id=transfer_id, scales=scales
+        )
+        transfer = await coordinator.transfer(wanted, component)
+        status = 202 if transfer.state is TransferState.PENDING else 200
+        return JSONResponse(_transfer(transfer, scales[wanted.asset]), status)
 
     @app.get("/v1/transfers/{transfer_id}", dependencies=[allow(READERS)])
     async def transfer(transfer_id: uuid.UUID) -> JSONResponse:
         found = await books.transfer(transfer_id)
         if found is None:
             raise HTTPException(404, f"there is no transfer {transfer_id}")
-        return JSONResponse(_transfer(found))
+        return JSONResponse(_transfer(found, (await books.scales())[found.request.asset]))
 
     @app.get("/v1/balances", dependencies=[allow(READERS)])
     async def balances(account: Annotated[int, Query(ge=0, le=INT64_MAX)]) -> JSONResponse:
@@ -173,18 +184,20 @@ def _trade(row: object) -> dict[str, object]:
     }
 
 
-def _transfer(transfer: Transfer) -> dict[str, object]:
-    deposit = transfer.deposit
+def _transfer(transfer: Transfer, scale: int) -> dict[str, object]:
+    request = transfer.request
     answer: dict[str, object] = {
-        "transfer_id": str(deposit.transfer_id),
-        "account": deposit.account,
-        "asset": deposit.asset,
-        "amount_units": deposit.amount,
+        "transfer_id": str(request.transfer_id),
+        "direction": request.direction,
+        "account": request.account,
+        "asset": request.asset,
+        "scale": scale,
+        "amount_units": request.amount,
         "state": transfer.state,
     }
     match transfer.state:
         case TransferState.PENDING:
-            answer["ask"] = f"/v1/transfers/{deposit.transfer_id}"
+            answer["ask"] = f"/v1/transfers/{request.transfer_id}"
         case TransferState.POSTED:
             answer["posted_seq"] = transfer.posted_seq
         case TransferState.VOIDED:

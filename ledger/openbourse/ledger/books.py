@@ -1,5 +1,9 @@
-"""What everybody but the settler reads and writes in the database: a small pool, short statements, time-outs."""
+"""What everybody but the settler reads and writes in the database: a small pool, short statements, time-outs.
 
+What is written has no time-out but the end of its connection, for the same reason as a settlement's (store.py).
+"""
+
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -9,15 +13,18 @@ import asyncpg
 
 from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger import database, queries
-from openbourse.ledger.database import Connection
+from openbourse.ledger.database import Connection, Session
 from openbourse.ledger.settlement import Watermark
 from openbourse.ledger.statements import Cursor, Movement, Statement, page
-from openbourse.ledger.transfers import Deposit, Transfer, TransferState
+from openbourse.ledger.transfers import Direction, Transfer, TransferRequest, TransferState
 
 _READ = queries.load("read.sql")
 _TRANSFERS = queries.load("transfers.sql")
 _STATEMENTS = queries.load("statements.sql")
 POOL_MOST = 5
+HAS_SESSION_TIMEOUT_S = 2.0
+# The driver ends a statement by cancelling it, which a commit that waits for its standby must never be.
+_NEVER_S = 10 * database.WRITE_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,17 @@ class Books:
         except database.CONNECTION_ERRORS as error:
             raise database.as_ledger_error(error) from error
 
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Connection]:
+        """For one statement. Raises Unavailable when it may not be on the standby."""
+        async with self._connection() as connection:
+            end = asyncio.get_running_loop().call_later(database.WRITE_TIMEOUT_S, connection.terminate)
+            try:
+                with database.replicated(connection):
+                    yield connection
+            finally:
+                end.cancel()
+
     async def watermark(self) -> Watermark:
         async with self._connection() as connection:
             return await self._watermark(connection)
@@ -56,6 +74,11 @@ class Books:
     async def _watermark(self, connection: Connection) -> Watermark:
         row = await connection.fetchrow(_READ["watermark"], self._shard)
         return Watermark(row["session_epoch"], row["seq"]) if row else Watermark(0, 0)
+
+    async def has_session(self, session: Session) -> bool:
+        """Whether the server that takes writes now is the one that the session is with, and knows of it."""
+        async with self._connection() as connection:
+            return bool(await connection.fetchval(_READ["has_session"], *session, timeout=HAS_SESSION_TIMEOUT_S))
 
     async def scales(self) -> dict[str, int]:
         """Every asset that the shard lists, as far as it is settled."""
@@ -99,19 +122,30 @@ class Books:
             rows = await connection.fetch(movements, *key, start.seq, start.index, limit + 1)
         return page([Movement(*row) for row in rows], start.available, start.hold, limit)
 
-    async def record(self, deposit: Deposit, requested_by: str) -> bool:
+    async def record(self, wanted: TransferRequest, requested_by: str) -> bool:
         """Writes a pending transfer; False when one has this id already, whatever it is about."""
-        async with self._connection() as connection:
+        async with self._writing() as connection:
             done = await connection.execute(
                 _TRANSFERS["record_transfer"],
-                deposit.transfer_id,
+                wanted.transfer_id,
                 self._shard,
-                deposit.account,
-                deposit.asset,
-                deposit.amount,
+                wanted.direction,
+                wanted.account,
+                wanted.asset,
+                wanted.amount,
                 requested_by,
+                timeout=_NEVER_S,
             )
             return done == "INSERT 0 1"
+
+    async def confirmed(self, transfer_id: uuid.UUID) -> Transfer:
+        """As it is on the standby too, whatever became of the commit that made it so. It must exist."""
+        async with self._writing() as connection:
+            row = await connection.fetchrow(
+                _TRANSFERS["confirmed_transfer"], self._shard, transfer_id, timeout=_NEVER_S
+            )
+        assert row is not None, "transfers are never removed"
+        return _transfer(row)
 
     async def transfer(self, transfer_id: uuid.UUID) -> Transfer | None:
         async with self._connection() as connection:
@@ -126,8 +160,8 @@ class Books:
 
     async def void(self, transfer_id: uuid.UUID, reason: str) -> None:
         """Nothing when it is not pending any more."""
-        async with self._connection() as connection:
-            await connection.execute(_TRANSFERS["void_transfer"], self._shard, transfer_id, reason)
+        async with self._writing() as connection:
+            await connection.execute(_TRANSFERS["void_transfer"], self._shard, transfer_id, reason, timeout=_NEVER_S)
 
     async def snapshot(self, seq: int) -> "Snapshot":
         """All balances, and what explains them, as of one moment."""
@@ -158,20 +192,25 @@ class Snapshot:
 @contextlib.asynccontextmanager
 async def open_books(dsn: str, shard: str) -> AsyncIterator[Books]:
     """Opens no connection before the first is needed: the database may come later."""
-    async with asyncpg.create_pool(
+    async with asyncpg.create_pool(  # type: ignore[call-overload]  # its stubs want every option by name
         dsn,
         min_size=0,
         max_size=POOL_MOST,
-        timeout=database.CONNECT_TIMEOUT_S,
+        connect=database.connect_for_writing,
         command_timeout=database.READ_TIMEOUT_S,
-        server_settings={"role": database.ROLE, "application_name": f"{database.ROLE}_books", "jit": "off"},
+        server_settings={
+            "role": database.ROLE,
+            "application_name": f"{database.ROLE}_books",
+            "jit": "off",
+            "synchronous_commit": "on",
+        },
     ) as pool:
         yield Books(pool, shard)
 
 
 def _transfer(row: asyncpg.Record) -> Transfer:
     return Transfer(
-        Deposit(row["transfer_id"], row["account"], row["asset"], row["amount"]),
+        TransferRequest(row["transfer_id"], Direction(row["direction"]), row["account"], row["asset"], row["amount"]),
         TransferState(row["state"]),
         row["reason"],
         row["posted_seq"],

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from openbourse.contracts import v1
-from openbourse.ledger import store
-from openbourse.ledger.database import Connection
+from openbourse.ledger import database, store
+from openbourse.ledger.books import Books
+from openbourse.ledger.database import Connection, Session
 from openbourse.ledger.errors import Diverged, StaleSession, Unavailable
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.settlement import Watermark
@@ -25,6 +26,7 @@ BATCH_EVENTS = 2_000
 BACKLOG_EVENTS = 20_000
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 2.0
+LOOK_EVERY_S = 1.0
 
 Source = Callable[[Watermark], AsyncIterator[v1.Events]]
 
@@ -70,6 +72,7 @@ class Settler:
         self._source = source
         self._progress = progress
         self._connection: Connection | None = None
+        self._session: Session | None = None
         # Held while a batch is on its way, so that whoever stops the process can let it finish.
         self.busy = asyncio.Lock()
 
@@ -135,11 +138,34 @@ class Settler:
 
     async def _open(self) -> Watermark:
         self._drop_connection()
-        self._connection, watermark = await store.open_settlement(self._dsn, self._shard)
+        connection = await store.connect(self._dsn)
+        self._connection = connection
+        self._session = await database.session_of(connection)
+        watermark = await store.begin(connection, self._shard)
         await self._progress.opened(watermark)
         return watermark
 
-    def _drop_connection(self) -> None:
+    async def look_after(self, books: Books) -> None:
+        """A settlement waits as long as it takes, but not for a server that another took over from. Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            session = self._session
+            if session is None:
+                continue
+            try:
+                known = await books.has_session(session)
+            except Unavailable as error:
+                log.info("shard %s: whether the database still has our session: %s", self._shard, error)
+                continue
+            if not known and self._session is session:
+                log.warning("shard %s: the database that takes writes has no session of ours: a new one", self._shard)
+                self.leave()
+
+    def leave(self) -> None:
+        """Ends the connection. What is on its way is not cancelled: a commit that waits goes on waiting there."""
         if self._connection is not None:
             self._connection.terminate()
-            self._connection = None
+
+    def _drop_connection(self) -> None:
+        self.leave()
+        self._connection = self._session = None

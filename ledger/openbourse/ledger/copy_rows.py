@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
-from openbourse.ledger.settlement import AssetRow, CheckpointRow, Credit, Entry, Legs, SymbolRow, Trade
+from openbourse.ledger.settlement import AssetRow, CheckpointRow, Entry, Legs, Posting, SymbolRow, Trade
 
 # In the order in which `entries` writes them, which is that of the query `entries` in sql/chain.sql.
 COLUMNS = (
@@ -114,7 +114,7 @@ def checkpoints(shard: str, rows: Sequence[CheckpointRow]) -> bytes:
     )
 
 
-def transfers(shard: str, rows: Sequence[tuple[Credit, str]]) -> bytes:
+def transfers(shard: str, rows: Sequence[tuple[Posting, str]]) -> bytes:
     """Posted transfers, each with who had asked for it."""
     return b"".join(
         _tuple(

@@ -89,10 +89,7 @@ async def migrate(
 
     Several at once wait for each other. Raises Invalid and Unavailable.
     """
-    try:
-        connection = await asyncpg.connect(dsn, timeout=database.CONNECT_TIMEOUT_S)
-    except (*database.CONNECTION_ERRORS, ValueError) as error:
-        raise Unavailable(f"database: {database.sentence(error)}") from error
+    connection = await database.connect_for_writing(dsn)
     try:
         await connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -138,6 +135,9 @@ async def require_migrated(connection: Connection) -> None:
         missing = pending(applied[: len(migrations)], migrations, Phase.PRE)
     except Invalid as error:
         raise Unavailable(f"database: {error}") from error
+    newer = [name for name, _ in applied[len(migrations) :] if f"_{Phase.POST}_" in name]
+    if newer:
+        raise Unavailable(f"database: it is newer, {newer[0]} is not for this release: deploy the one that has it")
     if missing:
         raise Unavailable(f"database: {missing[0].name} is not applied: run `python -m openbourse.ledger migrate`")
 

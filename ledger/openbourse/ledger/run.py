@@ -67,6 +67,7 @@ async def serve(settings: Settings) -> None:
         work = [
             tasks.create_task(session.run()),
             tasks.create_task(settler.run()),
+            tasks.create_task(settler.look_after(books)),
             tasks.create_task(watch(session, books, progress)),
             tasks.create_task(coordinator.run()),
         ]
@@ -80,6 +81,8 @@ async def serve(settings: Settings) -> None:
                 await settler.busy.acquire()
         except TimeoutError:
             print("the last batch did not finish in time: it is settled after the next start", file=sys.stderr)  # noqa: T201
+        # Before it is cancelled: the driver would cancel a commit that waits for its standby, and so let it through.
+        settler.leave()
         for task in work:
             task.cancel()
 

@@ -13,6 +13,7 @@ from openbourse.contracts import v1
 from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger.accounts import kind_of
 from openbourse.ledger.errors import Diverged, StaleSession
+from openbourse.ledger.transfers import Direction, reason
 
 _BUY = v1.Side.SIDE_BUY
 # Of one entry.
@@ -20,7 +21,7 @@ ASSETS_MOST = 2
 
 # Events as the books call them: by their name in the contract, but that a prevented match which made a transfer has a
 # name of its own. These move money between accounts, and never come without doing so.
-MONEY_KINDS = frozenset({"trade_executed", "match_transferred", "funds_credited"})
+MONEY_KINDS = frozenset({"trade_executed", "match_transferred", "funds_credited", "funds_debited"})
 # These move only what is an account's own, between available and hold. All others move nothing.
 HOLD_KINDS = frozenset({"order_accepted", "order_amended", "order_canceled", "order_expired", "match_prevented"})
 
@@ -114,7 +115,7 @@ class CheckpointRow(NamedTuple):
     state_hash: bytes
 
 
-class Credit(NamedTuple):
+class Posting(NamedTuple):
     """A pending transfer that this event posts."""
 
     transfer_id: uuid.UUID
@@ -123,6 +124,18 @@ class Credit(NamedTuple):
     amount: int
     seq: int
     event_index: int
+    direction: Direction
+
+
+class Voiding(NamedTuple):
+    """A pending withdrawal that the engine refused with this event."""
+
+    transfer_id: uuid.UUID
+    account: int
+    asset: str
+    amount: int
+    seq: int
+    reason: str
 
 
 class Delta(NamedTuple):
@@ -141,7 +154,8 @@ class Rows:
     entries: list[Entry] = field(default_factory=list)
     symbols: list[SymbolRow] = field(default_factory=list)
     checkpoints: list[CheckpointRow] = field(default_factory=list)
-    credits: list[Credit] = field(default_factory=list)
+    postings: list[Posting] = field(default_factory=list)
+    voidings: list[Voiding] = field(default_factory=list)
     # By name, as first defined. An asset never changes, so how often it was defined does not matter.
     assets: dict[str, AssetRow] = field(default_factory=dict)
 
@@ -204,7 +218,11 @@ def _record(event: v1.Event, rows: Rows) -> None:
         raise Diverged(f"seq {event.seq}: {kind} without a movement")
     match kind:
         case "funds_credited":
-            rows.credits.append(_credit(event))
+            rows.postings.append(_posting(event, event.funds_credited, Direction.DEPOSIT))
+        case "funds_debited":
+            rows.postings.append(_posting(event, event.funds_debited, Direction.WITHDRAWAL))
+        case "funds_debit_rejected":
+            rows.voidings.append(_voiding(event))
         case "asset_defined":
             asset = event.asset_defined
             first = rows.assets.setdefault(asset.asset, AssetRow(event.seq, asset.asset, asset.scale))
@@ -301,15 +319,25 @@ def _trade(trade: v1.TradeExecuted) -> Trade:
     )
 
 
-def _credit(event: v1.Event) -> Credit:
-    credited = event.funds_credited
+def _posting(event: v1.Event, funds: v1.FundsCredited | v1.FundsDebited, direction: Direction) -> Posting:
+    transfer_id = _transfer_id(event, funds.transfer_id)
+    return Posting(transfer_id, funds.account, funds.asset, funds.amount, event.seq, event.index, direction)
+
+
+def _voiding(event: v1.Event) -> Voiding:
+    rejected = event.funds_debit_rejected
+    transfer_id = _transfer_id(event, rejected.transfer_id)
+    why = reason(rejected.reason, rejected.detail)
+    return Voiding(transfer_id, rejected.account, rejected.asset, rejected.amount, event.seq, why)
+
+
+def _transfer_id(event: v1.Event, text: str) -> uuid.UUID:
     try:
-        transfer_id = uuid.UUID(credited.transfer_id)
+        return uuid.UUID(text)
     except ValueError:
         raise Diverged(
-            f"seq {event.seq}: transfer {credited.transfer_id[:60]!r} was not made by this ledger, its ids are UUIDs"
+            f"seq {event.seq}: transfer {text[:60]!r} was not made by this ledger, its ids are UUIDs"
         ) from None
-    return Credit(transfer_id, credited.account, credited.asset, credited.amount, event.seq, event.index)
 
 
 def _symbol(event: v1.Event) -> SymbolRow:

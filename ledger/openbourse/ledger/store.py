@@ -6,7 +6,6 @@ outcome would be taken for settled. A lost connection leaves an unknown outcome:
 a new one, the watermark knows.
 """
 
-import io
 import struct
 import time
 from collections.abc import Sequence
@@ -24,12 +23,13 @@ from openbourse.ledger.settlement import (
     AssetRow,
     Batch,
     CheckpointRow,
-    Credit,
     Entry,
     Legs,
+    Posting,
     Rows,
     SymbolRow,
     Trade,
+    Voiding,
     Watermark,
 )
 
@@ -61,16 +61,30 @@ class Settled:
 
 async def open_settlement(dsn: str, shard: str) -> tuple[Connection, Watermark]:
     """The settling connection of a shard and where to go on. Raises Unavailable."""
-    connection = await database.connect(dsn, _SETTINGS)
+    connection = await connect(dsn)
+    return connection, await begin(connection, shard)
+
+
+async def connect(dsn: str) -> Connection:
+    """A connection that settles once it has begun. Raises Unavailable."""
+    return await database.connect(dsn, _SETTINGS)
+
+
+async def begin(connection: Connection, shard: str) -> Watermark:
+    """Where to go on. It is on the standby too: what was committed here alone is waited for, however long it takes.
+
+    Raises Unavailable, and ends the connection.
+    """
     try:
         await require_migrated(connection)
         await database.require_durable(connection)
         await connection.execute(_SQL["begin_watermark"], shard)
-        async with connection.transaction():
+        # The lock is written, so that its commit waits for the standby: a watermark that is here alone is not said.
+        async with database.replicated_transaction(connection):
             watermark, link = await _lock_watermark(connection, shard)
             if watermark.seq > 0 and link.batch == 0:
                 await _begin_chain(connection, shard, watermark)
-        return connection, watermark
+        return watermark
     except database.CONNECTION_ERRORS as error:
         connection.terminate()
         raise database.as_ledger_error(error) from error
@@ -85,7 +99,7 @@ async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Eve
     Raises StaleSession or Diverged (nothing was written), or Unavailable: nothing is known.
     """
     try:
-        async with connection.transaction():
+        async with database.replicated_transaction(connection):
             watermark, link = await _lock_watermark(connection, shard)
             batch = settlement.settle(shard, watermark, deliveries)
             if batch.replayed_range is not None:
@@ -217,21 +231,35 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> dict[str, b
         moved = await connection.execute(_SQL["move_balances"], shard, *deltas)
         if moved != f"UPDATE {len(batch.deltas)}":
             await connection.execute(_SQL["open_balances"], shard, *deltas)
-    if new.credits:
-        sections["transfers"] = await _post_transfers(connection, shard, new.credits)
+    if new.postings:
+        sections["transfers"] = await _post_transfers(connection, shard, new.postings)
+    if new.voidings:
+        await _void_transfers(connection, shard, new.voidings)
     return sections
 
 
-async def _post_transfers(connection: Connection, shard: str, credits_: list[Credit]) -> bytes:
-    rows = await connection.fetch(_SQL["post_transfers"], shard, *_columns(credits_))
+async def _post_transfers(connection: Connection, shard: str, postings: list[Posting]) -> bytes:
+    rows = await connection.fetch(_SQL["post_transfers"], shard, *_columns(postings))
     requested_by = {row["transfer_id"]: row["requested_by"] for row in rows}
-    for credit in credits_:
-        if credit.transfer_id not in requested_by:
+    for posting in postings:
+        if posting.transfer_id not in requested_by:
             raise Diverged(
-                f"seq {credit.seq}: the engine credited {credit.amount} {credit.asset} to account {credit.account} "
-                f"for transfer {credit.transfer_id}, which is not pending here for that"
+                f"seq {posting.seq}: the engine carried out a {posting.direction} of {posting.amount} {posting.asset}, "
+                f"account {posting.account}, for transfer {posting.transfer_id}, which is not pending here for that"
             )
-    return copy_rows.transfers(shard, [(credit, requested_by[credit.transfer_id]) for credit in credits_])
+    return copy_rows.transfers(shard, [(posting, requested_by[posting.transfer_id]) for posting in postings])
+
+
+async def _void_transfers(connection: Connection, shard: str, voidings: list[Voiding]) -> None:
+    ids, accounts, assets, amounts, _, reasons = _columns(voidings)
+    rows = await connection.fetch(_SQL["void_transfers"], shard, ids, accounts, assets, amounts, reasons)
+    voided = {row["transfer_id"] for row in rows}
+    for voiding in voidings:
+        if voiding.transfer_id not in voided:
+            raise Diverged(
+                f"seq {voiding.seq}: the engine refused a withdrawal of {voiding.amount} {voiding.asset}, account "
+                f"{voiding.account}, for transfer {voiding.transfer_id}, which is not pending here for that"
+            )
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
@@ -247,7 +275,8 @@ async def _copy_entries(connection: Connection, shard: str, entries: list[Entry]
         "entries",
         schema_name="ledger",
         columns=copy_rows.COLUMNS,
-        source=io.BytesIO(copy_rows.framed(tuples)),
+        # In one piece: between two, the driver would wait for ever for a server that has died.
+        source=memoryview(copy_rows.framed(tuples)),  # type: ignore[arg-type]  # its stubs know no buffers
         format="binary",
     )
     return tuples

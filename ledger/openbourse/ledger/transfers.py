@@ -1,10 +1,10 @@
-"""Money that enters from outside, in two phases: recorded as pending, then posted or voided. Pure.
+"""Money that enters from outside or leaves, in two phases: recorded as pending, then posted or voided. Pure.
 
-    pending ──(the engine's FundsCredited is settled)──> posted
-       └─────(the engine refused the credit)───────────> voided
+    pending ──(the engine's FundsCredited or FundsDebited is settled)──> posted
+       └─────(the engine refused: FundsDebitRejected, or its reply)────> voided
 
-The transfer's id is the command's id, so however often the credit is sent the engine carries it out once. Nothing
-here sends, waits or writes.
+The transfer's id is the command's id, so however often it is sent the engine carries it out once. Nothing here sends,
+waits or writes.
 """
 
 import uuid
@@ -24,11 +24,19 @@ class TransferState(StrEnum):
     VOIDED = "voided"
 
 
+class Direction(StrEnum):
+    """Between the world outside and a trader's account."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+
+
 @dataclass(frozen=True, slots=True)
-class Deposit:
-    """What somebody asks for: `amount` min-units of `asset` from outside into a trader's account."""
+class TransferRequest:
+    """What somebody asks for: `amount` min-units into a trader's account, or out of what it has available."""
 
     transfer_id: uuid.UUID
+    direction: Direction
     account: int
     asset: str
     amount: int
@@ -36,9 +44,9 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A deposit and what became of it."""
+    """A request and what became of it."""
 
-    deposit: Deposit
+    request: TransferRequest
     state: TransferState
     # Why it was voided.
     reason: str
@@ -46,7 +54,9 @@ class Transfer:
     posted_seq: int | None
 
 
-def deposit(account: int, asset: str, amount: str, transfer_id: uuid.UUID, scales: Mapping[str, int]) -> Deposit:
+def request(
+    direction: Direction, account: int, asset: str, amount: str, *, transfer_id: uuid.UUID, scales: Mapping[str, int]
+) -> TransferRequest:
     """Reads a request; `scales` has every asset that the shard lists. Raises Invalid, saying what is allowed."""
     trader(account)
     if asset not in scales:
@@ -57,7 +67,7 @@ def deposit(account: int, asset: str, amount: str, transfer_id: uuid.UUID, scale
         raise Invalid(f"amount {error}") from None
     if units == 0:
         raise Invalid("amount must be greater than 0")
-    return Deposit(transfer_id, account, asset, units)
+    return TransferRequest(transfer_id, direction, account, asset, units)
 
 
 def not_listed(asset: str, scales: Mapping[str, int]) -> str:
@@ -65,31 +75,38 @@ def not_listed(asset: str, scales: Mapping[str, int]) -> str:
     return f"asset {asset[:40]!r} is not listed (listed: {', '.join(sorted(scales)) or 'none yet'})"
 
 
-def resume(existing: Transfer, wanted: Deposit) -> Transfer:
+def resume(existing: Transfer, wanted: TransferRequest) -> Transfer:
     """The transfer that already has the wanted id. Raises Conflict when it is about something else."""
-    if existing.deposit != wanted:
-        raise Conflict(f"transfer {wanted.transfer_id} exists with another account, asset or amount; use a new id")
+    if existing.request != wanted:
+        raise Conflict(
+            f"transfer {wanted.transfer_id} exists with another direction, account, asset or amount; use a new id"
+        )
     return existing
 
 
-def credit_command(deposit: Deposit) -> v1.Command:
-    """The same command for the same deposit, whenever it is made."""
-    return v1.Command(
-        command_id=deposit.transfer_id.bytes,
-        correlation_id=str(deposit.transfer_id),
-        causation_id=f"transfer/{deposit.transfer_id}",
-        credit_funds=v1.CreditFunds(
-            transfer_id=str(deposit.transfer_id),
-            account=deposit.account,
-            asset=deposit.asset,
-            amount=deposit.amount,
-        ),
+def command(wanted: TransferRequest) -> v1.Command:
+    """The same command for the same request, whenever it is made."""
+    made = v1.Command(
+        command_id=wanted.transfer_id.bytes,
+        correlation_id=str(wanted.transfer_id),
+        causation_id=f"transfer/{wanted.transfer_id}",
     )
+    funds = made.credit_funds if wanted.direction is Direction.DEPOSIT else made.debit_funds
+    funds.transfer_id = str(wanted.transfer_id)
+    funds.account = wanted.account
+    funds.asset = wanted.asset
+    funds.amount = wanted.amount
+    return made
 
 
 def refusal(reply: v1.Reply) -> str | None:
-    """Why the engine refused the credit, or None: it was carried out and its event is on the way."""
+    """Why the engine refused, or None: it carried the command out."""
     if reply.WhichOneof("result") != "rejection":
         return None
-    reason = v1.RejectReason.Name(reply.rejection.reason).removeprefix("REJECT_REASON_")
-    return f"{reason}: {reply.rejection.detail}" if reply.rejection.detail else reason
+    return reason(reply.rejection.reason, reply.rejection.detail)
+
+
+def reason(code: v1.RejectReason.ValueType, detail: str) -> str:
+    """A refusal in words."""
+    name = v1.RejectReason.Name(code).removeprefix("REJECT_REASON_")
+    return f"{name}: {detail}" if detail else name

@@ -3,6 +3,9 @@
 -- name: watermark
 SELECT session_epoch, seq, trades FROM ledger.watermarks WHERE shard = $1
 
+-- name: has_session
+SELECT pg_postmaster_start_time() = $1 AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = $2)
+
 -- name: scales
 SELECT asset, scale FROM ledger.assets WHERE shard = $1 ORDER BY asset
 

@@ -70,14 +70,31 @@ WHERE NOT EXISTS (
 )
 
 -- name: post_transfers
--- Only a pending transfer for exactly this credit is posted; every other credit is an alarm.
+-- Only a pending transfer for exactly this credit or debit is posted; every other one is an alarm.
 UPDATE ledger.transfers AS t
-SET state = 'posted', posted_seq = c.seq, posted_index = c.index, decided_at = clock_timestamp()
-FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::int[])
-    AS c (transfer_id, account, asset, amount, seq, index)
-WHERE t.transfer_id = c.transfer_id AND t.shard = $1 AND t.account = c.account AND t.asset = c.asset
-    AND t.amount = c.amount AND t.state = 'pending'
+SET state = 'posted', posted_seq = p.seq, posted_index = p.index, decided_at = clock_timestamp()
+FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::int[], $8::text[])
+    AS p (transfer_id, account, asset, amount, seq, index, direction)
+WHERE t.transfer_id = p.transfer_id AND t.shard = $1 AND t.account = p.account AND t.asset = p.asset
+    AND t.amount = p.amount AND t.direction::text = p.direction AND t.state = 'pending'
 RETURNING t.transfer_id, t.requested_by
+
+-- name: void_transfers
+-- Those that are exactly what the engine refused to debit. One that was voided before stays as it is: of a command
+-- that came twice, and was forgotten between, there are two refusals.
+WITH refused AS (
+    SELECT t.transfer_id, r.reason
+    FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
+        AS r (transfer_id, account, asset, amount, reason)
+    JOIN ledger.transfers AS t ON t.transfer_id = r.transfer_id
+    WHERE t.shard = $1 AND t.account = r.account AND t.asset = r.asset AND t.amount = r.amount
+        AND t.direction = 'withdrawal' AND t.state <> 'posted'
+), voided AS (
+    UPDATE ledger.transfers AS t
+    SET state = 'voided', reason = refused.reason, decided_at = clock_timestamp()
+    FROM refused WHERE t.transfer_id = refused.transfer_id AND t.state = 'pending'
+)
+SELECT transfer_id FROM refused
 
 -- name: close_batch
 -- The batch's row and the watermark in one statement: the database lets neither move without the other.

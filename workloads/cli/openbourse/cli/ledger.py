@@ -1,4 +1,4 @@
-"""`openbourse ledger`: deposit, look at transfers and balances, prove that engine and ledger are equal.
+"""`openbourse ledger`: deposit, withdraw, look at transfers and balances, prove that engine and ledger are equal.
 
 What is about the seal is in openbourse.cli.seal.
 
@@ -21,7 +21,11 @@ from openbourse.cli import seal
 from openbourse.contracts.tls import client_context
 from openbourse.contracts.units import format_units
 
-app = typer.Typer(no_args_is_help=True, help="Deposit, look at balances, reconcile with the engine; seal and verify.")
+app = typer.Typer(
+    no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
+)
+    no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
+)
 app.add_typer(seal.app)
 
 # Reconciliation may wait for the ledger to catch up and then read all of its entries.
@@ -35,37 +39,45 @@ Tls = Annotated[
     Path, typer.Option("--tls", envvar="OPENBOURSE_TLS", help="Folder of ca.crt, tls.crt and tls.key of a `cli`.")
 ]
 
+Account = Annotated[int, typer.Option(help="The trader's account, from 1000.")]
+Asset = Annotated[str, typer.Option(help="An asset that is listed, such as USDT.")]
+Amount = Annotated[str, typer.Option(help="A decimal number, such as 1000.50.")]
+TransferId = Annotated[
+    uuid.UUID | None, typer.Option(help="Give the same one again to retry safely (default: a new one).")
+]
+
 console = Console()
 
 
 @app.command()
 def deposit(  # noqa: PLR0917 - options of a command line
-    account: Annotated[int, typer.Option(help="The trader's account, from 1000.")],
-    asset: Annotated[str, typer.Option(help="An asset that is listed, such as USDT.")],
-    amount: Annotated[str, typer.Option(help="A decimal number, such as 1000.50.")],
-    ledger: Ledger,
-    tls: Tls,
-    transfer_id: Annotated[
-        uuid.UUID | None, typer.Option(help="Give the same one again to retry safely (default: a new one).")
-    ] = None,
+    account: Account, asset: Asset, amount: Amount, ledger: Ledger, tls: Tls, transfer_id: TransferId = None
 ) -> None:
     """Deposit funds from outside into a trader's account.
 
     \b
     openbourse ledger deposit --account 1000 --asset USDT --amount 50000 --ledger https://127.0.0.1:7100 --tls tls/cli
     """
-    # Made here, so that it can be given again when the answer is lost on its way.
-    wanted = transfer_id or uuid.uuid4()
-    body = {"account": account, "asset": asset, "amount": amount, "transfer_id": str(wanted)}
-    try:
-        _show(_ask(ledger, tls, "POST", "/v1/deposits", json=body))
-    except httpx.TransportError as error:
-        _fail(f"the ledger did not answer ({error or type(error).__name__}): retry with --transfer-id {wanted}")
+    _move("/v1/deposits", account, asset, amount, ledger, tls, transfer_id)
+
+
+@app.command()
+def withdraw(  # noqa: PLR0917 - options of a command line
+    account: Account, asset: Asset, amount: Amount, ledger: Ledger, tls: Tls, transfer_id: TransferId = None
+) -> None:
+    """Withdraw funds that a trader's account has available. What is on hold for orders stays.
+
+    \b
+    openbourse ledger withdraw --account 1000 --asset USDT --amount 20.5 --ledger https://127.0.0.1:7100 --tls tls/cli
+    """
+    _move("/v1/withdrawals", account, asset, amount, ledger, tls, transfer_id)
 
 
 @app.command()
 def transfer(
-    transfer_id: Annotated[uuid.UUID, typer.Argument(help="As `deposit` printed it.")], ledger: Ledger, tls: Tls
+    transfer_id: Annotated[uuid.UUID, typer.Argument(help="As `deposit` or `withdraw` printed it.")],
+    ledger: Ledger,
+    tls: Tls,
 ) -> None:
     """Show what became of a transfer.
 
@@ -153,18 +165,31 @@ def reconcile(ledger: Ledger, tls: Tls) -> None:
         raise typer.Exit(1)
 
 
+def _move(  # noqa: PLR0917 - options of a command line
+    path: str, account: int, asset: str, amount: str, ledger: str, tls: Path, transfer_id: uuid.UUID | None
+) -> None:
+    # Made here, so that it can be given again when the answer is lost on its way.
+    wanted = transfer_id or uuid.uuid4()
+    body = {"account": account, "asset": asset, "amount": amount, "transfer_id": str(wanted)}
+    try:
+        _show(_ask(ledger, tls, "POST", path, json=body))
+    except httpx.TransportError as error:
+        _fail(f"the ledger did not answer ({error or type(error).__name__}): retry with --transfer-id {wanted}")
+
+
 def _show(answer: dict[str, Any]) -> None:
     """A transfer in one line; one that was voided ends with 1."""
+    amount = f"{format_units(answer['amount_units'], answer['scale'])} {answer['asset']}"
     line = f"transfer {answer['transfer_id']} {answer['state']}"
+    what = f"{answer['direction']} of {amount}, account {answer['account']}"
     match answer["state"]:
         case "posted":
-            console.print(f"{line} at seq {answer['posted_seq']}", soft_wrap=True)
+            console.print(f"{line} at seq {answer['posted_seq']}: {what}", soft_wrap=True, highlight=False)
         case "pending":
-            console.print(
-                f"{line}: ask again with `openbourse ledger transfer {answer['transfer_id']}`", soft_wrap=True
-            )
+            ask = f"ask again with `openbourse ledger transfer {answer['transfer_id']}`"
+            console.print(f"{line}: {what}; {ask}", soft_wrap=True, highlight=False)
         case _:
-            _fail(f"{line}: {answer['reason']}")
+            _fail(f"{line}: {answer['reason']} ({what})")
 
 
 def _asked(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
