@@ -24,8 +24,6 @@ from openbourse.contracts.units import format_units
 app = typer.Typer(
     no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
 )
-    no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
-)
 app.add_typer(seal.app)
 
 # Reconciliation may wait for the ledger to catch up and then read all of its entries.
