@@ -11,6 +11,8 @@ pytest_plugins: list[str] = [
     "fixtures.members",
     "fixtures.networks",
     "fixtures.replicas",
+    "fixtures.tokens",
+    "fixtures.seals",
     "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",

@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,9 @@ import asyncpg
 # `python tests/bench` finds the modules of this folder; the fixtures are one up.
 sys.path.append(str(Path(__file__).parents[1]))
 
+import ledger_load
 from result import RUNS, Result, result
+from verifying import verify_rates
 
 from fixtures.databases import PostgresServer, find_binaries
 from fixtures.streams import SHARD, deliveries, record_transfers, trade
@@ -32,6 +34,7 @@ from openbourse.ledger.migrate import migrate
 
 BATCHES = (1, 10, 100, 200, 500)
 TARGETS = {200: 10_000.0}
+VERIFY_TARGET = 500_000.0
 ACCOUNTS = 10_000
 # Of each account: a credit and a hold in both assets.
 FUNDING_SEQS = 4
@@ -48,7 +51,7 @@ def measure() -> list[Result]:
         server.start()
         server.execute("CREATE DATABASE ledger")
         asyncio.run(migrate(server.dsn("ledger")))
-        return asyncio.run(_measure(server))
+        return [*asyncio.run(_measure(server)), *asyncio.run(ledger_load.hot(server, "ledger", _hot_trades))]
     finally:
         server.stop()
         shutil.rmtree(scratch)
@@ -71,9 +74,14 @@ async def _measure(server: PostgresServer) -> list[Result]:
             peers.append(await _rate(connection, trades, 1, MEASURE_S / len(BATCHES)))
             print(f"  run {run + 1}: batch {batch} {rates[batch][-1]:,.0f}/s", file=sys.stderr)
     bytes_per_trade = (await _size(owner) - size_before) / (await _count(owner) - count_before)
+    loaded = await ledger_load.open_loop(connection, SHARD, trades)
+    await owner.execute("VACUUM ANALYZE ledger.entries, ledger.balances")
+    loaded += await ledger_load.statement_pages(server.dsn("ledger", "openbourse_ledger"), SHARD)
     assert await owner.fetchval("SELECT count(*) FROM ledger.balances WHERE hold < 0") == 0
+    trades_settled = await _count_trades(owner)
     await owner.close()
     await connection.close()
+    verified = await verify_rates(server.dsn("ledger"), trades_settled)
     peer = statistics.median(peers)
     return [
         *(
@@ -88,7 +96,9 @@ async def _measure(server: PostgresServer) -> list[Result]:
             )
             for batch, values in rates.items()
         ),
-        result("ledger.bytes_per_trade", [bytes_per_trade], "B", "lower"),
+        result("ledger.bytes_per_trade", [bytes_per_trade], "B", "lower", target=500.0),
+        *loaded,
+        result("ledger.verify.trades_per_second", verified, "1/s", "higher", target=VERIFY_TARGET),
     ]
 
 
@@ -112,10 +122,26 @@ async def _fund(connection: Connection) -> None:
 
 def _trades(chance: random.Random, last_seq: int) -> Iterator[bytes]:
     """Deliveries of one trade each, as they come off the wire."""
+    traders = range(FIRST_TRADER, FIRST_TRADER + ACCOUNTS)
+
+    def pick() -> tuple[int, int]:
+        maker, taker = chance.sample(traders, 2)
+        return maker, taker
+
+    return _trades_between(pick, chance, last_seq, SHARD)
+
+
+def _hot_trades(pick: Callable[[], tuple[int, int]], shard: str) -> Iterator[bytes]:
+    return _trades_between(pick, random.Random(shard), 0, shard)  # noqa: S311
+
+
+def _trades_between(
+    pick: Callable[[], tuple[int, int]], chance: random.Random, last_seq: int, shard: str
+) -> Iterator[bytes]:
     seq = last_seq
     while True:
         seq += 1
-        maker, taker = chance.sample(range(FIRST_TRADER, FIRST_TRADER + ACCOUNTS), 2)
+        maker, taker = pick()
         quantity = chance.randint(1, 100_000)
         quote = quantity * chance.randint(19_000, 21_000)
         buys = chance.random() < 0.5
@@ -130,6 +156,7 @@ def _trades(chance: random.Random, last_seq: int) -> Iterator[bytes]:
             maker_fee=received[0] // 1000,
             taker_fee=received[1] // 1000,
         )
+        event.shard = shard
         event.correlation_id = f"{chance.getrandbits(128):032x}"
         # What the taker bid beyond the price comes back to what it has available, in the same movement.
         paid = event.movements[0 if buys else 3]
@@ -157,3 +184,7 @@ async def _size(owner: Connection) -> int:
 
 async def _count(owner: Connection) -> int:
     return int(await owner.fetchval("SELECT count(*) FROM ledger.entries"))
+
+
+async def _count_trades(owner: Connection) -> int:
+    return int(await owner.fetchval("SELECT count(*) FROM ledger.trades"))

@@ -117,6 +117,14 @@ FOR_ALL = {
     "empty the checkpoints": "TRUNCATE ledger.checkpoints",
     "overwrite an entry by an upsert": entry(seq=4) + " ON CONFLICT (shard, seq, index) DO UPDATE SET symbol = 'X'",
     "post the same event twice": entry(seq=4),
+    "post another entry into what is settled": entry(seq=4, index=1),
+    "post an entry of a shard that nobody settles": entry(shard="'other'"),
+    "list an asset in what is settled": "INSERT INTO ledger.assets (shard, asset, scale) VALUES ('main', 'DOGE', 2)",
+    "add a checkpoint to what is settled": "INSERT INTO ledger.checkpoints VALUES ('main', 5, 0, 1, 1, 'x')",
+    "redefine a symbol in what is settled": "INSERT INTO ledger.symbols SELECT shard, 5, 0, symbol, base_asset, "
+    "quote_asset, 2, 2, 2, 2, 2, 0, 0 FROM ledger.symbols",
+    "post a transfer by an old entry": "UPDATE ledger.transfers SET state = 'posted', decided_at = now(), "
+    f"posted_seq = 5, posted_index = 0 WHERE transfer_id = '{PENDING}'",
     "post legs that do not sum to zero": entry(counter_available=2),
     "post a hold that does not sum to zero": entry(counter_hold=1),
     "post fees out of nothing": entry(fees=1),
@@ -322,9 +330,14 @@ async def test_the_owner_is_refused(owner: Connection) -> None:
 
 
 async def test_it_is_the_chain_that_refuses_what_would_break_it(owner: Connection) -> None:
-    attacks = [name for name in FOR_ALL if "batch" in name and not name.startswith(("change", "delete", "empty"))]
+    attacks = [
+        name
+        for name in FOR_ALL
+        if any(word in name for word in ("batch", "settled", "old entry"))
+        and not name.startswith(("change", "delete", "empty", "take"))
+    ]
     states = {name: await _refused(owner, FOR_ALL[name]) for name in attacks}
-    assert len(states) >= 10
+    assert len(states) >= 15
     assert set(states.values()) == {"OB005"}, states
 
 

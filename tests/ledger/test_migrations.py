@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase, PostgresServer
-from openbourse.ledger import database
+from fixtures.streams import SHARD, deliveries
+from openbourse.ledger import database, store
 from openbourse.ledger.errors import Invalid, Unavailable
-from openbourse.ledger.migrate import Migration, Phase, known, migrate, pending
+from openbourse.ledger.migrate import Migration, Phase, known, migrate, pending, until
 
 ONE, TWO, THREE, FOUR = (
     Migration("0001_pre_a.sql", Phase.PRE, "a"),
@@ -45,6 +46,26 @@ def test_a_newer_database_is_refused() -> None:
         pending(applied(ONE, TWO, THREE), [ONE, TWO], Phase.POST)
 
 
+def test_a_database_goes_to_a_number_and_never_back() -> None:
+    todo = pending(applied(ONE), ALL, Phase.POST)
+    assert [until(applied(ONE), todo, to) for to in (1, 2, 4, 9)] == [[], [TWO], [TWO, THREE, FOUR], [TWO, THREE, FOUR]]
+    with pytest.raises(Invalid, match=r"has 0002_pre_b\.sql and is not taken back to 0001: .* before 0002_pre_b\.sql"):
+        until(applied(ONE, TWO), [], 1)
+
+
+@pytest.mark.server
+async def test_a_refusal_to_go_back_changes_nothing(ledger_database: LedgerDatabase) -> None:
+    connection, _ = await store.open_settlement(ledger_database.application, SHARD)
+    await store.settle(connection, SHARD, deliveries("asset USDT 2\nlegs order_accepted 1000:USDT:0:0"))
+    before = await connection.fetch("SELECT * FROM ledger.entries")
+    for to in (0, 2, len(known()) - 1):
+        with pytest.raises(Invalid, match="is not taken back"):
+            await migrate(ledger_database.owner, to=to)
+    assert await migrate(ledger_database.owner, to=len(known())) == []
+    assert await connection.fetch("SELECT * FROM ledger.entries") == before != []
+    await connection.close()
+
+
 @pytest.mark.server
 def test_many_at_once_apply_each_migration_once(own_postgres: PostgresServer) -> None:
     own_postgres.execute("CREATE DATABASE fresh")
@@ -71,7 +92,10 @@ def test_the_command_migrates_and_gives_the_role_its_password(own_postgres: Post
             check=False,
         )
 
-    first = command(OPENBOURSE_LEDGER_DATABASE="postgresql://openbourse_ledger:it%27s@db/fresh")
+    first = command(
+        OPENBOURSE_LEDGER_DATABASE="postgresql://openbourse_ledger:it%27s@db/fresh",
+        OPENBOURSE_SEALER_DATABASE="postgresql://openbourse_sealer:sealed@db/fresh",
+    )
     lines = "".join(f"applied {migration.name}\n" for migration in known())
     assert (first.returncode, first.stdout) == (0, lines), first.stderr
     assert command().stdout == "nothing to apply\n"
@@ -79,8 +103,8 @@ def test_the_command_migrates_and_gives_the_role_its_password(own_postgres: Post
     hba.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     own_postgres.execute("SELECT pg_reload_conf()")
 
-    async def login(password: str) -> str:
-        dsn = own_postgres.dsn("fresh", "openbourse_ledger")
+    async def login(password: str, role: str = "openbourse_ledger") -> str:
+        dsn = own_postgres.dsn("fresh", role)
         connection = await asyncpg.connect(dsn, password=password)
         try:
             return str(await connection.fetchval("SELECT current_user"))
@@ -88,6 +112,7 @@ def test_the_command_migrates_and_gives_the_role_its_password(own_postgres: Post
             await connection.close()
 
     assert asyncio.run(login("it's")) == "openbourse_ledger"
+    assert asyncio.run(login("sealed", "openbourse_sealer")) == "openbourse_sealer"
     with pytest.raises(asyncpg.InvalidPasswordError):
         asyncio.run(login("wrong"))
     other = command(OPENBOURSE_LEDGER_DATABASE="postgresql://somebody:x@db/fresh")

@@ -294,7 +294,7 @@ async def test_settlement_does_not_start_on_a_server_that_could_forget(ledger_da
 
 
 async def test_an_account_and_an_asset_of_any_size_and_letters_fit(settling: Connection) -> None:
-    stream = deliveries(f"asset X 0\nlegs order_accepted {2**63 - 1}:X:0:0 1000:X:0:0")
+    stream = deliveries(f"asset X 0\nlegs match_transferred 2:X:-7:0 {2**63 - 1}:X:7:0")
     odd = 'A"B\\,{} NULL'
     stream[0].events[0].asset_defined.asset = odd
     for leg in stream[1].events[0].movements:
@@ -303,4 +303,5 @@ async def test_an_account_and_an_asset_of_any_size_and_letters_fit(settling: Con
     await settle(settling, stream)
     row = await settling.fetchrow("SELECT account, counter_account, asset, other_asset FROM ledger.entries")
     assert row is not None
-    assert tuple(row) == (1000, 2**63 - 1, odd, None)
+    assert tuple(row) == (2, 2**63 - 1, odd, None)
+    assert await balances(settling) == [(2, odd, -7, 0), (2**63 - 1, odd, 7, 0)]

@@ -6,11 +6,12 @@ import logging
 import os
 import ssl
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from openbourse.contracts.session import Address
-from openbourse.ledger.database import ROLE, dsn_from_environment
+from openbourse.ledger.database import ROLE, SEALER_ROLE, dsn_from_environment
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.migrate import Phase, migrate
 from openbourse.ledger.run import Settings, serve
@@ -23,9 +24,9 @@ example: OPENBOURSE_DATABASE=postgresql://openbourse_ledger@db/openbourse python
            --engine engine-0.engine:7000 --listen 0.0.0.0:7100 --status 0.0.0.0:7101 --tls /etc/openbourse/tls
 """
 _MIGRATE = """\
-Run as the owner of the database: OPENBOURSE_DATABASE is the owner's. Makes the role openbourse_ledger, as which
-the ledger works. If OPENBOURSE_LEDGER_DATABASE is set, to what `serve` will have as OPENBOURSE_DATABASE, the role
-gets the password in it.
+Run as the owner of the database: OPENBOURSE_DATABASE is the owner's. Makes the roles openbourse_ledger, as which
+the ledger works, and openbourse_sealer, as which it is sealed. If OPENBOURSE_LEDGER_DATABASE or
+OPENBOURSE_SEALER_DATABASE is set, to what they will have as OPENBOURSE_DATABASE, the role gets the password in it.
 
 example: OPENBOURSE_DATABASE=postgresql://postgres@db/openbourse python -m openbourse.ledger migrate
 """
@@ -38,9 +39,7 @@ def main() -> int:
     try:
         dsn = dsn_from_environment()
         if arguments.command == "migrate":
-            applied = asyncio.run(
-                migrate(dsn, arguments.phase, _role_password(os.environ.get("OPENBOURSE_LEDGER_DATABASE", "")))
-            )
+            applied = asyncio.run(migrate(dsn, arguments.phase, _passwords(os.environ), arguments.to))
             print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")  # noqa: T201
         else:
             settings = Settings(
@@ -53,14 +52,20 @@ def main() -> int:
     return 0
 
 
-def _role_password(dsn: str) -> str | None:
-    """Raises ValueError when the DSN has a password that is not the role's."""
-    url = urlsplit(dsn)
-    if url.password is None:
-        return None
-    if url.username != ROLE:
-        raise ValueError(f"OPENBOURSE_LEDGER_DATABASE is for user {url.username}, the ledger's role is {ROLE}")
-    return unquote(url.password)
+def _passwords(environment: Mapping[str, str]) -> dict[str, str]:
+    """Role -> password. Raises ValueError when a DSN has a password that is not its role's."""
+    found = {}
+    for variable, whose, role in (
+        ("OPENBOURSE_LEDGER_DATABASE", "the ledger", ROLE),
+        ("OPENBOURSE_SEALER_DATABASE", "the sealer", SEALER_ROLE),
+    ):
+        url = urlsplit(environment.get(variable, ""))
+        if url.password is None:
+            continue
+        if url.username != role:
+            raise ValueError(f"{variable} is for user {url.username}, {whose}'s role is {role}")
+        found[role] = unquote(url.password)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(Phase),
         default=Phase.POST,
         help="pre: only what the code before this release can live with; post: all (default)",
+    )
+    migrating.add_argument(
+        "--to",
+        type=int,
+        metavar="NUMBER",
+        help="no further than this migration, such as 2; never back: a number below what is applied is refused",
     )
     return parser
 

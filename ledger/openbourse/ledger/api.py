@@ -165,26 +165,6 @@ def make_api(session: EngineSession, books: Books, coordinator: Coordinator, pro
     return app
 
 
-def make_status(progress: Progress) -> FastAPI:
-    """The application behind the plain listener: it tells nothing that needs a secret."""
-    app = FastAPI(title="OpenBourse ledger status", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/livez")
-    async def livez() -> JSONResponse:
-        return JSONResponse({"live": True})
-
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        reason = progress.why_not_ready()
-        return JSONResponse({"ready": not reason, "reason": reason}, 503 if reason else 200)
-
-    @app.get("/status")
-    async def status() -> JSONResponse:
-        return JSONResponse(progress.as_json())
-
-    return app
-
-
 def _trade(row: object) -> dict[str, object]:
     r: dict[str, object] = dict(row)  # type: ignore[call-overload]
     side = "maker" if r["is_maker"] else "taker"

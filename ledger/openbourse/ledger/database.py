@@ -17,6 +17,7 @@ from openbourse.ledger.errors import Diverged, LedgerError, StaleSession, Unavai
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 ROLE = "openbourse_ledger"
+SEALER_ROLE = "openbourse_sealer"
 CONNECT_TIMEOUT_S = 5.0
 # How long a reading statement may take; settlement has no such limit (store.py says why).
 READ_TIMEOUT_S = 10.0
@@ -58,9 +59,9 @@ class Session(NamedTuple):
     pid: int
 
 
-async def connect(dsn: str, settings: Mapping[str, str]) -> Connection:
-    """A connection that acts as the application's role whoever logged in. Raises Unavailable."""
-    return await connect_for_writing(dsn, server_settings={"role": ROLE, "application_name": ROLE, **settings})
+async def connect(dsn: str, settings: Mapping[str, str], role: str = ROLE) -> Connection:
+    """A connection that acts as the role whoever logged in. Raises Unavailable."""
+    return await connect_for_writing(dsn, server_settings={"role": role, "application_name": role, **settings})
 
 
 async def connect_for_writing(dsn: str, **options: Any) -> Connection:

@@ -41,10 +41,11 @@ class MutualTlsProtocol(H11Protocol):
 
 
 class BoundedBody:
-    """Answers 413 to a request whose body is longer than BODY_BYTES_MOST, announced or not."""
+    """Answers 413 to a request whose body is longer than so many bytes, announced or not."""
 
-    def __init__(self, app: "ASGIApp") -> None:
+    def __init__(self, app: "ASGIApp", bytes_most: int = BODY_BYTES_MOST) -> None:
         self._app = app
+        self._bytes_most = bytes_most
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http":
@@ -52,14 +53,14 @@ class BoundedBody:
             return
         # A longer one is never held: it is read to its bound before the application sees any of it.
         body, more = b"", True
-        while more and len(body) <= BODY_BYTES_MOST:
+        while more and len(body) <= self._bytes_most:
             message = await receive()
             if message["type"] != "http.request":
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        if len(body) > BODY_BYTES_MOST:
-            await _too_large(send)
+        if len(body) > self._bytes_most:
+            await _too_large(send, self._bytes_most)
             return
         given = False
 
@@ -73,8 +74,8 @@ class BoundedBody:
         await self._app(scope, give, send)
 
 
-async def _too_large(send: "Send") -> None:
-    message = f"a request has at most {BODY_BYTES_MOST} bytes"
+async def _too_large(send: "Send", bytes_most: int) -> None:
+    message = f"a request has at most {bytes_most} bytes"
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"reason": "Invalid", "message": message}).encode()})
@@ -89,14 +90,16 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def listening(app: "ASGIApp", address: Address, tls: Path | None) -> AsyncIterator[int]:
+async def listening(
+    app: "ASGIApp", address: Address, tls: Path | None, body_bytes_most: int = BODY_BYTES_MOST
+) -> AsyncIterator[int]:
     """Serves `app` while the block runs, with mutual TLS if there is a folder of it; gives the port. Raises OSError."""
     options: dict[str, Any] = {"http": H11Protocol}
     if tls is not None:
         context = server_context(tls)
         options = {"http": MutualTlsProtocol, "ssl_context_factory": lambda *_: context}
     config = uvicorn.Config(
-        BoundedBody(app),
+        BoundedBody(app, body_bytes_most),
         ws="none",
         lifespan="off",
         log_config=None,

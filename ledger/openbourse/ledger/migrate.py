@@ -6,7 +6,7 @@ A file is `NNNN_pre_name.sql` (before the new code is deployed: the old code sti
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -70,10 +70,22 @@ def pending(applied: Sequence[tuple[str, str]], migrations: Sequence[Migration],
     return rest
 
 
-async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = None, to: int | None = None) -> list[str]:
-    """Applies what is pending, as the owner; the names of what it applied. Sets the role's password if given one.
+def until(applied: Sequence[tuple[str, str]], todo: Sequence[Migration], to: int) -> list[Migration]:
+    """The part of `todo` through number `to`. Raises Invalid when the database is beyond it. Pure."""
+    if to < len(applied):
+        raise Invalid(
+            f"the database has {applied[-1][0]} and is not taken back to {to:04}: that would lose what was settled "
+            f"since, or its chain; restore a backup of before {applied[to][0]}, and settle from the engine's log again"
+        )
+    return list(todo[: to - len(applied)])
 
-    `to`: no further than the migration of that number.
+
+async def migrate(
+    dsn: str, phase: Phase = Phase.POST, passwords: Mapping[str, str] | None = None, to: int | None = None
+) -> list[str]:
+    """Applies what is pending, as the owner; the names of what it applied. Sets the passwords of roles if given any.
+
+    `to`: no further than the migration of that number. None is ever undone: each so far would take something with it.
 
     Several at once wait for each other. Raises Invalid and Unavailable.
     """
@@ -88,7 +100,9 @@ async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = No
         )
         await connection.execute("REVOKE ALL ON public.openbourse_ledger_migrations FROM PUBLIC")
         applied = await _applied(connection)
-        todo = pending(applied, known(), phase)[: None if to is None else max(0, to - len(applied))]
+        todo = pending(applied, known(), phase)
+        if to is not None:
+            todo = until(applied, todo, to)
         for number, migration in enumerate(todo, start=len(applied) + 1):
             async with connection.transaction():
                 await connection.execute(migration.sql)
@@ -99,9 +113,9 @@ async def migrate(dsn: str, phase: Phase = Phase.POST, password: str | None = No
                     migration.digest,
                 )
         await connection.execute(f"GRANT SELECT ON public.openbourse_ledger_migrations TO {database.ROLE}")
-        if password is not None:
+        for role, password in (passwords or {}).items():
             quoted = await connection.fetchval("SELECT quote_literal($1::text)", password)
-            await connection.execute(f"ALTER ROLE {database.ROLE} PASSWORD {quoted}")
+            await connection.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
         return [migration.name for migration in todo]
     except database.CONNECTION_ERRORS as error:
         raise Unavailable(f"database: {database.sentence(error)}") from error

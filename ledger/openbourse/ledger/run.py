@@ -11,11 +11,12 @@ from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address, EngineSession, committed_events
 from openbourse.contracts.tls import client_context
-from openbourse.ledger.api import make_api, make_status
+from openbourse.ledger.api import make_api
 from openbourse.ledger.books import open_books
 from openbourse.ledger.consume import Settler
 from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.listen import listening
+from openbourse.ledger.probes import make_status
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.settlement import Watermark
 from openbourse.ledger.watch import watch

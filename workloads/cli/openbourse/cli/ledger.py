@@ -1,5 +1,7 @@
 """`openbourse ledger`: deposit, withdraw, look at transfers and balances, prove that engine and ledger are equal.
 
+What is about the seal is in openbourse.cli.seal.
+
 Speaks to the ledger's API over mutual TLS, as a person with a certificate of the component `cli`.
 """
 
@@ -15,10 +17,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from openbourse.cli import seal
 from openbourse.contracts.tls import client_context
 from openbourse.contracts.units import format_units
 
-app = typer.Typer(no_args_is_help=True, help="Deposit, withdraw, look at balances, and reconcile with the engine.")
+app = typer.Typer(
+    no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
+)
+app.add_typer(seal.app)
 
 # Reconciliation may wait for the ledger to catch up and then read all of its entries.
 TIMEOUT_S = 180.0

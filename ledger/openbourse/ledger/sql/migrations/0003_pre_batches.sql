@@ -312,5 +312,49 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.batches
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.batches ENABLE ALWAYS TRIGGER append_only;
 
+-- What was settled gets no more rows: the chain covers it.
+CREATE FUNCTION ledger.rows_are_new() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    settled record;
+BEGIN
+    SELECT a.shard, a.seq, w.seq AS through INTO settled
+    FROM (SELECT shard, min(seq) AS seq FROM added GROUP BY shard) AS a
+    LEFT JOIN ledger.watermarks AS w ON w.shard = a.shard
+    WHERE w.shard IS NULL OR a.seq <= w.seq
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a row of ledger.% at seq % of shard %, which is settled through %',
+            TG_TABLE_NAME, settled.seq, settled.shard, settled.through USING ERRCODE = 'OB005';
+    END IF;
+    RETURN NULL;
+END
+$$;
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['entries', 'assets', 'symbols', 'checkpoints'] LOOP
+        EXECUTE format(
+            'CREATE TRIGGER rows_are_new AFTER INSERT ON ledger.%I REFERENCING NEW TABLE AS added '
+            'FOR EACH STATEMENT EXECUTE FUNCTION ledger.rows_are_new()', name);
+        EXECUTE format('ALTER TABLE ledger.%I ENABLE ALWAYS TRIGGER rows_are_new', name);
+    END LOOP;
+END
+$$;
+
+-- Nor is a transfer posted by what was settled before.
+CREATE FUNCTION ledger.transfer_is_posted_now() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.posted_seq <= (SELECT seq FROM ledger.watermarks WHERE shard = NEW.shard) THEN
+        RAISE EXCEPTION 'transfer % is not posted by seq %, which was settled before it',
+            NEW.transfer_id, NEW.posted_seq USING ERRCODE = 'OB005';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER transfer_is_posted_now BEFORE UPDATE ON ledger.transfers
+    FOR EACH ROW WHEN (NEW.posted_seq IS NOT NULL) EXECUTE FUNCTION ledger.transfer_is_posted_now();
+ALTER TABLE ledger.transfers ENABLE ALWAYS TRIGGER transfer_is_posted_now;
+
 GRANT SELECT, INSERT ON ledger.batches TO openbourse_ledger;
 GRANT UPDATE (batch, head) ON ledger.watermarks TO openbourse_ledger;

@@ -1,0 +1,33 @@
+"""What a process says of itself to whoever probes it, over plain HTTP: nothing that needs a secret."""
+
+from typing import Protocol
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+
+
+class Status(Protocol):
+    def why_not_ready(self) -> str:
+        """Empty: ready."""
+
+    def as_json(self) -> dict[str, object]: ...
+
+
+def make_status(status: Status) -> FastAPI:
+    """The application behind the plain listener."""
+    app = FastAPI(title="OpenBourse status", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/livez")
+    async def livez() -> JSONResponse:
+        return JSONResponse({"live": True})
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        reason = status.why_not_ready()
+        return JSONResponse({"ready": not reason, "reason": reason}, 503 if reason else 200)
+
+    @app.get("/status")
+    async def all_of_it() -> JSONResponse:
+        return JSONResponse(status.as_json())
+
+    return app

@@ -1,0 +1,160 @@
+"""The ledger under loads that hurt: hot accounts under several settlers, arrivals that do not wait, statements."""
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import accumulate, islice
+
+import asyncpg
+from result import RUNS, Result, result, say
+
+from fixtures.databases import PostgresServer
+from openbourse.contracts import v1
+from openbourse.contracts.units import FIRST_TRADER
+from openbourse.ledger import store
+from openbourse.ledger.books import open_books
+from openbourse.ledger.database import Connection
+
+Trades = Callable[[Callable[[], tuple[int, int]], str], Iterator[bytes]]
+
+SETTLERS = 4
+USERS = 10_000
+BATCH = 200
+HOT_S = 3.0
+RATES = (1_000, 3_000, 5_000)
+OPEN_LOOP_S = 3.0
+# The share of the uniform rate that hot accounts must reach, and where an open loop's p99 must stay.
+HOT_SHARE = 0.8
+P99_TARGETS_MS = {1_000: 50.0, 3_000: 200.0}
+PAGES = 1_000
+PAGE_LINES = 100
+
+
+async def hot(server: PostgresServer, database: str, trades: Trades) -> list[Result]:
+    """Settlers of as many shards at once, users by Zipf's law; beside them users all alike."""
+    weights = list(accumulate(1 / rank for rank in range(1, USERS + 1)))
+    chance = random.Random(2)  # noqa: S311
+
+    def zipf() -> tuple[int, int]:
+        maker, taker = 0, 0
+        while maker == taker:
+            maker, taker = chance.choices(range(FIRST_TRADER, FIRST_TRADER + USERS), cum_weights=weights, k=2)
+        return maker, taker
+
+    def uniform() -> tuple[int, int]:
+        maker, taker = chance.sample(range(FIRST_TRADER, FIRST_TRADER + USERS), 2)
+        return maker, taker
+
+    owner = await asyncpg.connect(server.dsn(database))
+    rates: dict[str, list[float]] = {"zipf": [], "uniform": []}
+    settlers: dict[str, list[tuple[str, Connection, Iterator[bytes]]]] = {"zipf": [], "uniform": []}
+    for kind, pick in (("zipf", zipf), ("uniform", uniform)):
+        for number in range(SETTLERS):
+            shard = f"{kind}-{number}"
+            connection, _ = await store.open_settlement(server.dsn(database, "openbourse_ledger"), shard)
+            await _give_plenty(owner, shard)
+            settlers[kind].append((shard, connection, trades(pick, shard)))
+    await owner.execute("VACUUM ANALYZE ledger.balances")
+    for run in range(RUNS):
+        for kind, several in settlers.items():
+            rates[kind].append(sum(await asyncio.gather(*(_settle_for(HOT_S, *settler) for settler in several))))
+        say(f"run {run + 1}: {SETTLERS} settlers, Zipf {rates['zipf'][-1]:,.0f}/s, alike {rates['uniform'][-1]:,.0f}/s")
+    for several in settlers.values():
+        for _, connection, _ in several:
+            await connection.close()
+    deadlocks = await owner.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = $1", database)
+    await owner.close()
+    uniform_rate = statistics.median(rates["uniform"])
+    return [
+        result(
+            "ledger.settle.hot.trades_per_second",
+            rates["zipf"],
+            "1/s",
+            "higher",
+            target=HOT_SHARE * uniform_rate,
+            peer="users all alike",
+            peer_values=[uniform_rate],
+        ),
+        result("ledger.settle.hot.deadlocks", [float(deadlocks)], "", "lower", target=0.0),
+    ]
+
+
+async def _give_plenty(owner: Connection, shard: str) -> None:
+    """Assets and balances, without the entries that would explain them: here only the time counts."""
+    await owner.execute("INSERT INTO ledger.assets VALUES ($1, 'USDT', 8, 1), ($1, 'BTC', 8, 1)", shard)
+    await owner.execute(
+        "INSERT INTO ledger.balances (shard, account, asset, available, hold) "
+        "SELECT $1, account, asset, 0, 1e17 FROM generate_series($2::bigint, $3) AS account, "
+        "unnest('{USDT,BTC}'::text[]) AS asset",
+        *(shard, FIRST_TRADER, FIRST_TRADER + USERS - 1),
+    )
+
+
+async def _settle_for(seconds: float, shard: str, connection: Connection, trades: Iterator[bytes]) -> float:
+    """Trades a second of one settler; making them is a part of it here, for all of them alike."""
+    settled, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        parts = [v1.Events.FromString(body) for body in islice(trades, BATCH)]
+        settled += (await store.settle(connection, shard, parts)).trades
+    return settled / (time.perf_counter() - start)
+
+
+async def open_loop(connection: Connection, shard: str, trades: Iterator[bytes]) -> list[Result]:
+    """Arrival to commit, when trades come at their own rate and all that has come is a batch."""
+    times: dict[int, list[list[float]]] = {rate: [] for rate in RATES}
+    for run in range(RUNS):
+        for rate in RATES:
+            bodies = list(islice(trades, round(rate * OPEN_LOOP_S)))
+            times[rate].append(sorted(await _offered(connection, shard, bodies, rate)))
+            latest = times[rate][-1]
+            say(f"run {run + 1}: {rate}/s offered, p50 {_at(latest, 0.5):.1f} ms, p99 {_at(latest, 0.99):.1f} ms")
+    results = []
+    for rate, runs in times.items():
+        for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)):
+            target = P99_TARGETS_MS.get(rate) if name == "p99_ms" else None
+            values = [_at(latencies, share) for latencies in runs]
+            results.append(result(f"ledger.open_loop.{name}.offered_{rate}", values, "ms", "lower", target=target))
+    return results
+
+
+async def _offered(connection: Connection, shard: str, bodies: list[bytes], rate: int) -> list[float]:
+    """Milliseconds from the intended arrival of each to the commit of its batch."""
+    start, done, latencies = time.perf_counter(), 0, []
+    while done < len(bodies):
+        arrived = min(len(bodies), int((time.perf_counter() - start) * rate))
+        if arrived == done:
+            await asyncio.sleep((done + 1) / rate - (time.perf_counter() - start))
+            continue
+        until = min(arrived, done + 2_000)
+        parts = [v1.Events.FromString(body) for body in bodies[done:until]]
+        await store.settle(connection, shard, parts)
+        now = time.perf_counter() - start
+        latencies += [(now - (at + 1) / rate) * 1000 for at in range(done, until)]
+        done = until
+    return latencies
+
+
+async def statement_pages(dsn: str, shard: str) -> list[Result]:
+    """The newest page of an account and, where there is one, the one before it."""
+    chance = random.Random(3)  # noqa: S311
+    values = []
+    async with open_books(dsn, shard) as books:
+        for _ in range(RUNS):
+            times = []
+            for _ in range(PAGES // RUNS):
+                account = chance.randrange(FIRST_TRADER, FIRST_TRADER + USERS)
+                start = time.perf_counter()
+                page = await books.statement(account, "USDT", None, PAGE_LINES)
+                if page.next is not None:
+                    times.append((time.perf_counter() - start) * 1000)
+                    start = time.perf_counter()
+                    await books.statement(account, "USDT", page.next, PAGE_LINES)
+                times.append((time.perf_counter() - start) * 1000)
+            values.append(_at(sorted(times), 0.99))
+    return [result("ledger.statement.p99_ms", values, "ms", "lower")]
+
+
+def _at(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
