@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
+from fixtures.figures import Tally
 from fixtures.streams import SHARD, deliveries, record_transfers
 from openbourse.contracts import v1
 from openbourse.ledger import chain, consume, copy_rows, queries, settlement, store
@@ -352,7 +353,10 @@ async def test_the_fact_holds(fact: Callable[[LedgerDatabase], Awaitable[None]],
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-async def test_a_planted_bug_is_found(bug: Bug, database: LedgerDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_planted_bug_is_found(
+    bug: Bug, database: LedgerDatabase, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    tally("planted bugs of the settler found")
     monkeypatch.setattr(*bug.replaced)
     with pytest.raises((AssertionError, LedgerError, pytest.fail.Exception)):
         await bug.found_by(database)
