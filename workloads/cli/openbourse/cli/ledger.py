@@ -29,6 +29,7 @@ app.add_typer(seal.app)
 # Reconciliation may wait for the ledger to catch up and then read all of its entries.
 TIMEOUT_S = 180.0
 CONNECT_TIMEOUT_S = 5.0
+STATEMENT_WIDTH = 200
 
 Ledger = Annotated[
     str, typer.Option("--ledger", envvar="OPENBOURSE_LEDGER", help="The ledger's API, https://HOST:PORT.")
@@ -121,18 +122,21 @@ def statement(  # noqa: PLR0917 - options of a command line
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    table = Table("seq", "time", "kind", "symbol", "correlation")
+    table = Table("seq", "time", "kind", "symbol", box=None)
     amounts = ("available", "hold", "available_after", "hold_after")
     for name in amounts:
         table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("correlation")
     for line in answer["lines"]:
         at = datetime.fromtimestamp(line["occurred_at_us"] / 1e6, UTC)
         table.add_row(
             *(f"{line['seq']}.{line['event_index']}", f"{at:%Y-%m-%d %H:%M:%S}", line["kind"], line["symbol"]),
-            line["correlation_id"],
             *(format_units(line[name], answer["scale"]) for name in amounts),
+            line["correlation_id"],
         )
-    console.print(table if answer["lines"] else f"nothing moved the {asset} of account {account}")
+    # Amounts are whole, whatever the terminal's width.
+    wide = Console(width=STATEMENT_WIDTH, highlight=False)
+    wide.print(table if answer["lines"] else f"nothing moved the {asset} of account {account}")
     if answer["next"]:
         console.print(f"older: --before {answer['next']}", soft_wrap=True)
 
