@@ -57,13 +57,18 @@ class Leadership:
 
     async def release(self) -> None:
         """Lets another replica lead at once. Best effort: without it the lease runs out."""
-        if self._lease is None:
-            return
-        self._lease["spec"] |= {"holderIdentity": "", "renewTime": _now()}
         try:
-            await self._api.replace(LEASE, self._lease)
+            if self._lease is not None and not await self._let_go(self._lease):
+                # A renewal that was cut off by the end landed, or somebody set a label.
+                lease = await self._api.get(LEASE, self._namespace, LEASE_NAME)
+                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                    await self._let_go(lease)
         except ApiError as error:
             log.info("lease: not released: %s", error)
+
+    async def _let_go(self, lease: Object) -> bool:
+        lease["spec"] |= {"holderIdentity": "", "renewTime": _now()}
+        return await self._claim(lease, new=False)
 
     async def _try(self) -> bool:
         lease = await self._api.get(LEASE, self._namespace, LEASE_NAME)
