@@ -44,7 +44,9 @@ def rebuild(
     typer.echo(f"DIFFERENT at seq {rebuilt.seq}: {rebuilt.differences:,} of {what}")
     if not rebuilt.swapped:
         _fail("nothing was changed: --swap puts what the entries make in their place")
-    typer.echo(f"swapped: {rebuilt.swapped:,} balances are what the entries make; settlement waited {rebuilt.held_s:.3f} s")
+    typer.echo(
+        f"swapped: {rebuilt.swapped:,} balances are what the entries make; settlement waited {rebuilt.held_s:.3f} s"
+    )
 
 
 def _say(made: rebuilding.Made) -> None:
