@@ -183,6 +183,25 @@ async def test_settlement_goes_on_while_balances_are_rebuilt_and_swapped(
     assert (after.seq, after.differences) == (ends[-1], 0)
 
 
+async def test_what_is_settled_while_a_swap_waits_for_the_watermark_is_in_it(settled: LedgerDatabase) -> None:
+    await execute(settled.application, move(1001, "USDT", 11))
+    more = deliveries("\n".join(traded(10, seed=2)), first_seq=len(STREAM) + 1)
+    connection, _ = await store.open_settlement(settled.application, SHARD)
+    watcher = await asyncpg.connect(settled.owner)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM ledger.watermarks FOR UPDATE")
+        swapping = asyncio.create_task(rebuild.rebuild(settled.owner, SHARD, swap=True))
+        async with asyncio.timeout(rebuild.LOCK_TIMEOUT_S):
+            while not await waits_for_lock(watcher):  # noqa: ASYNC110 - a fact of another process
+                await asyncio.sleep(0.02)
+        await store.settle(connection, SHARD, more)
+    found = await swapping
+    assert (found.seq, found.differences) == (len(STREAM) + len(more), 1)
+    assert (await rebuild.rebuild(settled.owner, SHARD, swap=False)).differences == 0
+    await connection.close()
+    await watcher.close()
+
+
 async def test_what_the_entries_make_is_swapped_in_as_a_whole_or_not_at_all(settled: LedgerDatabase) -> None:
     # As nobody can without turning the guards off: two traders, and one of them has less than nothing.
     await execute(
@@ -235,7 +254,7 @@ async def test_ctrl_c_leaves_everything_as_it_was(settled: LedgerDatabase) -> No
         process = command(settled, "--swap")
         try:
             async with asyncio.timeout(30):
-                while not await waits_for_lock(watcher):
+                while not await waits_for_lock(watcher):  # noqa: ASYNC110 - a fact of another process
                     await asyncio.sleep(0.02)
             process.send_signal(signal.SIGINT)
             output, errors = await asyncio.to_thread(process.communicate, timeout=rebuild.LOCK_TIMEOUT_S - 3)
@@ -245,7 +264,7 @@ async def test_ctrl_c_leaves_everything_as_it_was(settled: LedgerDatabase) -> No
     assert "Interrupted: interrupted: everything is as it was" in errors and not output
     assert "Traceback" not in errors
     async with asyncio.timeout(10):
-        while await watcher.fetchval(
+        while await watcher.fetchval(  # noqa: ASYNC110 - likewise
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'openbourse_rebuild') "
             "OR EXISTS (SELECT FROM pg_class WHERE relname = 'shadow')"
         ):

@@ -1,4 +1,4 @@
-"""Proves again and again that seqs are covered and that engine and ledger are equal; stops settlement when they are not.
+"""Proves again and again that seqs are covered and engine and ledger equal; stops settlement when they are not.
 
 What is new is looked at every few seconds; all of it from the beginning, and the sum of all entries, less often: no
 more than a hundredth of the time goes into that. Nothing is repaired here, and nothing that only could not be asked
@@ -22,6 +22,7 @@ from openbourse.ledger.reconcile import Report, reconcile
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
+EVERY_LEAST_S = 0.1
 WHOLE_EVERY_S = 600.0
 # After one that took so long, the next waits for so many times that.
 PAUSE_TIMES = 10.0
@@ -44,8 +45,14 @@ class Reconciler:
     """Of one shard. `found` is never taken back: only a person, and a restart, go on from there."""
 
     def __init__(
-        self, session: EngineSession, books: Books, progress: Progress, stop: Callable[[Diverged], None]
+        self,
+        session: EngineSession,
+        books: Books,
+        progress: Progress,
+        stop: Callable[[Diverged], None],
+        every_s: float = EVERY_S,
     ) -> None:
+        self._every_s = every_s
         self._session = session
         self._books = books
         self._progress = progress
@@ -74,12 +81,12 @@ class Reconciler:
             except LedgerError as error:
                 self.failed += 1
                 self.trouble = str(error)
-                log.warning("shard %s: not reconciled: %s; again in %g s", self._progress.shard, error, EVERY_S)
+                log.warning("shard %s: not reconciled: %s; again in %g s", self._progress.shard, error, self._every_s)
             end = time.monotonic()
             if whole:
                 whole_at = end + max(WHOLE_EVERY_S, WHOLE_PAUSE_TIMES * (end - start))
             if self.found is None:
-                await asyncio.sleep(max(EVERY_S, PAUSE_TIMES * (end - start) if not whole else 0.0))
+                await asyncio.sleep(max(self._every_s, 0.0 if whole else PAUSE_TIMES * (end - start)))
         self.findings[self.found.kind] += 1
         sentence = f"reconciliation found at seq {self.found.seq}: {self.found.sentence}{self._last_equal()}"
         log.error("shard %s: %s", self._progress.shard, sentence)
@@ -87,8 +94,10 @@ class Reconciler:
 
     async def _look(self, whole: bool) -> Finding | None:
         """Raises Unavailable when a side does not answer."""
-        if finding := await self._cover(whole):
-            return finding
+        covered = await cover(self._books, NOTHING if whole else self._covered)
+        if isinstance(covered, Finding):
+            return covered
+        self._covered = covered
         report = await reconcile(self._session, self._books, self._progress, entries=whole)
         if finding := worst(report):
             return finding
@@ -97,20 +106,6 @@ class Reconciler:
         if whole:
             self.whole = self.equal
         return None
-
-    async def _cover(self, whole: bool) -> Finding | None:
-        if whole:
-            self._covered = NOTHING
-        end = await self._books.end_of_coverage()
-        while self._covered.batch < end.batch:
-            batches = await self._books.covering_batches(self._covered.batch, end.batch, BATCHES_AT_A_TIME)
-            if not batches:
-                break
-            extended = coverage.extend(self._covered, batches)
-            if isinstance(extended, Finding):
-                return extended
-            self._covered = extended
-        return coverage.ends(self._covered, end)
 
     def _last_equal(self) -> str:
         return f"; last equal at seq {self.equal.seq}" if self.equal else "; never equal since the start"
@@ -134,6 +129,21 @@ class Reconciler:
     def covered(self) -> Covered:
         """Without a gap from seq 1 on."""
         return self._covered
+
+
+async def cover(books: Books, covered: Covered) -> Covered | Finding:
+    """What is covered with the batches since, through the watermark."""
+    end = await books.end_of_coverage()
+    # Each part has at least one batch more.
+    while covered.batch < end.batch:
+        batches = await books.covering_batches(covered.batch, end.batch, BATCHES_AT_A_TIME)
+        if not batches:
+            break
+        extended = coverage.extend(covered, batches)
+        if isinstance(extended, Finding):
+            return extended
+        covered = extended
+    return coverage.ends(covered, end) or covered
 
 
 def worst(report: Report) -> Finding | None:

@@ -20,7 +20,7 @@ from openbourse.ledger.listen import listening
 from openbourse.ledger.metrics import Metrics, Shown
 from openbourse.ledger.probes import make_status
 from openbourse.ledger.progress import Progress
-from openbourse.ledger.reconciling import Reconciler
+from openbourse.ledger.reconciling import EVERY_S, Reconciler
 from openbourse.ledger.settlement import Watermark
 from openbourse.ledger.watch import watch
 
@@ -38,6 +38,7 @@ class Settings:
     status: Address
     tls: Path
     dsn: str
+    reconcile_every_s: float = EVERY_S
 
 
 async def serve(settings: Settings) -> None:
@@ -63,7 +64,7 @@ async def serve(settings: Settings) -> None:
     settler = Settler(settings.dsn, settings.shard, source, progress)
     async with (
         open_books(settings.dsn, settings.shard) as books,
-        _status(session, books, progress, settler, settings.status) as (reconciler, status_port),
+        _status(settings, session, books, progress, settler) as (reconciler, status_port),
         asyncio.TaskGroup() as tasks,
     ):
         coordinator = Coordinator(session, books, progress)
@@ -93,12 +94,12 @@ async def serve(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def _status(
-    session: EngineSession, books: Books, progress: Progress, settler: Settler, address: Address
+    settings: Settings, session: EngineSession, books: Books, progress: Progress, settler: Settler
 ) -> AsyncIterator[tuple[Reconciler, int]]:
     """What reconciles, and the port of the listener that shows it."""
-    reconciler = Reconciler(session, books, progress, settler.stop)
+    reconciler = Reconciler(session, books, progress, settler.stop, settings.reconcile_every_s)
     app = make_status(Shown(progress, reconciler), Metrics(progress, reconciler).text)
-    async with listening(app, address, None) as port:
+    async with listening(app, settings.status, None) as port:
         yield reconciler, port
 
 
