@@ -279,7 +279,7 @@ async def test_a_watermark_that_is_held_for_long_is_not_waited_for(
 ) -> None:
     await execute(settled.application, move(1001, "USDT", 11))
     before = await kept(settled)
-    monkeypatch.setitem(rebuild._SETTINGS, "lock_timeout", "200ms")
+    monkeypatch.setattr(rebuild, "LOCK_TIMEOUT_S", 0.2)
     settler = await asyncpg.connect(settled.application)
     async with settler.transaction():
         await settler.execute("SELECT FROM ledger.watermarks FOR UPDATE")

@@ -1,6 +1,7 @@
 """A ledger that reconciles by itself: says when it was equal, and stops settlement where it is not."""
 
 import asyncio
+import json
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fixtures.databases import LedgerDatabase
-from fixtures.engines import RunningEngine
+from fixtures.engines import LISTINGS, EngineFactory, RunningEngine
 from fixtures.ledgers import LedgerFactory, RunningLedger, all_settled, deposit
 from openbourse.ledger import rebuild
 from openbourse.ledger.errors import Diverged
@@ -19,6 +20,16 @@ from openbourse.ledger.progress import Progress, State
 from openbourse.ledger.settlement import Watermark
 
 EVERY = ("--reconcile-every", "0.2")
+
+
+@pytest.fixture
+def engine(engine_factory: EngineFactory) -> RunningEngine:
+    """That throttles when its ledger is a second behind."""
+    engine = engine_factory("--consumer", "ledger")
+    limits = {"throttleSeconds": 1, "cancelOnlySeconds": 0, "haltSeconds": 0}
+    engine.listings.write_text(json.dumps(LISTINGS | {"safety": {"settlementLag": limits}}))
+    engine.start()
+    return engine
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ HELD_TIMEOUT_S = 15.0
 
 _SETTINGS = {
     "application_name": "openbourse_rebuild",
-    "lock_timeout": f"{LOCK_TIMEOUT_S:.0f}s",
     "statement_timeout": f"{PART_TIMEOUT_S:.0f}s",
     # A statement ends soon after its client has.
     "client_connection_check_interval": "500ms",
@@ -159,6 +158,7 @@ class _Shadow:
         """Returning means committed, on the standby too."""
         connection = self._connection
         async with database.replicated_transaction(connection):
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S * 1000:.0f}ms'")
             await connection.execute(f"SET LOCAL statement_timeout = '{HELD_TIMEOUT_S:.0f}s'")
             settled = await connection.fetchval(_SQL["lock_settled_through"], self._shard)
             held_from = time.monotonic()
