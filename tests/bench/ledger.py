@@ -21,20 +21,21 @@ import asyncpg
 sys.path.append(str(Path(__file__).parents[1]))
 
 import ledger_load
-from result import RUNS, Result, result
+from result import RUNS, Result, result, say
 from verifying import verify_rates
 
 from fixtures.databases import PostgresServer, find_binaries
 from fixtures.streams import SHARD, deliveries, record_transfers, trade
 from openbourse.contracts import v1
 from openbourse.contracts.units import FIRST_TRADER
-from openbourse.ledger import store
+from openbourse.ledger import rebuild, store
 from openbourse.ledger.database import Connection
 from openbourse.ledger.migrate import migrate
 
 BATCHES = (1, 10, 100, 200, 500)
 TARGETS = {200: 10_000.0}
 VERIFY_TARGET = 500_000.0
+REBUILD_TARGET_S = 60.0
 ACCOUNTS = 10_000
 # Of each account: a credit and a hold in both assets.
 FUNDING_SEQS = 4
@@ -81,6 +82,7 @@ async def _measure(server: PostgresServer) -> list[Result]:
     trades_settled = await _count_trades(owner)
     await owner.close()
     await connection.close()
+    rebuilt = await _rebuild_seconds(server.dsn("ledger"), trades_settled)
     verified = await verify_rates(server.dsn("ledger"), trades_settled)
     peer = statistics.median(peers)
     return [
@@ -98,8 +100,21 @@ async def _measure(server: PostgresServer) -> list[Result]:
         ),
         result("ledger.bytes_per_trade", [bytes_per_trade], "B", "lower", target=500.0),
         *loaded,
+        result("ledger.rebuild.seconds_per_million", rebuilt, "s", "lower", target=REBUILD_TARGET_S),
         result("ledger.verify.trades_per_second", verified, "1/s", "higher", target=VERIFY_TARGET),
     ]
+
+
+async def _rebuild_seconds(owner: str, trades: int) -> list[float]:
+    """Every balance from all entries, and compared; scaled to a million trades."""
+    seconds = []
+    for run in range(RUNS):
+        start = time.perf_counter()
+        found = await rebuild.rebuild(owner, SHARD, swap=False)
+        seconds.append((time.perf_counter() - start) * 1e6 / trades)
+        assert not found.differences, found.first
+        say(f"run {run + 1}: rebuild of {trades:,} trades, {seconds[-1]:.1f} s a million")
+    return seconds
 
 
 async def _fund(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from fixtures.databases import LedgerDatabase
 from fixtures.figures import Show
 from fixtures.streams import SHARD, deliveries, record_transfers, transfer_id
 from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT, FIRST_TRADER, INT64_MAX
-from openbourse.ledger import store
+from openbourse.ledger import rebuild, store
 from openbourse.ledger.accounts import AccountKind, kind_of
 from openbourse.ledger.database import Connection
 
@@ -241,9 +241,9 @@ FOR_APPLICATION = {
 }
 
 
-@pytest.fixture
-async def settled(ledger_database: LedgerDatabase) -> LedgerDatabase:
-    """A ledger with trades, and transfers in each state."""
+@pytest.fixture(params=["as settled", "rebuilt"])
+async def settled(ledger_database: LedgerDatabase, request: pytest.FixtureRequest) -> LedgerDatabase:
+    """A ledger with trades, and transfers in each state; and the same after its balances were swapped."""
     connection, _ = await store.open_settlement(ledger_database.application, SHARD)
     await store.settle(connection, SHARD, STREAM[:3])
     await record_transfers(connection, STREAM)
@@ -262,6 +262,10 @@ async def settled(ledger_database: LedgerDatabase) -> LedgerDatabase:
     await connection.execute(
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() WHERE transfer_id = $1", VOIDED
     )
+    if request.param == "rebuilt":
+        await connection.execute("UPDATE ledger.balances SET available = available + 7 WHERE account IN (1, 1001)")
+        found = await rebuild.rebuild(ledger_database.owner, SHARD, swap=True)
+        assert found.swapped == 4
     await connection.close()
     return ledger_database
 

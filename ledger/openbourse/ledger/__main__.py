@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import math
 import os
 import ssl
 import sys
@@ -14,6 +15,7 @@ from openbourse.contracts.session import Address
 from openbourse.ledger.database import ROLE, SEALER_ROLE, dsn_from_environment
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.migrate import Phase, migrate
+from openbourse.ledger.reconciling import EVERY_LEAST_S, EVERY_S
 from openbourse.ledger.run import Settings, serve
 
 _ENVIRONMENT = """\
@@ -43,7 +45,13 @@ def main() -> int:
             print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")  # noqa: T201
         else:
             settings = Settings(
-                arguments.shard, arguments.engine, arguments.listen, arguments.status, arguments.tls, dsn
+                arguments.shard,
+                arguments.engine,
+                arguments.listen,
+                arguments.status,
+                arguments.tls,
+                dsn,
+                arguments.reconcile_every,
             )
             asyncio.run(serve(settings))
     except (LedgerError, ValueError, OSError, ssl.SSLError) as error:
@@ -68,6 +76,16 @@ def _passwords(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not EVERY_LEAST_S <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from {EVERY_LEAST_S:g} on")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m openbourse.ledger", description="The money ledger of an exchange.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -85,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--listen", type=Address.parse, required=True, metavar="HOST:PORT", help="the API, mutual TLS")
     serving.add_argument("--status", type=Address.parse, required=True, metavar="HOST:PORT", help="probes, plain HTTP")
     serving.add_argument("--tls", type=Path, required=True, metavar="DIR", help="folder of ca.crt, tls.crt, tls.key")
+    serving.add_argument(
+        "--reconcile-every",
+        type=_interval,
+        default=EVERY_S,
+        metavar="SECONDS",
+        help=f"how often engine and ledger are compared, {EVERY_LEAST_S:g} s or more (default: {EVERY_S:g})",
+    )
     migrating = commands.add_parser("migrate", help="bring the schema up", epilog=_MIGRATE, formatter_class=raw)
     migrating.add_argument(
         "--phase",

@@ -13,6 +13,7 @@ import asyncpg
 
 from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger import database, queries
+from openbourse.ledger.coverage import Covering, End
 from openbourse.ledger.database import Connection, Session
 from openbourse.ledger.settlement import Watermark
 from openbourse.ledger.statements import Cursor, Movement, Statement, page
@@ -21,6 +22,7 @@ from openbourse.ledger.transfers import Direction, Transfer, TransferRequest, Tr
 _READ = queries.load("read.sql")
 _TRANSFERS = queries.load("transfers.sql")
 _STATEMENTS = queries.load("statements.sql")
+_COVERAGE = queries.load("coverage.sql")
 POOL_MOST = 5
 HAS_SESSION_TIMEOUT_S = 2.0
 # The driver ends a statement by cancelling it, which a commit that waits for its standby must never be.
@@ -163,8 +165,21 @@ class Books:
         async with self._writing() as connection:
             await connection.execute(_TRANSFERS["void_transfer"], self._shard, transfer_id, reason, timeout=_NEVER_S)
 
-    async def snapshot(self, seq: int) -> "Snapshot":
-        """All balances, and what explains them, as of one moment."""
+    async def end_of_coverage(self) -> End:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(_COVERAGE["end_of_coverage"], self._shard)
+            return End(*row) if row else End(0, 0, None)
+
+    async def covering_batches(self, after: int, through: int, most: int) -> list[Covering]:
+        """The batches after one, at most so many, with how many entries there are in each."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                _COVERAGE["covering_batches"], self._shard, after, through, most, timeout=database.LONG_READ_TIMEOUT_S
+            )
+            return [Covering(*row) for row in rows]
+
+    async def snapshot(self, seq: int, *, entries: bool = True) -> "Snapshot":
+        """All balances, and what explains them, as of one moment; without `entries` not all that ever was."""
         async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             return Snapshot(
                 watermark=await self._watermark(connection),
@@ -172,7 +187,9 @@ class Books:
                 moved_after=_by_balance(await connection.fetch(_READ["moved_after"], self._shard, seq)),
                 entries=_by_balance(
                     await connection.fetch(_READ["sum_of_entries"], self._shard, timeout=database.LONG_READ_TIMEOUT_S)
-                ),
+                )
+                if entries
+                else None,
             )
 
 
@@ -181,12 +198,15 @@ Amounts = dict[tuple[int, str], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """(account, asset) -> (available, hold): the balances kept, the movements after a seq, the sum of all entries."""
+    """(account, asset) -> (available, hold): the balances kept, the movements after a seq, the sum of all entries.
+
+    `entries` is None where they were not summed.
+    """
 
     watermark: Watermark
     balances: Amounts
     moved_after: Amounts
-    entries: Amounts
+    entries: Amounts | None
 
 
 @contextlib.asynccontextmanager

@@ -73,6 +73,7 @@ class Settler:
         self._progress = progress
         self._connection: Connection | None = None
         self._session: Session | None = None
+        self._diverged: Diverged | None = None
         # Held while a batch is on its way, so that whoever stops the process can let it finish.
         self.busy = asyncio.Lock()
 
@@ -81,6 +82,7 @@ class Settler:
         try:
             while True:
                 try:
+                    self._go_on()
                     watermark = await self._open()
                     retry_s = RETRY_FIRST_S
                     await self._settle_from(watermark)
@@ -123,6 +125,7 @@ class Settler:
         """Until it is committed. Whatever became of the attempt before, the watermark in the database knows."""
         retry_s = RETRY_FIRST_S
         while True:
+            self._go_on()
             try:
                 if self._connection is None:
                     await self._open()
@@ -144,6 +147,15 @@ class Settler:
         watermark = await store.begin(connection, self._shard)
         await self._progress.opened(watermark)
         return watermark
+
+    def stop(self, error: Diverged) -> None:
+        """For a person, because of what somebody else found. A batch that is on its way is still settled."""
+        self._diverged = error
+        self._progress.stopped(error)
+
+    def _go_on(self) -> None:
+        if self._diverged is not None:
+            raise self._diverged
 
     async def look_after(self, books: Books) -> None:
         """A settlement waits as long as it takes, but not for a server that another took over from. Until cancelled."""

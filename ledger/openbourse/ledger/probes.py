@@ -1,9 +1,11 @@
 """What a process says of itself to whoever probes it, over plain HTTP: nothing that needs a secret."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from fastapi import FastAPI
-from starlette.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
 
 
 class Status(Protocol):
@@ -13,8 +15,8 @@ class Status(Protocol):
     def as_json(self) -> dict[str, object]: ...
 
 
-def make_status(status: Status) -> FastAPI:
-    """The application behind the plain listener."""
+def make_status(status: Status, metrics: Callable[[], bytes] | None = None) -> FastAPI:
+    """The application behind the plain listener; `metrics` is what Prometheus reads."""
     app = FastAPI(title="OpenBourse status", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/livez")
@@ -29,5 +31,11 @@ def make_status(status: Status) -> FastAPI:
     @app.get("/status")
     async def all_of_it() -> JSONResponse:
         return JSONResponse(status.as_json())
+
+    if metrics is not None:
+
+        @app.get("/metrics")
+        async def text() -> Response:
+            return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -47,11 +47,11 @@ class Progress:
 
     async def opened(self, watermark: Watermark) -> None:
         """The settling connection is there."""
-        self.state = State.SETTLING
+        self._become(State.SETTLING)
         await self._move_to(watermark)
 
     async def settled(self, settled: Settled) -> None:
-        self.state = State.SETTLING
+        self._become(State.SETTLING)
         self.trades = settled.total_trades
         await self._move_to(settled.watermark)
 
@@ -71,8 +71,14 @@ class Progress:
         self.caught_up |= self.engine_committed_seq is not None and self.lag_seqs == 0
 
     def trouble(self, error: LedgerError) -> None:
-        self.state = State.WAITING
-        self._note(error)
+        self._become(State.WAITING)
+        if self.state is not State.STOPPED:
+            self._note(error)
+
+    def _become(self, state: State) -> None:
+        """A batch that was on its way when settlement was stopped changes nothing about that."""
+        if self.state is not State.STOPPED:
+            self.state = state
 
     def stopped(self, error: LedgerError) -> None:
         self.state = State.STOPPED

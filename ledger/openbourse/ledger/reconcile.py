@@ -50,8 +50,8 @@ class Report:
         return not (self.engine or self.entries or self.unbalanced_assets)
 
 
-async def reconcile(session: EngineSession, books: Books, progress: Progress) -> Report:
-    """Compares everything once. Raises Unavailable when a side does not answer or does not catch up in time."""
+async def reconcile(session: EngineSession, books: Books, progress: Progress, *, entries: bool = True) -> Report:
+    """Compares everything once, without `entries` all but the sum of those. Raises Unavailable when a side does not answer or does not catch up in time."""
     try:
         answer = await session.query(v1.Query(balances=v1.BalancesQuery()), ENGINE_TIMEOUT_S)
     except (NoAnswer, Busy) as error:
@@ -62,7 +62,11 @@ async def reconcile(session: EngineSession, books: Books, progress: Progress) ->
         raise Unavailable(
             f"settled through seq {progress.watermark.seq} and not seq {answer.seq} after {CATCH_UP_TIMEOUT_S:g} s"
         )
-    return compare(answer.seq, answer.balances.balances, await books.snapshot(answer.seq))
+    snapshot = await books.snapshot(answer.seq, entries=entries)
+    if snapshot.watermark.seq < answer.seq:
+        # Another server than the one that settles.
+        raise Unavailable(f"database: what it shows ends at seq {snapshot.watermark.seq}, before seq {answer.seq}")
+    return compare(answer.seq, answer.balances.balances, snapshot)
 
 
 def compare(seq: int, engine: Iterable[v1.Balance], ledger: Snapshot) -> Report:
@@ -77,7 +81,7 @@ def compare(seq: int, engine: Iterable[v1.Balance], ledger: Snapshot) -> Report:
         accounts=len({account for account, _ in theirs.keys() | ours.keys()}),
         balances=len(theirs.keys() | ours.keys()),
         engine=_differences(theirs, ours),
-        entries=_differences(ledger.balances, ledger.entries),
+        entries=[] if ledger.entries is None else _differences(ledger.balances, ledger.entries),
         unbalanced_assets={asset: total for asset, total in sorted(totals.items()) if total},
     )
 

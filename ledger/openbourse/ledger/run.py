@@ -1,6 +1,7 @@
 """The ledger of one shard, wired: session and stream to the engine, settler, coordinator, listeners, and their end."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -12,12 +13,14 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address, EngineSession, committed_events
 from openbourse.contracts.tls import client_context
 from openbourse.ledger.api import make_api
-from openbourse.ledger.books import open_books
+from openbourse.ledger.books import Books, open_books
 from openbourse.ledger.consume import Settler
 from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.listen import listening
+from openbourse.ledger.metrics import Metrics, Shown
 from openbourse.ledger.probes import make_status
 from openbourse.ledger.progress import Progress
+from openbourse.ledger.reconciling import EVERY_S, Reconciler
 from openbourse.ledger.settlement import Watermark
 from openbourse.ledger.watch import watch
 
@@ -35,6 +38,7 @@ class Settings:
     status: Address
     tls: Path
     dsn: str
+    reconcile_every_s: float = EVERY_S
 
 
 async def serve(settings: Settings) -> None:
@@ -60,7 +64,7 @@ async def serve(settings: Settings) -> None:
     settler = Settler(settings.dsn, settings.shard, source, progress)
     async with (
         open_books(settings.dsn, settings.shard) as books,
-        listening(make_status(progress), settings.status, None) as status_port,
+        _status(settings, session, books, progress, settler) as (reconciler, status_port),
         asyncio.TaskGroup() as tasks,
     ):
         coordinator = Coordinator(session, books, progress)
@@ -70,6 +74,7 @@ async def serve(settings: Settings) -> None:
             tasks.create_task(settler.look_after(books)),
             tasks.create_task(watch(session, books, progress)),
             tasks.create_task(coordinator.run()),
+            tasks.create_task(reconciler.run()),
         ]
         async with listening(make_api(session, books, coordinator, progress), settings.listen, settings.tls) as port:
             host = settings.listen.host
@@ -85,6 +90,17 @@ async def serve(settings: Settings) -> None:
         settler.leave()
         for task in work:
             task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _status(
+    settings: Settings, session: EngineSession, books: Books, progress: Progress, settler: Settler
+) -> AsyncIterator[tuple[Reconciler, int]]:
+    """What reconciles, and the port of the listener that shows it."""
+    reconciler = Reconciler(session, books, progress, settler.stop, settings.reconcile_every_s)
+    app = make_status(Shown(progress, reconciler), Metrics(progress, reconciler).text)
+    async with listening(app, settings.status, None) as port:
+        yield reconciler, port
 
 
 async def _say_when_ready(progress: Progress, line: str) -> None:

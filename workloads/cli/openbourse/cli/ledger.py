@@ -1,6 +1,6 @@
 """`openbourse ledger`: deposit, withdraw, look at transfers and balances, prove that engine and ledger are equal.
 
-What is about the seal is in openbourse.cli.seal.
+What is about the seal is in openbourse.cli.seal, the rebuild in openbourse.cli.rebuild.
 
 Speaks to the ledger's API over mutual TLS, as a person with a certificate of the component `cli`.
 """
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from openbourse.cli import seal
+from openbourse.cli import rebuild, seal
 from openbourse.contracts.tls import client_context
 from openbourse.contracts.units import format_units
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
 )
 app.add_typer(seal.app)
+app.add_typer(rebuild.app)
 
 # Reconciliation may wait for the ledger to catch up and then read all of its entries.
 TIMEOUT_S = 180.0
