@@ -139,7 +139,8 @@ async def test_rows_that_are_missing_come_back_and_those_of_nobody_have_nothing(
     assert found.first[2] == Difference(7777, "USDT", (5, 1), (0, 0))
     assert found.swapped == 3
     connection = await asyncpg.connect(settled.owner)
-    assert await connection.fetchrow("SELECT available, hold FROM ledger.balances WHERE account = 7777") == (0, 0)
+    (row,) = await connection.fetch("SELECT available, hold FROM ledger.balances WHERE account = 7777")
+    assert tuple(row) == (0, 0)
     await connection.close()
     assert (await rebuild.rebuild(settled.owner, SHARD, swap=False)).differences == 0
     assert before != await kept(settled)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -94,8 +96,9 @@ async def test_a_difference_stops_settlement_and_the_engine_throttles_by_its_lag
         await application.close()
         found = (await shown(eager, "it is found", lambda now: now["found"] is not None))["found"]
         assert (found["kind"], found["seq"]) == ("engine", seq)
-        assert "1 balances differ, first account 1000 USDT: engine (1000000000, 0), ledger (1000000005, 0)" in (
-            found["sentence"]
+        assert (
+            "1 balances differ, first account 1000 USDT: engine (1000000000, 0), ledger (1000000005, 0)"
+            in (found["sentence"])
         )
         status = eager.status()
         assert (status["state"], status["ready"]) == ("stopped", False)
@@ -129,3 +132,19 @@ async def test_what_is_stopped_stays_stopped_whatever_was_on_its_way() -> None:
     progress.stopped(Diverged("why"))
     await progress.opened(Watermark(1, 6))
     assert (progress.state, progress.watermark.seq, progress.last_error) == (State.STOPPED, 6, "why")
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "often"])
+def test_an_interval_that_is_none_is_refused_with_what_is_allowed(interval: str) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "openbourse.ledger", "serve", "--engine", "e:1", "--listen", "l:1"),
+            *("--status", "s:1", "--tls", "tls", f"--reconcile-every={interval}"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"--reconcile-every: '{interval}' is no number of seconds from 0.1 on" in done.stderr

@@ -51,7 +51,10 @@ class Report:
 
 
 async def reconcile(session: EngineSession, books: Books, progress: Progress, *, entries: bool = True) -> Report:
-    """Compares everything once, without `entries` all but the sum of those. Raises Unavailable when a side does not answer or does not catch up in time."""
+    """Compares everything once; without `entries` not their sum.
+
+    Raises Unavailable when a side does not answer or does not catch up in time.
+    """
     try:
         answer = await session.query(v1.Query(balances=v1.BalancesQuery()), ENGINE_TIMEOUT_S)
     except (NoAnswer, Busy) as error:
