@@ -241,8 +241,15 @@ FOR_APPLICATION = {
 }
 
 
-@pytest.fixture(params=["as settled", "rebuilt"])
-async def settled(ledger_database: LedgerDatabase, request: pytest.FixtureRequest) -> LedgerDatabase:
+@pytest.fixture(params=["as settled", "rebuilt and swapped"])
+def state(request: pytest.FixtureRequest) -> str:
+    """Of the balances that are attacked."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def settled(ledger_database: LedgerDatabase, state: str) -> LedgerDatabase:
     """A ledger with trades, and transfers in each state; and the same after its balances were swapped."""
     connection, _ = await store.open_settlement(ledger_database.application, SHARD)
     await store.settle(connection, SHARD, STREAM[:3])
@@ -262,7 +269,7 @@ async def settled(ledger_database: LedgerDatabase, request: pytest.FixtureReques
     await connection.execute(
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() WHERE transfer_id = $1", VOIDED
     )
-    if request.param == "rebuilt":
+    if state == "rebuilt and swapped":
         await connection.execute("UPDATE ledger.balances SET available = available + 7 WHERE account IN (1, 1001)")
         found = await rebuild.rebuild(ledger_database.owner, SHARD, swap=True)
         assert found.swapped == 4
@@ -301,10 +308,12 @@ async def _refused(connection: Connection, attack: str) -> str:
     return "00000"
 
 
-async def test_the_application_is_refused(application: Connection, show: Show) -> None:
+async def test_the_application_is_refused(application: Connection, state: str, show: Show) -> None:
     attacks = {**FOR_ALL, **FOR_APPLICATION}
     came_through = {name for name, attack in attacks.items() if await _refused(application, attack) == "00000"}
-    show(f"attacks on the books by the application refused: {len(attacks) - len(came_through)} of {len(attacks)}")
+    show(
+        f"attacks on the books, {state}, by the application refused: {len(attacks) - len(came_through)} of {len(attacks)}"
+    )
     assert came_through == set()
 
 
@@ -325,10 +334,10 @@ async def test_what_a_settlement_writes_is_not_refused(application: Connection) 
         assert await _refused(application, work) == "00000", work
 
 
-async def test_the_owner_is_refused(owner: Connection, show: Show) -> None:
+async def test_the_owner_is_refused(owner: Connection, state: str, show: Show) -> None:
     states = {name: await _refused(owner, attack) for name, attack in FOR_ALL.items()}
     refused = sum(state != "00000" for state in states.values())
-    show(f"attacks on the books by the tables' owner refused: {refused} of {len(states)}")
+    show(f"attacks on the books, {state}, by the tables' owner refused: {refused} of {len(states)}")
     assert {name for name, state in states.items() if state == "00000"} == set()
     # Not for want of a privilege: an owner has them all.
     assert {name for name, state in states.items() if state == "42501"} == set()

@@ -4,6 +4,7 @@ The engine names the seq with its answer. The ledger's balances at that seq are 
 settled after it, so neither has to stand still for the other.
 """
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -69,7 +70,8 @@ async def reconcile(session: EngineSession, books: Books, progress: Progress, *,
     if snapshot.watermark.seq < answer.seq:
         # Another server than the one that settles.
         raise Unavailable(f"database: what it shows ends at seq {snapshot.watermark.seq}, before seq {answer.seq}")
-    return compare(answer.seq, answer.balances.balances, snapshot)
+    # Of a million balances it takes a second or more, in which settlement must go on.
+    return await asyncio.to_thread(compare, answer.seq, answer.balances.balances, snapshot)
 
 
 def compare(seq: int, engine: Iterable[v1.Balance], ledger: Snapshot) -> Report:
