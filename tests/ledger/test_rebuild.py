@@ -16,8 +16,9 @@ from fixtures.databases import LedgerDatabase
 from fixtures.streams import SHARD, deliveries, record_transfers
 from openbourse.ledger import queries, rebuild, store
 from openbourse.ledger.database import Connection
+from openbourse.ledger.differences import Difference
 from openbourse.ledger.errors import Diverged, Invalid, Unavailable
-from openbourse.ledger.rebuild import Difference, Made, Rebuilt
+from openbourse.ledger.rebuild import Made, Rebuilt
 
 pytestmark = pytest.mark.server
 
@@ -117,7 +118,7 @@ async def test_what_differs_is_named_and_stays_unless_it_is_to_be_swapped(settle
     await execute(settled.application, move(1005, "BTC", 7), move(1002, "USDT", -3), move(1002, "BTC", 1))
     wrong = await kept(settled)
     found = await rebuild.rebuild(settled.owner, SHARD, swap=False)
-    assert [(one.account, one.asset, one.kept[0] - one.made[0]) for one in found.first] == [
+    assert [(one.account, one.asset, one.left[0] - one.right[0]) for one in found.first] == [
         (1002, "BTC", 1),
         (1002, "USDT", -3),
         (1005, "BTC", 7),
@@ -135,7 +136,7 @@ async def test_rows_that_are_missing_come_back_and_those_of_nobody_have_nothing(
     await execute(settled.owner, *REMOVE, FOREIGN)
     found = await rebuild.rebuild(settled.owner, SHARD, swap=True)
     assert [(one.account, one.asset) for one in found.first] == [(1003, "BTC"), (1003, "USDT"), (7777, "USDT")]
-    assert found.first[0].kept == (0, 0)
+    assert found.first[0].left == (0, 0)
     assert found.first[2] == Difference(7777, "USDT", (5, 1), (0, 0))
     assert found.swapped == 3
     connection = await asyncpg.connect(settled.owner)
@@ -179,7 +180,7 @@ async def test_settlement_goes_on_while_balances_are_rebuilt_and_swapped(
     # It ends where a settlement ended: neither was in the middle of the other.
     assert found.seq in ends[:-1]
     assert (found.differences, found.swapped) == (2, 2)
-    assert found.first[0].kept[0] - found.first[0].made[0] == 11
+    assert found.first[0].left[0] - found.first[0].right[0] == 11
     after = await rebuild.rebuild(settled.owner, SHARD, swap=False)
     assert (after.seq, after.differences) == (ends[-1], 0)
 

@@ -22,9 +22,10 @@ from openbourse.ledger import transfers
 from openbourse.ledger.accounts import kind_of, trader
 from openbourse.ledger.books import Books, TradesQuery
 from openbourse.ledger.coordinate import Coordinator
+from openbourse.ledger.differences import DIFFERENCES_SHOWN
 from openbourse.ledger.errors import Conflict, Invalid, LedgerError, Unavailable
 from openbourse.ledger.progress import Progress
-from openbourse.ledger.reconcile import DIFFERENCES_SHOWN, Report, reconcile
+from openbourse.ledger.reconcile import Report, reconcile
 from openbourse.ledger.statements import Cursor, Statement
 from openbourse.ledger.transfers import Direction, Transfer, TransferState
 

@@ -14,16 +14,19 @@ from dataclasses import dataclass, replace
 
 from openbourse.ledger import database, queries
 from openbourse.ledger.database import Connection
+from openbourse.ledger.differences import DIFFERENCES_SHOWN, Difference
 from openbourse.ledger.errors import Diverged, Invalid, LedgerError, Unavailable
 from openbourse.ledger.migrate import require_migrated
 
 _SQL = queries.load("rebuild.sql")
 
+# Of a difference: the balance as it is kept, and as the entries make it.
+SIDES = ("kept", "entries")
+
 # Summed in one statement: the server holds the balances of one part, whatever the shard has.
 PART_ENTRIES = 100_000
 # Times that the shadow may find itself more than a part behind: it is made ten times as fast as anything is settled.
 CATCH_UPS_MOST = 100
-DIFFERENCES_SHOWN = 20
 # A settlement whose standby is away holds the watermark for as long as that takes.
 LOCK_TIMEOUT_S = 10.0
 # Of one statement; with the watermark held no longer than a shard may lag before it only cancels.
@@ -37,16 +40,6 @@ _SETTINGS = {
     "client_connection_check_interval": "500ms",
     "jit": "off",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One balance: (available, hold) as kept, and as the entries make it."""
-
-    account: int
-    asset: str
-    kept: tuple[int, int]
-    made: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +163,7 @@ class _Shadow:
                 written += int(status.split()[-1])
             left = await self._found()
             if left.differences:
-                raise Diverged(f"the database keeps something else than it was given: {named(left.first[0])}")
+                raise Diverged(f"the database keeps something else than it was given: {left.first[0].told(*SIDES)}")
             self._commits = True
         return replace(found, swapped=written, held_s=time.monotonic() - held_from)
 
@@ -237,11 +230,3 @@ def _as_ledger_error(error: BaseException) -> LedgerError:
                 "held): everything is as it was"
             )
     return database.as_ledger_error(error)
-
-
-def named(difference: Difference) -> str:
-    """In one line."""
-    return (
-        f"account {difference.account} {difference.asset}: kept {difference.kept}, "
-        f"entries {difference.made} (available, hold)"
-    )

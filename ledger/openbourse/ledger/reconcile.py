@@ -12,24 +12,14 @@ from openbourse.contracts import v1
 from openbourse.contracts.session import Busy, EngineSession
 from openbourse.contracts.session import Unavailable as NoAnswer
 from openbourse.ledger.books import Amounts, Books, Snapshot
+from openbourse.ledger.differences import Difference
 from openbourse.ledger.errors import Unavailable
 from openbourse.ledger.progress import Progress
 
 ENGINE_TIMEOUT_S = 10.0
 CATCH_UP_TIMEOUT_S = 15.0
-DIFFERENCES_SHOWN = 20
 
 _NOTHING = (0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Two sides that should agree about one balance: (available, hold) of each."""
-
-    account: int
-    asset: str
-    left: tuple[int, int]
-    right: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,13 +153,8 @@ def worst(report: Report) -> Finding | None:
         (Kind.ENTRIES, report.entries, "kept", "entries"),
     ):
         if differences:
-            first = differences[0]
-            return Finding(
-                kind,
-                report.seq,
-                f"{len(differences)} balances differ, first account {first.account} {first.asset}: "
-                f"{left} {first.left}, {right} {first.right} (available, hold)",
-            )
+            told = f"{len(differences)} balances differ, first {differences[0].told(left, right)}"
+            return Finding(kind, report.seq, told)
     for asset, total in report.unbalanced_assets.items():
         return Finding(Kind.UNBALANCED, report.seq, f"all balances of {asset} sum to {total}, not to zero")
     return None

@@ -38,7 +38,7 @@ def rebuild(
         typer.echo(f"equal at seq {rebuilt.seq}: {what}")
         return
     for difference in rebuilt.first:
-        typer.echo(rebuilding.named(difference))
+        typer.echo(difference.told(*rebuilding.SIDES))
     if rebuilt.differences > len(rebuilt.first):
         typer.echo(f"and {rebuilt.differences - len(rebuilt.first):,} more")
     typer.echo(f"DIFFERENT at seq {rebuilt.seq}: {rebuilt.differences:,} of {what}")
