@@ -89,6 +89,9 @@ class Tables:
         self._kinds: dict[tuple[int, int], int] = {}
         self._renamed: dict[Any, int] = {}
         self._renamed_sets: dict[Any, frozenset[int]] = {}
+        # By disks and processes: the turns that bring them into the one order.
+        self._in_order: dict[Any, list[tuple[tuple[int, ...], list[int]]]] = {}
+        self._renamed_places: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._epochs: dict[tuple[int, int], int] = {}
         self._masks: dict[tuple[int, Any], int] = {}
         self._tables: tuple[Numbers[Any], ...] = (
@@ -144,13 +147,16 @@ class Tables:
 
     def turned(self, world: World) -> World:
         """One of all worlds that differ in who is where only: the same one for all of them."""
-        kinds = [(self._kind(4, world.disks[at]), self._kind(3, world.processes[at])) for at in self._turns[0][1]]
-        ordered = sorted(kinds)
-        others = [
-            self._turned(world, turn, places)
-            for turn, places in self._turns
-            if [kinds[place] for place in places] == ordered
-        ]
+        turns = self._in_order.get((world.disks, world.processes))
+        if turns is None:
+            kinds = [
+                (self._kind(4, disk), self._kind(3, process))
+                for disk, process in zip(world.disks, world.processes, strict=True)
+            ]
+            ordered = sorted(kinds)
+            turns = [turn for turn in self._turns if [kinds[place] for place in turn[1]] == ordered]
+            self._in_order[world.disks, world.processes] = turns
+        others = [self._turned(world, turn, places) for turn, places in turns]
         if len(others) == 1:
             return others[0]
         return min(others, key=lambda world: (world[-2:], sorted(world.letters), sorted(world.writings), world.record))
@@ -193,11 +199,21 @@ class Tables:
                 self._renamed_sets[table, several, key] = known
             return known
 
-        return world._replace(
-            record=number(0, world.record),
-            writings=numbers(1, world.writings),
-            letters=numbers(2, world.letters),
-            processes=tuple(p if p < 0 else number(3, p) for p in world.processes),
-            disks=tuple(number(4, disk) for disk in world.disks),
-            recovery=number(5, world.recovery),
+        places = self._renamed_places.get((world.processes, world.disks, key))
+        if places is None:
+            places = (
+                tuple(p if p < 0 else number(3, p) for p in world.processes),
+                tuple(number(4, disk) for disk in world.disks),
+            )
+            self._renamed_places[world.processes, world.disks, key] = places
+        return World(
+            number(0, world.record),
+            numbers(1, world.writings),
+            numbers(2, world.letters),
+            world.acknowledged,
+            world.commands,
+            world.losses,
+            world.accepted,
+            number(5, world.recovery),
+            *places,
         )

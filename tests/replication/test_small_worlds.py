@@ -35,6 +35,7 @@ class Walk:
 TIGHT = Bounds(ghosts=False, beats=False, hasty=False)
 SMALL = replace(TIGHT, epochs=2, commands=1)
 # Of two members, where nothing else is said.
+UNSYNCED_THREE = replace(SMALL, places=3, power=True, symmetric=True)
 
 WALKS = (
     Walk("2 epochs, 1 command, in any order", Bounds(epochs=2, commands=1, symmetric=True)),
@@ -54,7 +55,8 @@ WALKS = (
     Walk("snapshots, unsynced disks", replace(TIGHT, epochs=2, snapshots=True, power=True), depth=9, is_long=True),
     Walk("three members", replace(SMALL, places=3, symmetric=True), depth=11, is_long=True),
     Walk("three members", replace(SMALL, places=3, symmetric=True), is_long=True, heals=False),
-    Walk("three members, unsynced disks", replace(SMALL, places=3, power=True, symmetric=True), depth=9, is_long=True),
+    Walk("three members, unsynced disks", UNSYNCED_THREE, depth=9, is_long=True),
+    Walk("three members, unsynced disks", UNSYNCED_THREE, depth=15, is_long=True, heals=False),
 )
 
 

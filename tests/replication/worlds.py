@@ -128,7 +128,6 @@ class Worlds(Laws):
     def next(self, world: World) -> Iterator[tuple[Event, Callable[[], World]]]:
         """Every event that is possible, and the world after it. Both may be one that was seen before."""
         for letter in world.letters:
-            place = self.letters.values[letter].place
             yield ("deliver", letter), lambda letter=letter: self.deliver(world, letter)  # type: ignore[misc]
         for place, process in enumerate(world.processes):
             yield from self._next_at(world, place, self.members.values[process])
