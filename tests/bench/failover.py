@@ -8,6 +8,7 @@ every suspicion. What was acknowledged is held against the log in the end.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import statistics
@@ -110,6 +111,8 @@ def measure() -> list[Result]:
 async def _measured(kind: Kind, shard: RunningShard, count: int) -> list[Result]:
     pauses_ms: list[float] = []
     phases: list[dict[str, int]] = []
+    # A million answers are kept: to collect among them would be a pause of this process's own.
+    gc.disable()
     async with under_load(shard, pace_s=PACE_S) as load:
         for number in range(count):
             pause_ms, took = await _pause(kind, shard, load)
@@ -117,6 +120,7 @@ async def _measured(kind: Kind, shard: RunningShard, count: int) -> list[Result]
             phases.append(took)
             say(f"{kind.name} {number + 1}/{count}: {pause_ms:.0f} ms; {_shown(took)}")
         leader = await asyncio.to_thread(shard.wait_for_leader, 2)
+    gc.enable()
     verdict = await asyncio.to_thread(judge, load, leader)
     say(
         f"{kind.name}: {len(load.told)} commands acknowledged, {len(verdict.lost)} lost, {len(verdict.repeated)} "

@@ -10,7 +10,7 @@ mod links;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -99,6 +99,12 @@ impl Heartbeats {
         self.shared.closing.store(true, Ordering::Relaxed);
         let thread = self.thread.lock().expect("only close has it").take();
         if let Some(thread) = thread {
+            // Whoever stops waits for this: the thread is woken, and looks up by itself where that cannot be.
+            let any: IpAddr = match self.address {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let _ = UdpSocket::bind((any, 0)).and_then(|socket| socket.send_to(&[], self.address));
             thread.join().expect("the thread of heartbeats panicked");
         }
     }
