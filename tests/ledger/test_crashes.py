@@ -183,14 +183,14 @@ async def test_a_database_that_was_never_migrated_is_waited_for(own_ledger_datab
 
 async def test_the_backlog_is_bounded_and_a_batch_too() -> None:
     stream = held_and_released(1, 12_000)
-    backlog = Backlog()
+    backlog = Backlog(SHARD)
     filling = asyncio.create_task(backlog.fill(replay(stream, Watermark(0, 0), 0)))
     await asyncio.sleep(1.0)
     taken: list[v1.Events] = []
     sizes = []
     while len(taken) < len(stream):
         batch, _ = await backlog.take()
-        taken += batch
+        taken += [delivery.message for delivery in batch]
         sizes.append(len(batch))
         await asyncio.sleep(0)
     filling.cancel()

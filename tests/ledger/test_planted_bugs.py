@@ -15,7 +15,7 @@ from fixtures.databases import LedgerDatabase
 from fixtures.figures import Tally
 from fixtures.streams import SHARD, deliveries, record_transfers
 from openbourse.contracts import v1
-from openbourse.ledger import chain, consume, copy_rows, queries, settlement, store
+from openbourse.ledger import chain, consume, copy_rows, queries, rows, settlement, store
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged, LedgerError, StaleSession, Unavailable
 from openbourse.ledger.progress import Progress
@@ -194,7 +194,7 @@ async def what_is_said_to_be_settled_is_there(database: LedgerDatabase) -> None:
         await owner.close()
 
 
-def _compares_keys(expected: settlement.Rows, stored: settlement.Rows) -> str | None:
+def _compares_keys(expected: rows.Rows, stored: rows.Rows) -> str | None:
     same = [row[:2] for row in expected.entries] == [row[:2] for row in stored.entries]
     return None if same else "other keys"
 
@@ -209,7 +209,7 @@ _right: dict[str, Any] = {
 }
 
 
-def _keeps_the_last_change(entries: Sequence[settlement.Entry]) -> list[Delta]:
+def _keeps_the_last_change(entries: Sequence[rows.Entry]) -> list[Delta]:
     kept = {}
     for entry in entries:
         for delta in _right["net"]([entry]):
@@ -217,7 +217,7 @@ def _keeps_the_last_change(entries: Sequence[settlement.Entry]) -> list[Delta]:
     return sorted(kept.values())
 
 
-def _forgets_fees(entries: Sequence[settlement.Entry]) -> list[Delta]:
+def _forgets_fees(entries: Sequence[rows.Entry]) -> list[Delta]:
     deltas: list[Delta] = _right["net"](entries)
     return [delta for delta in deltas if delta.account != 1]
 
@@ -236,7 +236,7 @@ def _follows_any_leader(shard: str, watermark: Watermark, parts: Sequence[v1.Eve
     return batch
 
 
-async def _posts_what_is_there(connection: Connection, shard: str, postings: list[settlement.Posting]) -> bytes:
+async def _posts_what_is_there(connection: Connection, shard: str, postings: list[rows.Posting]) -> bytes:
     rows = await connection.fetch(store._SQL["post_transfers"], shard, *store._columns(postings))
     posted = {row["transfer_id"]: row["requested_by"] for row in rows}
     return copy_rows.transfers(shard, [(c, posted[c.transfer_id]) for c in postings if c.transfer_id in posted])

@@ -8,7 +8,8 @@ from fixtures.streams import SHARD, deliveries, joined, trade, transfer_id
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger.errors import Diverged, StaleSession
-from openbourse.ledger.settlement import AssetRow, Batch, Legs, Rows, Watermark, contradiction, settle
+from openbourse.ledger.rows import AssetRow, Legs, Rows
+from openbourse.ledger.settlement import Batch, Watermark, contradiction, settle
 
 STREAM = deliveries("""
     asset USDT 2

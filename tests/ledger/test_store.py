@@ -285,6 +285,28 @@ async def test_two_settlers_of_a_shard_settle_everything_once(
     assert await settling.fetchval("SELECT count(*) FROM ledger.entries WHERE seq >= 8") == 40
 
 
+async def test_balances_that_somebody_writes_without_the_lock_are_settled_again_from_what_they_are(
+    settling: Connection, ledger_database: LedgerDatabase
+) -> None:
+    await settle_with_transfers(settling, STREAM[:7])
+    more = deliveries("hold 1000 USDT 1", first_seq=8)
+    owner = await asyncpg.connect(ledger_database.owner)
+    try:
+        async with owner.transaction():
+            await owner.execute("UPDATE ledger.balances SET available = available WHERE account = 1000")
+            settled = asyncio.create_task(settle(settling, more))
+            for _ in range(1_000):
+                if await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    break
+                await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable, match="1 of 1 balances were written by somebody else"):
+            await settled
+    finally:
+        await owner.close()
+    assert (await settle(settling, more)).watermark.seq == 8
+    assert (await balances(settling))[2] == (1000, "USDT", 500 - 201, 201)
+
+
 async def test_settlement_does_not_start_on_a_server_that_could_forget(ledger_database: LedgerDatabase) -> None:
     owner = await asyncpg.connect(ledger_database.owner)
     await owner.execute(f"ALTER DATABASE {ledger_database.name} SET synchronous_commit = off")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from openbourse.contracts.units import INT64_MAX
 from openbourse.ledger import copy_rows
 from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
+from openbourse.ledger.rows import Entry, Legs, Trade
 from openbourse.ledger.seal import copies
 from openbourse.ledger.seal.copies import Malformed, Tuples
 from openbourse.ledger.seal.legs import Sums
-from openbourse.ledger.settlement import Entry, Legs, Trade
 
 AMOUNTS = st.one_of(st.integers(-INT64_MAX - 1, INT64_MAX), st.integers(-5, 5), st.just(0))
 ACCOUNTS = st.one_of(st.integers(2, 3), st.integers(1000, 1010), st.just(INT64_MAX))

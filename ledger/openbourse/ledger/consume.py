@@ -16,6 +16,7 @@ from openbourse.ledger.books import Books
 from openbourse.ledger.database import Connection, Session
 from openbourse.ledger.errors import Diverged, StaleSession, Unavailable
 from openbourse.ledger.progress import Progress
+from openbourse.ledger.reading import EVENTS_AT_ONCE, Delivery
 from openbourse.ledger.settlement import Watermark
 
 log = logging.getLogger(__name__)
@@ -34,30 +35,46 @@ Source = Callable[[Watermark], AsyncIterator[v1.Events]]
 class Backlog:
     """Deliveries that wait to be settled, in order, bounded by their events."""
 
-    def __init__(self) -> None:
-        self._deliveries: deque[tuple[v1.Events, float]] = deque()
+    def __init__(self, shard: str) -> None:
+        self._shard = shard
+        self._deliveries: deque[tuple[Delivery, float]] = deque()
         self._events = 0
         self._changed = asyncio.Condition()
 
     async def fill(self, source: AsyncIterator[v1.Events]) -> None:
-        """Reads the source, which never ends, no faster than the backlog is emptied."""
-        async for delivery in source:
+        """Reads the source, which never ends, no faster than the backlog is emptied.
+
+        The database has its part of a settlement to do meanwhile: each delivery is read right when it comes, a few
+        events at a time.
+        """
+        read = 0
+        async for message in source:
+            came = time.monotonic()
+            delivery = Delivery(message)
+            for _ in delivery.ahead(self._shard):
+                await asyncio.sleep(0)
+            read += len(message.events)
+            if read >= EVENTS_AT_ONCE:
+                read = 0
+                await asyncio.sleep(0)
             async with self._changed:
                 await self._changed.wait_for(lambda: self._events < BACKLOG_EVENTS)
-                self._deliveries.append((delivery, time.monotonic()))
-                self._events += 1 + len(delivery.events)
+                self._deliveries.append((delivery, came))
+                self._events += 1 + len(message.events)
                 self._changed.notify_all()
 
-    async def take(self) -> tuple[list[v1.Events], float]:
+    async def take(self) -> tuple[list[Delivery], float]:
         """The next batch, at least one delivery, and when its first one came in."""
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._deliveries))
-            batch: list[v1.Events] = []
+            batch: list[Delivery] = []
             since, events = self._deliveries[0][1], 0
-            while self._deliveries and (not batch or events + len(self._deliveries[0][0].events) < BATCH_EVENTS):
+            while self._deliveries and (
+                not batch or events + len(self._deliveries[0][0].message.events) < BATCH_EVENTS
+            ):
                 delivery, _ = self._deliveries.popleft()
                 batch.append(delivery)
-                events += 1 + len(delivery.events)
+                events += 1 + len(delivery.message.events)
             self._events -= events
             self._changed.notify_all()
             return batch, since
@@ -103,7 +120,7 @@ class Settler:
 
     async def _settle_from(self, watermark: Watermark) -> None:
         """Settles what the source gives after the watermark; never returns but by raising."""
-        backlog = Backlog()
+        backlog = Backlog(self._shard)
         failure: Diverged | StaleSession | None = None
         source = self._source(watermark)
         async with asyncio.TaskGroup() as tasks:
@@ -121,7 +138,7 @@ class Settler:
         assert failure is not None
         raise failure
 
-    async def _settle(self, deliveries: list[v1.Events]) -> None:
+    async def _settle(self, deliveries: list[Delivery]) -> None:
         """Until it is committed. Whatever became of the attempt before, the watermark in the database knows."""
         retry_s = RETRY_FIRST_S
         while True:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from openbourse.ledger.chain import COPY_HEADER, COPY_TRAILER
-from openbourse.ledger.settlement import AssetRow, CheckpointRow, Entry, Legs, Posting, SymbolRow, Trade
+from openbourse.ledger.rows import AssetRow, CheckpointRow, Entry, Legs, Posting, SymbolRow, Trade
 
 # In the order in which `entries` writes them, which is that of the query `entries` in sql/chain.sql.
 COLUMNS = (

@@ -6,7 +6,6 @@ outcome would be taken for settled. A lost connection leaves an unknown outcome:
 a new one, the watermark knows.
 """
 
-import struct
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -17,21 +16,11 @@ from openbourse.contracts import v1
 from openbourse.ledger import chain, copy_rows, database, queries, settlement
 from openbourse.ledger.chain import BatchRow, Link, SectionHash
 from openbourse.ledger.database import Connection
-from openbourse.ledger.errors import Diverged
+from openbourse.ledger.errors import Diverged, Unavailable
 from openbourse.ledger.migrate import require_migrated
-from openbourse.ledger.settlement import (
-    AssetRow,
-    Batch,
-    CheckpointRow,
-    Entry,
-    Legs,
-    Posting,
-    Rows,
-    SymbolRow,
-    Trade,
-    Voiding,
-    Watermark,
-)
+from openbourse.ledger.reading import Delivery
+from openbourse.ledger.rows import AssetRow, CheckpointRow, Entry, Legs, Posting, Rows, SymbolRow, Trade, Voiding
+from openbourse.ledger.settlement import Batch, Watermark
 
 _SQL = queries.load("settle.sql")
 _SECTIONS = queries.load("chain.sql")
@@ -93,7 +82,7 @@ async def begin(connection: Connection, shard: str) -> Watermark:
         raise
 
 
-async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Events]) -> Settled:
+async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Events | Delivery]) -> Settled:
     """Settles consecutive deliveries, all or nothing. Returning means committed.
 
     Raises StaleSession or Diverged (nothing was written), or Unavailable: nothing is known.
@@ -224,18 +213,31 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> dict[str, b
         await connection.execute(_SQL["record_checkpoints"], shard, *_columns(new.checkpoints))
         sections["checkpoints"] = copy_rows.checkpoints(shard, new.checkpoints)
     if new.entries:
-        sections["entries"] = await _copy_entries(connection, shard, new.entries)
+        sections["entries"] = batch.tuples
+        await _copy_entries(connection, batch.tuples)
     if batch.deltas:
         accounts, assets, available, hold = _columns(batch.deltas)
         deltas = (_int8s(accounts), assets, _int8s(available), _int8s(hold))
-        moved = await connection.execute(_SQL["move_balances"], shard, *deltas)
-        if moved != f"UPDATE {len(batch.deltas)}":
-            await connection.execute(_SQL["open_balances"], shard, *deltas)
+        await _move_balances(connection, shard, deltas, len(batch.deltas))
     if new.postings:
         sections["transfers"] = await _post_transfers(connection, shard, new.postings)
     if new.voidings:
         await _void_transfers(connection, shard, new.voidings)
     return sections
+
+
+async def _move_balances(connection: Connection, shard: str, deltas: tuple[object, ...], count: int) -> None:
+    """Raises Unavailable when somebody who does not hold the shard's lock wrote balances meanwhile."""
+    done = _rows(await connection.execute(_SQL["move_balances"], shard, *deltas))
+    if done < count:
+        done += _rows(await connection.execute(_SQL["open_balances"], shard, *deltas))
+    if done != count:
+        raise Unavailable(f"{count - done} of {count} balances were written by somebody else during the settlement")
+
+
+def _rows(status: str) -> int:
+    """Of a statement's status, such as `INSERT 0 3`."""
+    return int(status.rpartition(" ")[2])
 
 
 async def _post_transfers(connection: Connection, shard: str, postings: list[Posting]) -> bytes:
@@ -266,11 +268,7 @@ def _columns(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
     return list(zip(*rows, strict=True))
 
 
-async def _copy_entries(connection: Connection, shard: str, entries: list[Entry]) -> bytes:
-    try:
-        tuples = copy_rows.entries(shard, entries)
-    except struct.error as error:
-        raise Diverged(f"seq {entries[0].seq} to {entries[-1].seq}: a number out of range: {error}") from error
+async def _copy_entries(connection: Connection, tuples: bytes) -> None:
     await connection.copy_to_table(
         "entries",
         schema_name="ledger",
@@ -279,7 +277,6 @@ async def _copy_entries(connection: Connection, shard: str, entries: list[Entry]
         source=memoryview(copy_rows.framed(tuples)),  # type: ignore[arg-type]  # its stubs know no buffers
         format="binary",
     )
-    return tuples
 
 
 def _int8s(values: tuple[object, ...]) -> str:

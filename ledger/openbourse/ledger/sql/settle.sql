@@ -54,11 +54,18 @@ INSERT INTO ledger.checkpoints (shard, seq, index, epoch, occurred_at_us, state_
 SELECT $1, c.* FROM unnest($2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::bytea[]) AS c
 
 -- name: move_balances
--- Net changes of the balances that exist already.
+-- Net changes of the balances that exist already. By their places, which the lock keeps: a join could be planned while
+-- the table was small, and would then read all of it for each change until somebody analyses it.
+WITH d AS MATERIALIZED (
+    SELECT n.available, n.hold, (
+        SELECT k.ctid FROM ledger.balances AS k WHERE k.shard = $1 AND k.account = n.account AND k.asset = n.asset
+    ) AS place
+    FROM unnest($2::text::bigint[], $3::text[], $4::text::bigint[], $5::text::bigint[])
+        AS n (account, asset, available, hold)
+)
 UPDATE ledger.balances AS b
 SET available = b.available + d.available, hold = b.hold + d.hold
-FROM unnest($2::text::bigint[], $3::text[], $4::text::bigint[], $5::text::bigint[]) AS d (account, asset, available, hold)
-WHERE b.shard = $1 AND b.account = d.account AND b.asset = d.asset
+FROM d WHERE b.ctid = d.place
 
 -- name: open_balances
 -- Run only when move_balances found fewer rows than it was given: the others begin with their first change.
