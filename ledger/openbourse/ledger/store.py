@@ -121,7 +121,10 @@ async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Eve
                 )
                 link, total = await _close_batch(connection, link, row, batch.trades)
     except database.CONNECTION_ERRORS as error:
-        raise database.as_ledger_error(error) from error
+        meant = database.as_ledger_error(error)
+        if isinstance(meant, Diverged):
+            meant = Diverged(f"seq {deliveries[0].first_seq} to {deliveries[-1].last_seq}: {meant}")
+        raise meant from error
     return Settled(moved, batch.trades, total, link)
 
 
