@@ -347,6 +347,10 @@ class Cluster:
     def take_over(self) -> None:
         """The standby becomes the primary; the old one is dead, or cut off for ever. A new standby is made of it."""
         old, new = self.primary, self.standby
+        if new.is_up and len(new.log) < len(old.log) and self.dice.random() < 0.3:
+            # What was on its way arrives after all.
+            new.log.append(old.log[len(new.log)])
+            self.seen["a take-over found a commit that was on its way"] += 1
         lost = len(old.log) - len(new.log)
         if lost:
             self.seen["a take-over lost a commit that was not on the standby"] += 1
@@ -463,6 +467,9 @@ class Connection:
 
     async def close(self) -> None:
         self.cut()
+
+    def get_server_pid(self) -> int:
+        return self._backend.pid
 
     async def fetch(self, sql: str, *arguments: Any, **_: Any) -> list[Row]:
         return (await self._call(sql, *arguments)).rows

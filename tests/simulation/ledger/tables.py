@@ -95,7 +95,7 @@ class Tables:
 
 def refused(sqlstate: str, sentence: str) -> asyncpg.PostgresError:
     """As the driver raises what the server says."""
-    error: asyncpg.PostgresError = asyncpg.PostgresError.new({"C": sqlstate, "M": sentence})  # type: ignore[attr-defined]
+    error: asyncpg.PostgresError = asyncpg.PostgresError.new({"C": sqlstate, "M": sentence})
     return error
 
 
@@ -198,9 +198,10 @@ def move_balances(tables: Tables, shard: str, *columns: Any) -> Answer:
 def open_balances(tables: Tables, shard: str, *columns: Any) -> Answer:
     new = [delta for delta in _deltas(*columns) if delta[:2] not in tables.balances]
     for delta in new:
-        if delta[1] not in tables.assets:
-            raise refused("23503", 'violates foreign key constraint "balances_shard_asset_fkey"')
         _keep(tables, *delta)
+    # References are looked at when the statement is over.
+    if any(asset not in tables.assets for _, asset, _, _ in new):
+        raise refused("23503", 'insert on table "balances" violates foreign key constraint "balances_shard_asset_fkey"')
     return Answer(status=f"INSERT 0 {len(new)}")
 
 

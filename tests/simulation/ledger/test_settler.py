@@ -26,6 +26,7 @@ RARE = (
     "a commit with a warning was taken for unknown",
     "a session that no server has any more was left",
     "a settler waited for the lock of another",
+    "a take-over found a commit that was on its way",
     "a take-over from a primary that was frozen",
     "a take-over lost a commit that was not on the standby",
     "all of a batch was there already",

@@ -445,22 +445,31 @@ class _Lines(logging.Handler):
 
 
 @contextlib.contextmanager
-def _inside(world: World) -> Iterator[None]:
+def inside(loop: SimulatedLoop, cluster: Cluster) -> Iterator[None]:
     """Clocks and what reaches out of a process are the world's. Our own code is as it is."""
-    loop = world.loop
     replaced: list[tuple[Any, str, Any]] = [
         (time, "monotonic", lambda: loop.now_s),
         (time, "time_ns", lambda: round((WALL_S + loop.now_s) * 1e6) * 1000),
-        (asyncpg, "connect", world.cluster.connect),
+        (asyncpg, "connect", cluster.connect),
         # They are files, and do not change meanwhile.
         (migrate, "known", lambda: MIGRATIONS),
     ]
     kept = [(target, name, getattr(target, name)) for target, name, _ in replaced]
-    logger, handler = logging.getLogger("openbourse"), _Lines(world)
-    level, propagates = logger.level, logger.propagate
     try:
         for target, name, value in replaced:
             setattr(target, name, value)
+        yield
+    finally:
+        for target, name, value in kept:
+            setattr(target, name, value)
+
+
+@contextlib.contextmanager
+def _heard(world: World) -> Iterator[None]:
+    """What settlers say is noted."""
+    logger, handler = logging.getLogger("openbourse"), _Lines(world)
+    level, propagates = logger.level, logger.propagate
+    try:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(handler)
@@ -469,15 +478,13 @@ def _inside(world: World) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.propagate = propagates
         logger.setLevel(level)
-        for target, name, value in kept:
-            setattr(target, name, value)
 
 
 def live(seed: int) -> Life:
     """Never raises: what is broken is in the Life, with all that was said before."""
     world = World(seed)
     broken = ""
-    with _inside(world):
+    with inside(world.loop, world.cluster), _heard(world):
         try:
             world.loop.run_until_complete(world.live())
         except (Broken, Stuck, AssertionError) as error:
