@@ -29,7 +29,9 @@ def rebuild(
     swap: Annotated[bool, typer.Option("--swap", help="Put what was made in place of what is kept.")] = False,
     from_wal: Annotated[
         Path | None,
-        typer.Option(help="The folder that an engine has as --wal: make them from its log instead.", file_okay=False),
+        typer.Option(
+            help="The folder that an engine has as --wal: make them from its log instead.", exists=True, file_okay=False
+        ),
     ] = None,
 ) -> None:
     """Make all balances again from nothing but the entries, and compare; ends with 1 when any differs and stays.
