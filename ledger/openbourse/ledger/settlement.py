@@ -403,5 +403,5 @@ def contradiction(expected: Rows, stored: Rows) -> str | None:
     for asset, again_defined in expected.assets.items():
         settled = stored.assets.get(asset)
         if settled is None or settled.scale != again_defined.scale:
-            return f"asset {asset} settled as {settled}, now {again_defined}"
+            return f"seq {again_defined.seq}: asset {asset} settled as {settled}, now {again_defined}"
     return None

@@ -216,8 +216,9 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> dict[str, b
     if new.assets:
         await connection.execute(_SQL["define_assets"], shard, *_columns(list(new.assets.values())))
         settled = await _assets(connection, shard, new)
-        if any(settled[name].scale != row.scale for name, row in new.assets.items()):
-            raise Diverged(f"an asset of {', '.join(sorted(new.assets))} was settled with another scale")
+        for name, row in new.assets.items():
+            if settled[name].scale != row.scale:
+                raise Diverged(f"seq {row.seq}: asset {name} gets scale {row.scale}, it was settled with another scale")
         # One that was there before was not written again.
         sections["assets"] = copy_rows.assets(shard, set(settled.values()) & set(new.assets.values()))
     if new.symbols:

@@ -21,14 +21,11 @@ class FolderJournal:
         """`settled_seq` says which snapshots are too new to begin with."""
         self._folder = folder
         self._report = report = wal.verify(folder)
-        if report.damaged is not None and not report.records:
-            raise Fatal(f"{folder} is damaged: {report.damaged}")
         if not report.records:
-            raise Fatal(
-                f"{folder} is no write-ahead log: there is no record in it; name the folder that an engine has as --wal"
-            )
+            why = f"its first record is damaged: {report.damaged}" if report.damaged else "there is no record in it"
+            raise Fatal(f"no write-ahead log: {why}; name the folder that an engine has as --wal")
         if report.shard != shard:
-            raise Fatal(f"{folder} is the log of shard {report.shard!r}, not of {shard!r}: name that with --shard")
+            raise Fatal(f"it is the log of shard {report.shard!r}, not of {shard!r}: --shard says which is meant")
         self._kernel, self.begun_seq = wal.begin(folder, report, min(report.last_seq, settled_seq))
 
     @property
