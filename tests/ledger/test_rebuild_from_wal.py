@@ -150,9 +150,11 @@ async def test_of_an_entry_that_was_changed_the_seq_account_and_asset_are_named(
     database, _ = settled
     owner = await asyncpg.connect(database.owner)
     # The entry and the balances, as somebody does who wants nothing to be seen.
-    seq, account = await owner.fetchrow(
+    row = await owner.fetchrow(
         "SELECT seq, account FROM ledger.entries WHERE kind = 'order_accepted' AND asset = 'USDT' ORDER BY seq LIMIT 1"
     )
+    assert row is not None
+    seq, account = row
     await owner.close()
     await change(
         database,

@@ -6,6 +6,7 @@ After each step the outcome and all rows are compared; with a standby, what wait
 
 import asyncio
 import contextlib
+import functools
 import random
 import re
 import time
@@ -69,7 +70,7 @@ async def attempt(connection: Any, parts: list[v1.Events]) -> object:
         return error
 
 
-async def play(seed: int, place: Place, did: list[tuple[str, Books]]) -> None:
+async def play(seed: int, did: list[tuple[str, Books]], place: Place) -> None:
     """One transcript; `did` gets what each step came to."""
     dice = random.Random(seed)  # noqa: S311 (the seed is the reproduction)
     script = Script(dice)
@@ -222,7 +223,8 @@ async def rows_of(owner: Any) -> Books:
             for r in await owner.fetch("SELECT account, asset, available, hold FROM ledger.balances")
         },
         "transfers": {
-            r[0]: Transfer(*r[1:6], r["reason"], None if r["posted_seq"] is None else (r[7], r[8])) for r in transfers
+            asked: Transfer(direction, account, asset, amount, state, why, None if seq is None else (seq, index))
+            for asked, direction, account, asset, amount, state, why, seq, index in transfers
         },
         "batches": [chain.BatchRow(*r) for r in batches],
     }
@@ -236,10 +238,10 @@ def test_a_transcript_ends_the_same_on_both(postgres: PostgresServer, ledger_tem
         there: list[tuple[str, Books]] = []
         here: list[tuple[str, Books]] = []
         try:
-            real(LedgerDatabase(postgres, name), lambda place, s=seed, to=there: play(s, place, to))
+            real(LedgerDatabase(postgres, name), functools.partial(play, seed, there))
         finally:
             postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        simulated(seed, lambda place, s=seed, to=here: play(s, place, to))
+        simulated(seed, functools.partial(play, seed, here))
         assert [did for did, _ in here] == [did for did, _ in there], f"seed {seed}"
         for number, ((_, ours), (did, theirs)) in enumerate(zip(here, there, strict=True)):
             assert ours == theirs, f"seed {seed} step {number}: {did}"
