@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from simulation.ledger.faults import FAULT_OF
 from simulation.ledger.planted import BUDGETS, planted
-from simulation.ledger.world import FAULT_OF, live
+from simulation.ledger.world import live
 from simulation.lives import SEEDS, many, said
 
 from fixtures.figures import Show, Tally
