@@ -1,4 +1,4 @@
-"""What befalls a PostgreSQL and its settlers in a simulated life, each fault by its name, for as long as the dice say."""
+"""What befalls a PostgreSQL and its settlers in a simulated life, each fault by its name."""
 
 import asyncio
 from typing import TYPE_CHECKING
