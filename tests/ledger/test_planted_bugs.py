@@ -1,11 +1,10 @@
-"""Bugs that somebody could write in the settler, each as the function that it replaces, and the fact that finds it.
+"""Bugs of `fixtures/planted_settler.py`, and the fact on a real PostgreSQL that finds each.
 
-What runs in production has no switch for them. Each fact holds without the bug and does not with it.
+A fact holds without the bug and not with it. Those that only time and faults show: `tests/simulation/ledger/`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -13,13 +12,14 @@ import pytest
 
 from fixtures.databases import LedgerDatabase
 from fixtures.figures import Tally
+from fixtures.planted_settler import PLANTED
 from fixtures.streams import SHARD, deliveries, record_transfers
 from openbourse.contracts import v1
-from openbourse.ledger import chain, consume, copy_rows, queries, rows, settlement, store
+from openbourse.ledger import chain, consume, queries, store
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged, LedgerError, StaleSession, Unavailable
 from openbourse.ledger.progress import Progress
-from openbourse.ledger.settlement import Delta, Watermark
+from openbourse.ledger.settlement import Watermark
 
 pytestmark = pytest.mark.server
 
@@ -194,157 +194,22 @@ async def what_is_said_to_be_settled_is_there(database: LedgerDatabase) -> None:
         await owner.close()
 
 
-def _compares_keys(expected: rows.Rows, stored: rows.Rows) -> str | None:
-    same = [row[:2] for row in expected.entries] == [row[:2] for row in stored.entries]
-    return None if same else "other keys"
-
-
-async def _compares_nothing(*_: object) -> None:
-    pass
-
-
-_right: dict[str, Any] = {
-    **{"settle": settlement.settle, "net": settlement.net, "head": chain.head, "content": chain.content},
-    **{"close_batch": store._close_batch, "assets": copy_rows.assets},
+FOUND_BY: dict[str, Callable[[LedgerDatabase], Awaitable[None]]] = {
+    "duplicates are compared by their keys": other_content_under_a_settled_seq_stops,
+    "duplicates are not compared": an_event_that_was_not_there_the_first_time_stops,
+    "the watermark is not written when all came again": what_was_all_settled_is_written_again,
+    "an unknown outcome is taken for settled": what_is_said_to_be_settled_is_there,
+    "of two changes of a balance the last is kept": balances_are_what_entries_sum_to,
+    "fees are not netted": balances_are_what_entries_sum_to,
+    "what came again moves balances again": what_overlaps_moves_nothing_twice,
+    "any leader is followed": an_older_leader_settles_nothing,
+    "a credit is taken without its transfer": a_credit_that_nobody_asked_for_stops,
+    "a head does not follow the one before": balances_are_what_entries_sum_to,
+    "only entries are hashed": the_content_is_what_an_export_holds,
+    "an asset that is defined again is hashed again": the_content_is_what_an_export_holds,
+    "entries are committed before the watermark": a_settlement_that_dies_before_the_watermark_leaves_nothing,
 }
-
-
-def _keeps_the_last_change(entries: Sequence[rows.Entry]) -> list[Delta]:
-    kept = {}
-    for entry in entries:
-        for delta in _right["net"]([entry]):
-            kept[delta[:2]] = delta
-    return sorted(kept.values())
-
-
-def _forgets_fees(entries: Sequence[rows.Entry]) -> list[Delta]:
-    deltas: list[Delta] = _right["net"](entries)
-    return [delta for delta in deltas if delta.account != 1]
-
-
-def _moves_what_came_again(*arguments: Any) -> settlement.Batch:
-    batch: settlement.Batch = _right["settle"](*arguments)
-    return replace(batch, deltas=_right["net"]([*batch.replayed.entries, *batch.new.entries]))
-
-
-def _follows_any_leader(shard: str, watermark: Watermark, parts: Sequence[v1.Events]) -> settlement.Batch:
-    newest = max(watermark.session_epoch, *(part.epoch for part in parts))
-    told = [v1.Events.FromString(part.SerializeToString()) for part in parts]
-    for part in told:
-        part.epoch = newest
-    batch: settlement.Batch = _right["settle"](shard, watermark, told)
-    return batch
-
-
-async def _posts_what_is_there(connection: Connection, shard: str, postings: list[rows.Posting]) -> bytes:
-    rows = await connection.fetch(store._SQL["post_transfers"], shard, *store._columns(postings))
-    posted = {row["transfer_id"]: row["requested_by"] for row in rows}
-    return copy_rows.transfers(shard, [(c, posted[c.transfer_id]) for c in postings if c.transfer_id in posted])
-
-
-def _hashes_without_the_head_before(previous: bytes, row: chain.BatchRow) -> bytes:
-    head: bytes = _right["head"](bytes(len(previous)), row)
-    return head
-
-
-def _hashes_entries_alone(sections: dict[str, bytes]) -> bytes:
-    content: bytes = _right["content"]({"entries": sections.get("entries", b"")})
-    return content
-
-
-async def _commits_before_the_watermark(connection: Connection, *arguments: Any) -> Any:
-    await connection.execute("COMMIT")
-    await connection.execute("BEGIN")
-    return await _right["close_batch"](connection, *arguments)
-
-
-async def _takes_unknown_for_settled(self: Any, parts: list[v1.Events]) -> None:
-    try:
-        if self._connection is None:
-            await self._open()
-        await self._progress.settled(await store.settle(self._connection, self._shard, parts))
-    except Unavailable:
-        self._drop_connection()
-        link = chain.Link(0, chain.NO_HEAD)
-        await self._progress.settled(store.Settled(Watermark(parts[-1].epoch, parts[-1].last_seq), 0, 0, link))
-
-
-def _hashes_what_was_defined_again(shard: str, rows: Any) -> bytes:
-    """As if each definition had written a row."""
-    tuples: bytes = _right["assets"](shard, rows)
-    return tuples or b"x"
-
-
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """`replaced`: (what has it, its name, what stands there instead)."""
-
-    name: str
-    found_by: Callable[[LedgerDatabase], Awaitable[None]]
-    replaced: tuple[Any, str, Any]
-
-
-BUGS = (
-    Bug(
-        "duplicates are compared by their keys",
-        other_content_under_a_settled_seq_stops,
-        (settlement, "contradiction", _compares_keys),
-    ),
-    Bug(
-        "duplicates are not compared",
-        an_event_that_was_not_there_the_first_time_stops,
-        (store, "_compare", _compares_nothing),
-    ),
-    Bug(
-        "the watermark is not written when all came again",
-        what_was_all_settled_is_written_again,
-        (
-            store,
-            "_SQL",
-            store._SQL
-            | {"touch_watermark": "SELECT trades FROM ledger.watermarks WHERE shard = $1 AND $2::bigint IS NOT NULL"},
-        ),
-    ),
-    Bug(
-        "an unknown outcome is taken for settled",
-        what_is_said_to_be_settled_is_there,
-        (consume.Settler, "_settle", _takes_unknown_for_settled),
-    ),
-    Bug(
-        "of two changes of a balance the last is kept",
-        balances_are_what_entries_sum_to,
-        (settlement, "net", _keeps_the_last_change),
-    ),
-    Bug("fees are not netted", balances_are_what_entries_sum_to, (settlement, "net", _forgets_fees)),
-    Bug(
-        "what came again moves balances again",
-        what_overlaps_moves_nothing_twice,
-        (settlement, "settle", _moves_what_came_again),
-    ),
-    Bug("any leader is followed", an_older_leader_settles_nothing, (settlement, "settle", _follows_any_leader)),
-    Bug(
-        "a credit is taken without its transfer",
-        a_credit_that_nobody_asked_for_stops,
-        (store, "_post_transfers", _posts_what_is_there),
-    ),
-    Bug(
-        "a head does not follow the one before",
-        balances_are_what_entries_sum_to,
-        (chain, "head", _hashes_without_the_head_before),
-    ),
-    Bug("only entries are hashed", the_content_is_what_an_export_holds, (chain, "content", _hashes_entries_alone)),
-    Bug(
-        "an asset that is defined again is hashed again",
-        the_content_is_what_an_export_holds,
-        (copy_rows, "assets", _hashes_what_was_defined_again),
-    ),
-    Bug(
-        "entries are committed before the watermark",
-        a_settlement_that_dies_before_the_watermark_leaves_nothing,
-        (store, "_close_batch", _commits_before_the_watermark),
-    ),
-)
-FACTS = list(dict.fromkeys(bug.found_by for bug in BUGS))
+FACTS = list(dict.fromkeys(FOUND_BY.values()))
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
@@ -352,15 +217,11 @@ async def test_the_fact_holds(fact: Callable[[LedgerDatabase], Awaitable[None]],
     await fact(database)
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", FOUND_BY)
 async def test_a_planted_bug_is_found(
-    bug: Bug, database: LedgerDatabase, monkeypatch: pytest.MonkeyPatch, tally: Tally
+    bug: str, database: LedgerDatabase, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     tally("planted bugs of the settler found")
-    monkeypatch.setattr(*bug.replaced)
+    monkeypatch.setattr(*PLANTED[bug])
     with pytest.raises((AssertionError, LedgerError, pytest.fail.Exception)):
-        await bug.found_by(database)
-
-
-def test_there_are_bugs_enough() -> None:
-    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 8
+        await FOUND_BY[bug](database)

@@ -7,9 +7,11 @@ import pytest
 from fixtures.streams import SHARD, deliveries, joined, trade, transfer_id
 from openbourse.contracts import v1
 from openbourse.contracts.units import INT64_MAX
+from openbourse.ledger import settlement
 from openbourse.ledger.errors import Diverged, StaleSession
+from openbourse.ledger.reading import Delivery
 from openbourse.ledger.rows import AssetRow, Legs, Rows
-from openbourse.ledger.settlement import Batch, Watermark, contradiction, settle
+from openbourse.ledger.settlement import Batch, Watermark, contradiction
 
 STREAM = deliveries("""
     asset USDT 2
@@ -21,6 +23,10 @@ STREAM = deliveries("""
 """)
 
 Balances = dict[tuple[int, str], tuple[int, int]]
+
+
+def settle(shard: str, watermark: Watermark, parts: list[v1.Events]) -> Batch:
+    return settlement.settle(shard, watermark, [Delivery(part) for part in parts])
 
 
 class Books:

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 from fixtures.databases import LedgerDatabase, PostgresServer
 from fixtures.dying import DyingConnection
 from fixtures.figures import Show
+from fixtures.reference_ledger import Reference
 from fixtures.streams import SHARD, deliveries, joined, record_transfers, transfer_id
-from openbourse.contracts import v1
 from openbourse.ledger import store
 from openbourse.ledger.errors import Diverged, Unavailable
 from openbourse.ledger.settlement import Watermark
@@ -35,39 +35,9 @@ EXAMPLES, STEPS = 25, 30
 LISTED = ("asset USDT 2", "asset BTC 8", "symbol BTC USDT")
 TRADERS = (1000, 1001, 1002)
 
-Balances = dict[tuple[int, str], list[int]]
-
 traders = st.sampled_from(TRADERS)
 assets = st.sampled_from(["USDT", "BTC"])
 amounts = st.integers(1, 60)
-
-
-class Reference:
-    """The committed stream as lines, and what everybody has after each of them: [available, hold]."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.balances: Balances = {}
-        self.after: list[Balances] = [{}]
-        self.decided: list[dict[uuid.UUID, str]] = [{}]
-
-    def happen(self, line: str, *moves: tuple[int, str, int, int], decides: str = "") -> int:
-        """The seq of the event."""
-        for account, asset, available, hold in moves:
-            balance = self.balances.setdefault((account, asset), [0, 0])
-            balance[0] += available
-            balance[1] += hold
-        self.lines.append(line)
-        seq = len(self.lines)
-        self.after.append({key: list(balance) for key, balance in self.balances.items()})
-        self.decided.append(self.decided[-1] | ({transfer_id(seq): decides} if decides else {}))
-        return seq
-
-    def has(self, account: int, asset: str) -> list[int]:
-        return self.balances.get((account, asset), [0, 0])
-
-    def stream(self, first_seq: int, last_seq: int) -> list[v1.Events]:
-        return deliveries("\n".join(self.lines[first_seq - 1 : last_seq]), first_seq=first_seq)
 
 
 class Life(RuleBasedStateMachine):
@@ -138,16 +108,6 @@ class Life(RuleBasedStateMachine):
         self.asked(line)
         self.reference.happen(line, (2, asset, amount, 0), (account, asset, -amount, 0), decides="posted")
 
-    def hold(self, account: int, asset: str, amount: int) -> None:
-        amount = min(amount, self.reference.has(account, asset)[0])
-        if amount:
-            self.reference.happen(f"hold {account} {asset} {amount}", (account, asset, -amount, amount))
-
-    def give_back(self, account: int, asset: str, amount: int, verb: str) -> None:
-        amount = min(amount, self.reference.has(account, asset)[1])
-        if amount:
-            self.reference.happen(f"{verb} {account} {asset} {amount}", (account, asset, amount, -amount))
-
     @rule(
         seller=traders,
         buyer=traders,
@@ -158,28 +118,11 @@ class Life(RuleBasedStateMachine):
     )
     def trade(self, seller: int, buyer: int, lots: int, quote: int, fees: tuple[int, int], left: str) -> None:
         """Two orders, what of them meets, and what becomes of a part of the rest."""
-        self.hold(seller, "BTC", lots + 3)
-        self.hold(buyer, "USDT", quote + 3)
-        self.fill(seller, buyer, lots, quote, fees)
-        self.give_back(seller, "BTC", 2, left)
-        self.give_back(buyer, "USDT", 1, left)
-
-    def fill(self, seller: int, buyer: int, lots: int, quote: int, fees: tuple[int, int]) -> None:
-        lots = min(lots, self.reference.has(seller, "BTC")[1])
-        quote = min(quote, self.reference.has(buyer, "USDT")[1])
-        if not lots or not quote:
-            return
-        maker_fee, taker_fee = min(fees[0], quote), min(fees[1], lots)
-        line = f"trade {seller} sells {lots} BTC for {quote} USDT to {buyer}, fees {maker_fee} {taker_fee}"
-        self.reference.happen(
-            line,
-            (seller, "BTC", 0, -lots),
-            (buyer, "BTC", lots - taker_fee, 0),
-            (1, "BTC", taker_fee, 0),
-            (buyer, "USDT", 0, -quote),
-            (seller, "USDT", quote - maker_fee, 0),
-            (1, "USDT", maker_fee, 0),
-        )
+        self.reference.hold(seller, "BTC", lots + 3)
+        self.reference.hold(buyer, "USDT", quote + 3)
+        self.reference.fill(seller, buyer, lots, quote, fees)
+        self.reference.give_back(seller, "BTC", 2, left)
+        self.reference.give_back(buyer, "USDT", 1, left)
 
     @rule(count=st.integers(0, 30), overlap=st.integers(0, 20), whole=st.booleans())
     def settle(self, count: int, overlap: int, whole: bool) -> None:

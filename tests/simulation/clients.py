@@ -15,6 +15,7 @@ from fixtures.engines import SHARD
 from openbourse.contracts import v1
 from openbourse.contracts.session import Address, EngineSession, NotTaken, Unavailable, committed_events
 from openbourse.ledger.errors import StaleSession
+from openbourse.ledger.reading import Delivery
 from openbourse.ledger.settlement import Watermark, settle
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Ledger:
         async with _closing(events):
             async for delivery in events:
                 self._world.audit.delivered("ledger", delivery)
-                batch = settle(SHARD, self.watermark, [delivery])
+                batch = settle(SHARD, self.watermark, [Delivery(delivery)])
                 # The transaction; a crash before its end leaves nothing of it.
                 await asyncio.sleep(self._world.dice.uniform(0.2, 1.0) * self._batch_s)
                 self.watermark = batch.watermark

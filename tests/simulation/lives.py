@@ -1,11 +1,12 @@
 """Many simulated lives, on all processors: each in a folder of its own, and none knows of another."""
 
+import functools
 import multiprocessing
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,24 +43,24 @@ def one(seed: int) -> Life:
         return live(seed, Path(folder))
 
 
-def many(seeds: Iterable[int]) -> Seen:
+def many(seeds: Iterable[int], live_one: Callable[[int], Life] = one) -> Seen:
     seen = Seen()
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
-        for life, cpu_s in processes.map(_timed, seeds, chunksize=AT_ONCE):
+        for life, cpu_s in processes.map(functools.partial(_timed, live_one), seeds, chunksize=AT_ONCE):
             seen.add(life, cpu_s)
     return seen
 
 
-def _timed(seed: int) -> tuple[Life, float]:
+def _timed(live_one: Callable[[int], Life], seed: int) -> tuple[Life, float]:
     began_s = time.process_time()
-    life = one(seed)
+    life = live_one(seed)
     if not life.broken:
         # Nobody reads it.
         life = replace(life, lines=())
     return life, time.process_time() - began_s
 
 
-def said(life: Life, last: int = 60) -> Iterator[str]:
+def said(life: Life, last: int = 60, *, module: str = "simulation") -> Iterator[str]:
     yield f"seed {life.seed}: {life.broken}"
-    yield f"  PYTHONPATH=tests python -m simulation {life.seed}"
+    yield f"  PYTHONPATH=tests python -m {module} {life.seed}"
     yield from life.lines[-last:]

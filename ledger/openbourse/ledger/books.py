@@ -42,6 +42,10 @@ class TradesQuery:
     limit: int
 
 
+# (seq, account, asset) -> (available, hold).
+Moved = dict[tuple[int, int, str], tuple[int, int]]
+
+
 class Books:
     """One shard's books. Every method raises Unavailable when the database is away."""
 
@@ -177,6 +181,12 @@ class Books:
                 _COVERAGE["covering_batches"], self._shard, after, through, most, timeout=database.LONG_READ_TIMEOUT_S
             )
             return [Covering(*row) for row in rows]
+
+    async def moved(self, first_seq: int, last_seq: int) -> Moved:
+        """What the entries of a run of seqs move, each by itself; what moves nothing is left out."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(_READ["moved_by_seq"], self._shard, first_seq, last_seq)
+            return {(row["seq"], row["account"], row["asset"]): (row["available"], row["hold"]) for row in rows}
 
     async def snapshot(self, seq: int, *, entries: bool = True) -> "Snapshot":
         """All balances, and what explains them, as of one moment; without `entries` not all that ever was."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from openbourse.contracts import v1
 from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger.accounts import kind_of
 from openbourse.ledger.errors import Diverged, StaleSession
@@ -48,7 +47,7 @@ class Batch:
     replayed_range: tuple[int, int] | None
 
 
-def settle(shard: str, watermark: Watermark, deliveries: Sequence[v1.Events | Delivery]) -> Batch:
+def settle(shard: str, watermark: Watermark, deliveries: Sequence[Delivery]) -> Batch:
     """The batch for consecutive deliveries of the stream, which may begin at or before the watermark.
 
     Raises StaleSession, or Diverged with the seq at which the stream and the books part.
@@ -56,11 +55,10 @@ def settle(shard: str, watermark: Watermark, deliveries: Sequence[v1.Events | De
     new, replayed = Rows(), Rows()
     tuples: list[bytes] = []
     session_epoch = watermark.session_epoch
-    first = next_seq = as_read(deliveries[0]).message.first_seq
+    first = next_seq = deliveries[0].message.first_seq
     if next_seq > watermark.seq + 1:
         raise Diverged(f"gap: settled through seq {watermark.seq}, but the stream goes on at {next_seq}")
-    for each in deliveries:
-        delivery = as_read(each)
+    for delivery in deliveries:
         message = delivery.message
         if message.epoch < session_epoch:
             raise StaleSession(f"events of epoch {message.epoch} after events of epoch {session_epoch}")
@@ -89,10 +87,6 @@ def settle(shard: str, watermark: Watermark, deliveries: Sequence[v1.Events | De
         replayed=replayed,
         replayed_range=(first, min(final, watermark.seq)) if first <= watermark.seq else None,
     )
-
-
-def as_read(delivery: v1.Events | Delivery) -> Delivery:
-    return delivery if isinstance(delivery, Delivery) else Delivery(delivery)
 
 
 def _add(rows: Rows, more: Rows) -> None:
@@ -155,5 +149,5 @@ def contradiction(expected: Rows, stored: Rows) -> str | None:
     for asset, again_defined in expected.assets.items():
         settled = stored.assets.get(asset)
         if settled is None or settled.scale != again_defined.scale:
-            return f"asset {asset} settled as {settled}, now {again_defined}"
+            return f"seq {again_defined.seq}: asset {asset} settled as {settled}, now {again_defined}"
     return None

@@ -87,10 +87,11 @@ async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Eve
 
     Raises StaleSession or Diverged (nothing was written), or Unavailable: nothing is known.
     """
+    parts = [part if isinstance(part, Delivery) else Delivery(part) for part in deliveries]
     try:
         async with database.replicated_transaction(connection):
             watermark, link = await _lock_watermark(connection, shard)
-            batch = settlement.settle(shard, watermark, deliveries)
+            batch = settlement.settle(shard, watermark, parts)
             if batch.replayed_range is not None:
                 await _compare(connection, shard, batch)
             moved = batch.watermark
@@ -110,7 +111,10 @@ async def settle(connection: Connection, shard: str, deliveries: Sequence[v1.Eve
                 )
                 link, total = await _close_batch(connection, link, row, batch.trades)
     except database.CONNECTION_ERRORS as error:
-        raise database.as_ledger_error(error) from error
+        meant = database.as_ledger_error(error)
+        if isinstance(meant, Diverged):
+            meant = Diverged(f"seq {parts[0].message.first_seq} to {parts[-1].message.last_seq}: {meant}")
+        raise meant from error
     return Settled(moved, batch.trades, total, link)
 
 
@@ -202,8 +206,9 @@ async def _post(connection: Connection, shard: str, batch: Batch) -> dict[str, b
     if new.assets:
         await connection.execute(_SQL["define_assets"], shard, *_columns(list(new.assets.values())))
         settled = await _assets(connection, shard, new)
-        if any(settled[name].scale != row.scale for name, row in new.assets.items()):
-            raise Diverged(f"an asset of {', '.join(sorted(new.assets))} was settled with another scale")
+        for name, row in new.assets.items():
+            if settled[name].scale != row.scale:
+                raise Diverged(f"seq {row.seq}: asset {name} gets scale {row.scale}, it was settled with another scale")
         # One that was there before was not written again.
         sections["assets"] = copy_rows.assets(shard, set(settled.values()) & set(new.assets.values()))
     if new.symbols:

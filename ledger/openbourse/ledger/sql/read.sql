@@ -68,6 +68,12 @@ SELECT account, asset, available, hold FROM ledger.balances WHERE shard = $1
 SELECT account, asset, sum(available)::bigint AS available, sum(hold)::bigint AS hold
 FROM ledger.legs WHERE shard = $1 AND seq > $2 GROUP BY account, asset
 
+-- name: moved_by_seq
+-- What each seq of a run moves, to hold it against what the engine's journal makes of the same.
+SELECT seq, account, asset, sum(available)::bigint AS available, sum(hold)::bigint AS hold
+FROM ledger.legs WHERE shard = $1 AND seq BETWEEN $2 AND $3
+GROUP BY seq, account, asset HAVING sum(available) <> 0 OR sum(hold) <> 0
+
 -- name: sum_of_entries
 -- Every balance again from nothing but the entries.
 SELECT account, asset, sum(available)::bigint AS available, sum(hold)::bigint AS hold

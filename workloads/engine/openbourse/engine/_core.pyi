@@ -271,6 +271,9 @@ class Replay:
         """At most so many commands further, without events; stops behind a checkpoint and returns its seq and state
         hash. Raises Fatal, also where a checkpoint of the log has another state."""
 
+    def answer(self, query: bytes) -> bytes:
+        """The encoded Answer of the state that it has come to. Raises ValueError when the bytes are no Query."""
+
     def state_hash(self) -> tuple[int, bytes]: ...
 
 class Kernel:

@@ -447,6 +447,13 @@ impl Replay {
         py.detach(|| self.0.begin()).map_err(fatal)
     }
 
+    fn answer<'py>(&self, py: Python<'py>, query: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let query =
+            v1::Query::decode(query).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let answer = py.detach(|| self.0.answer(&query));
+        Ok(PyBytes::new(py, &answer))
+    }
+
     fn state_hash(&mut self, py: Python<'_>) -> (u64, [u8; 32]) {
         py.detach(|| self.0.state_hash())
     }

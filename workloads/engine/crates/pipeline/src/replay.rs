@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use openbourse_journal::{Reader, Storage};
-use openbourse_protocol::{Shard, Stamp};
+use openbourse_protocol::{Shard, Stamp, v1};
 
 use crate::Fatal;
 use crate::events::frame;
@@ -121,6 +121,13 @@ impl Replay {
     /// Of the last command that was stepped, or that the snapshot has.
     pub fn seq(&self) -> u64 {
         self.kernel.seq()
+    }
+
+    /// Of the state that it has come to.
+    pub fn answer(&self, query: &v1::Query) -> Vec<u8> {
+        let mut answer = Vec::new();
+        self.kernel.answer(self.epoch, query, &mut answer);
+        answer
     }
 
     pub fn state_hash(&mut self) -> (u64, [u8; 32]) {
