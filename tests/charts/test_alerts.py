@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
@@ -50,16 +49,18 @@ def promtool() -> str:
     """Which .ci/install-servers gets. A test that needs it and has it not is not run, in CI it fails."""
     cache = Path(os.environ.get("OPENBOURSE_CACHE", Path.home() / ".cache" / "openbourse"))
     found = shutil.which("promtool") or shutil.which("promtool", path=cache / "bin")
-    if found is None:
-        message = "needs promtool: .ci/install-servers gets it"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    return found
+    if found is not None:
+        return found
+    message = "needs promtool: .ci/install-servers gets it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def checked(folder: Path, tests: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
     file = folder / "tests.yaml"
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
-    command = [promtool(), "test", "rules", file]
+    command = [promtool(), "test", "rules", str(file)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -130,14 +131,13 @@ def test_the_commands_of_a_page_are_there_and_take_these_options(page: Path) -> 
 
 def parsed(words: list[str], line: str) -> None:
     """Read as the command line would be, and not carried out."""
-    command: click.Command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     environment = {"OPENBOURSE_DATABASE": "postgresql://db/openbourse", "OPENBOURSE_ORIGIN": "o"}
-    context = click.Context(command)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        while isinstance(command, click.Group):
+        while hasattr(command, "commands"):
             found = command.commands.get(words[0])
             assert found is not None, f"{line}: there is no {words[0]}"
             command, words = found, words[1:]
-        command.parse_args(context, list(words))
+        command.make_context(command.name, list(words))
