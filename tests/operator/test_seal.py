@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.operator_worlds import NOW, an_empty_world, controllers_have_run, settled
+from fixtures.operator_worlds import NOW, an_empty_world, settled
 from openbourse.contracts.resources.exchange import Sealed
 from openbourse.operator import seal
 from openbourse.operator.conditions import exchange_facts, statuses
@@ -80,12 +80,15 @@ def test_a_witness_that_is_named_is_asked() -> None:
 
 
 def test_a_sealer_waits_for_the_migration_that_gives_it_its_role(running: Observed) -> None:
-    _, plans = settled(a_world())
-    phases = [step.phase for step in plans]
-    assert phases.index("migration") < phases.index("sealer")
-    assert plan(controllers_have_run(running)).actions == ()
+    assert plan(running).actions == ()
+    assert running.exchange is not None
+    job = ("Job", ledger.migration_name(running.exchange))
+    bare = {name: child for name, child in running.children.items() if name != SEALER}
+    migrating = bare | {job: {**bare[job], "status": {}}}
+    assert plan(replace(running, children=migrating)).actions == ()
+    assert plan(replace(running, children=bare)).phase == "sealer"
     unsealed = an_empty_world().exchange
-    assert running.exchange is not None and unsealed is not None
+    assert unsealed is not None
     # A database that was migrated before sealing was wanted is migrated once more: the role gets its password.
     assert ledger.migration_name(running.exchange) != ledger.migration_name(unsealed)
     assert "OPENBOURSE_SEALER_DATABASE" in str(ledger.migration(running.exchange))

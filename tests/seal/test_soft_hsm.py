@@ -81,6 +81,7 @@ def test_a_sealer_shows_its_last_checkpoint_its_lag_and_what_is_away() -> None:
     assert seen["openbourse_seal_checkpoint"] == 4 and seen["openbourse_seal_leaves"] == 9
     assert seen["openbourse_seal_checkpoint_timestamp_seconds"] == 1_700_000_000
     assert (seen["openbourse_seal_witness_trouble"], seen["openbourse_seal_archive_trouble"]) == (1, 0)
+    assert (seen["openbourse_seal_witnessed_leaves"], seen["openbourse_seal_archived_checkpoint"]) == (8, 0)
     assert 0 <= seen["openbourse_seal_lag_seconds"] < 60
     assert seen["openbourse_seal_state sealing"] == 1 and seen["openbourse_seal_state stopped"] == 0
     status = progress.as_json()
