@@ -25,6 +25,10 @@ RUN python3 -m venv /opt/openbourse && /opt/openbourse/bin/pip install --no-inde
 
 FROM ${BASE_IMAGE} AS openbourse
 RUN groupadd --gid 65532 openbourse && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent openbourse
+# An HSM in software, for an exchange that has no other: its token lies on a volume.
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends softhsm2 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
 COPY --from=dependencies /opt/openbourse /opt/openbourse
 COPY wheels/own /wheels
 RUN /opt/openbourse/bin/pip install --no-index --no-deps --no-cache-dir -q /wheels/*.whl

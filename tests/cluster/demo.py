@@ -21,10 +21,12 @@ import ccxt
 
 from fixtures import trading
 from fixtures.cluster_exchanges import ALICE, BOB, GATEWAY, ROOT, ClusterExchange
+from fixtures.cluster_seals import ClusterSeal
 from fixtures.clusters import Cluster, CommandFailed
 from fixtures.trading import NotSo, eventually, expect, trader
 
 NAMESPACE = "demo"
+WITNESS_NAMESPACE = "demo-witness"
 HALT = ROOT / "gitops/exchange/halt.yaml"
 KILL_AFTER_ORDERS = 100
 ORDERS_UNDER_KILL = 400
@@ -43,6 +45,8 @@ class Demo(ClusterExchange):
         self.lost: list[str] = []
         self.trades = 0
         self.reconciled = ""
+        self.seal = ClusterSeal(self)
+        self.proofs: list[str] = []
 
     def steps(self) -> list[Callable[[], str]]:
         return [
@@ -50,6 +54,8 @@ class Demo(ClusterExchange):
             self.start_postgresql,
             self.make_keys,
             self.apply_exchange,
+            self.seal.make_key,
+            self.seal.start_witness,
             self.deposit,
             self.trade,
             self.show_trade,
@@ -60,6 +66,7 @@ class Demo(ClusterExchange):
             self.reopen_with_auction,
             self.kill_engine_under_orders,
             self.reconcile,
+            self.prove,
         ]
 
     def trade(self) -> str:
@@ -173,6 +180,11 @@ class Demo(ClusterExchange):
         self.trades = int(self.sql("select count(*) from ledger.trades"))
         return self.reconciled.splitlines()[-1]
 
+    def prove(self) -> str:
+        """the seal: a witnessed checkpoint, a verified export, a proof of what is owed, engine and ledger equal"""
+        self.proofs = self.seal.prove()
+        return f"{len(self.proofs)} proofs, below"
+
     def refusal(self) -> str | None:
         """What ccxt says of an order now; None when it is accepted (it is cancelled again)."""
         alice = self.traders[ALICE]
@@ -216,7 +228,7 @@ class Demo(ClusterExchange):
 
 def main() -> int:
     cluster = Cluster(dict(os.environ))
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout_s=180)
+    cluster.kubectl("delete", "namespace", NAMESPACE, WITNESS_NAMESPACE, "--ignore-not-found", timeout_s=180)
     with tempfile.TemporaryDirectory() as folder:
         demo = Demo(cluster, Path(folder))
         for number, step in enumerate(demo.steps(), 1):
@@ -233,9 +245,10 @@ def main() -> int:
     print(f"engine = ledger: {demo.reconciled.splitlines()[-1]}")
     print(f"take-over of a killed engine, no order acknowledged for {demo.pause_ms:.0f} ms")
     print(f"halt acknowledged after {demo.halt_acknowledged_ms:.0f} ms")
+    print("\n".join(demo.proofs))
     if sys.stdout.isatty():
         print(f'\nIt is still there: eval "$(gitops/bootstrap/kind/env.sh)"; kubectl -n {NAMESPACE} get bourse')
-        print(f"kubectl delete namespace {NAMESPACE} ends it, make cluster-down ends the cluster.")
+        print(f"kubectl delete namespace {NAMESPACE} {WITNESS_NAMESPACE} ends it, make cluster-down ends the cluster.")
     return 0
 
 

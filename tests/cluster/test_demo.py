@@ -1,4 +1,4 @@
-"""The demo is a test: it ends well, and its last lines say that nothing was lost."""
+"""The demo is a test: it ends well, and its last lines say that nothing was lost, and prove it."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import proving
 from fixtures.clusters import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
@@ -25,7 +26,7 @@ def test_from_apply_to_a_settled_trade_through_a_halt_and_a_killed_engine(cluste
             [sys.executable, DEMO], env=environment, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S, check=False
         )
     finally:
-        cluster.kubectl("delete", "namespace", "demo", "--wait=false")
+        cluster.kubectl("delete", "namespace", "demo", "demo-witness", "--ignore-not-found", "--wait=false")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^trades settled [1-9]", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^acknowledged orders lost 0 of [1-9]\d\d", done.stdout, re.MULTILINE), done.stdout
@@ -34,3 +35,6 @@ def test_from_apply_to_a_settled_trade_through_a_halt_and_a_killed_engine(cluste
     assert int(pause[1]) < 5000, done.stdout
     assert re.search(r"^engine = ledger", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^halt acknowledged after \d+ ms", done.stdout, re.MULTILINE), done.stdout
+    last = done.stdout.splitlines()[-len(proving.LINES) :]
+    for line, wanted in zip(last, proving.LINES, strict=True):
+        assert re.search(wanted, line), f"{line!r} is not {wanted}:\n{done.stdout}"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import ccxt
 import httpx
 import pytest
 
+from fixtures import proving
 from fixtures.figures import Show
 from fixtures.processes import free_address
 
@@ -77,6 +79,29 @@ class Local:
         exchange = ccxt.binance({"apiKey": key, "secret": secret, "timeout": 30000})
         exchange.urls["api"] = {name: self.url + url.partition(".com")[2] for name, url in exchange.urls["api"].items()}
         return exchange
+
+    def openbourse(self, *arguments: str | Path) -> str:
+        """A command in a shell that has sourced the seal's settings."""
+        shell = ["sh", "-c", '. "$0" && exec "$@"', self.data / "seal" / "env", OPENBOURSE, *arguments]
+        done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def sealed(self, folder: Path) -> proving.Sealed:
+        witness = self.found(r"witness +(http://\S+)/status")
+
+        def liabilities() -> tuple[str, Path]:
+            said = self.openbourse("ledger", "liabilities", folder / "liabilities")
+            return said, folder / "liabilities" / "1001.json"
+
+        return proving.Sealed(
+            folder=folder,
+            openbourse=self.openbourse,
+            sealer=lambda: self.status("sealer"),
+            witness=lambda path: httpx.get(f"{witness}{path}", timeout=5).raise_for_status().text,
+            liabilities=liabilities,
+            reconcile=self.reconcile,
+        )
 
     def reconcile(self) -> str:
         ledger = self.found(r"ledger +http://127.0.0.1:(\d+)/status")
@@ -138,6 +163,53 @@ def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
         assert bob.fetch_balance()["total"] == funds
         assert len(bob.fetch_my_trades("BTC/USDT")) == 2
         exchange.reconcile()
+
+
+def test_the_ledger_is_sealed_and_all_of_it_is_verified_also_after_a_restart(folder: Path, tmp_path: Path) -> None:
+    numbers = []
+    for run in ("first", "second"):
+        (tmp_path / run).mkdir()
+        with local(folder) as exchange:
+            alice, bob = exchange.trader("alice"), exchange.trader("bob")
+            alice.create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
+            bob.create_order("BTC/USDT", "limit", "buy", 0.5, 50000)
+            lines = proving.prove(exchange.sealed(tmp_path / run))
+            status = exchange.status("sealer")
+            numbers.append(status["checkpoint"])
+            assert status["age_ms"] < 60_000
+            assert status["key"] in (tmp_path / run / "export" / "checkpoints.copy").read_bytes().decode("latin-1")
+            assert "GOOD" in lines[1]
+    assert numbers[1] > numbers[0]
+    private = [folder / "seal" / name for name in ("pin", "env", "witness/witness.key")]
+    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+    pin = (folder / "seal" / "pin").read_text()
+    assert pin not in (folder / "seal" / "env").read_text()
+
+
+def test_without_softhsm_the_exchange_trades_and_says_that_it_is_not_sealed_and_what_to_do(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All that is on the path but SoftHSM's program.
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    with local(folder) as exchange:
+        assert "sealing: off, because SoftHSM" in exchange.screen and "apt-get install softhsm2" in exchange.screen
+        assert not re.search(r"sealer +http", exchange.screen)
+        assert exchange.trader("alice").fetch_balance()["total"]["BTC"] == 10
+
+
+def test_an_exchange_whose_token_is_lost_trades_and_its_sealer_says_why_it_does_not_seal(folder: Path) -> None:
+    with local(folder) as exchange:
+        assert exchange.status("sealer")["key"]
+    shutil.rmtree(folder / "seal" / "token")
+    with local(folder) as exchange:
+        assert exchange.trader("alice").fetch_balance()["total"]["BTC"] == 10
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not (reason := exchange.status("sealer")["reason"]).startswith("waiting"):
+            assert time.monotonic() < deadline, reason
+            time.sleep(0.05)
+        assert "has no key" in reason
 
 
 def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(folder: Path, show: Show) -> None:

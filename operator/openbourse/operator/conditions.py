@@ -19,7 +19,7 @@ from openbourse.contracts.resources import (
     Symbol,
 )
 from openbourse.contracts.resources.meta import Status
-from openbourse.operator import members, records
+from openbourse.operator import members, records, seal
 from openbourse.operator.facts import Fact
 from openbourse.operator.manifests import gateway, kinds, ledger, listings, names
 from openbourse.operator.observed import Observed
@@ -168,7 +168,7 @@ def _blocked(observed: Observed, exchange: Exchange) -> Fact | None:
         message = f"spec.gateway.shard names {spec.gateway.shard}, there is no such EngineShard of this exchange"
         return _not_ready("NoGatewayShard", message)
     for secret, keys in (
-        (spec.ledger.database_secret, (ledger.APPLICATION_KEY, ledger.OWNER_KEY)),
+        (spec.ledger.database_secret, ledger.database_keys(exchange)),
         (spec.gateway.keys_secret, (gateway.KEYS_FILE,)),
     ):
         if not has_keys(observed, secret, *keys):
@@ -220,7 +220,8 @@ def _no_exchange(condition: str, name: str) -> Fact:
 
 def _all(observed: Observed) -> Iterator[tuple[CustomResource, dict[str, Any], list[Fact]]]:
     if observed.exchange is not None:
-        yield observed.exchange, {}, exchange_facts(observed, observed.exchange)
+        facts = exchange_facts(observed, observed.exchange) + seal.sealed(observed, observed.exchange)
+        yield observed.exchange, seal.fields(observed, observed.exchange), facts
     for shard in observed.shards:
         yield shard, members.fields(observed, shard), shard_facts(observed, shard)
     for symbol in observed.symbols:

@@ -22,10 +22,19 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.leadership import LEASE, is_unfounded
 from openbourse.contracts.resources import CustomResource, EngineShard, Exchange, Halt, Symbol
 from openbourse.contracts.tls import SCHEME
-from openbourse.operator.manifests import certificates, engine, kinds, names
-from openbourse.operator.observed import CertificateFacts, EngineFacts, Heard, Observed, SecretFacts
+from openbourse.operator.manifests import certificates, engine, kinds, names, sealer
+from openbourse.operator.observed import (
+    CertificateFacts,
+    EngineFacts,
+    Heard,
+    HeardSealer,
+    Observed,
+    SealFacts,
+    SecretFacts,
+)
 
 _Kind = TypeVar("_Kind", bound=CustomResource)
+_Facts = TypeVar("_Facts", EngineFacts, SealFacts)
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +62,7 @@ async def observe(
     secrets: dict[str, SecretFacts] = {}
     heard: dict[str, Heard] = {}
     founded: dict[str, bool] = {}
+    sealed = before.sealer if before else None
     if exchange is not None:
         for resource in kinds.LISTED:
             items, _ = await api.list(resource, namespace, f"{names.EXCHANGE_LABEL}={name}")
@@ -65,6 +75,7 @@ async def observe(
         named = {shard.metadata.name for shard in shards}
         heard = {pod: old for pod, old in (before.engines if before else {}).items() if old.shard in named}
         heard |= await _hear(engines, children, now)
+        sealed = await _hear_sealer(engines, children, now) or sealed
     return Observed(
         now=now,
         namespace=namespace,
@@ -76,6 +87,7 @@ async def observe(
         children=children,
         secrets=secrets,
         engines=heard,
+        sealer=sealed,
         founded=founded,
         refusals=refusals,
     )
@@ -108,6 +120,8 @@ async def _founded(api: ApiServer, exchange: Exchange, shards: Iterable[EngineSh
 def _secrets(exchange: Exchange, shards: Iterable[EngineShard]) -> list[str]:
     needs = certificates.needs(exchange, tuple(shards))
     given = {exchange.spec.ledger.database_secret, exchange.spec.gateway.keys_secret}
+    if exchange.spec.ledger.seal is not None:
+        given.add(exchange.spec.ledger.seal.pin_secret)
     return sorted({names.authority(exchange.metadata.name), *given, *(need.secret for need in needs)})
 
 
@@ -159,13 +173,12 @@ async def _hear(
     session: aiohttp.ClientSession, children: dict[tuple[str, str], Object], now: datetime.datetime
 ) -> dict[str, Heard]:
     """By pod, what the engines that run say; one that does not answer is not in it."""
-    pods = [
-        (name, pod["metadata"]["labels"].get(names.SHARD_LABEL), pod.get("status", {}).get("podIP"))
-        for (kind, name), pod in children.items()
-        if kind == kinds.POD.kind and pod["metadata"]["labels"].get(names.COMPONENT_LABEL) == Component.ENGINE
+    asked = [
+        (pod["metadata"]["name"], shard, address)
+        for pod, address in _running(children, Component.ENGINE)
+        if (shard := pod["metadata"]["labels"].get(names.SHARD_LABEL))
     ]
-    asked = [(name, shard, address) for name, shard, address in pods if shard and address]
-    answers = await asyncio.gather(*(_ask(session, address) for _, _, address in asked))
+    answers = await asyncio.gather(*(_ask(session, address, engine.STATUS_PORT, EngineFacts) for *_, address in asked))
     return {
         name: Heard(shard, facts, now)
         for (name, shard, _), facts in zip(asked, answers, strict=True)
@@ -173,13 +186,34 @@ async def _hear(
     }
 
 
-async def _ask(session: aiohttp.ClientSession, address: str) -> EngineFacts | None:
+async def _hear_sealer(
+    session: aiohttp.ClientSession, children: dict[tuple[str, str], Object], now: datetime.datetime
+) -> HeardSealer | None:
+    for _, address in _running(children, names.SEALER):
+        facts = await _ask(session, address, sealer.STATUS_PORT, SealFacts)
+        if facts is not None:
+            return HeardSealer(facts, now)
+    return None
+
+
+def _running(children: dict[tuple[str, str], Object], component: str) -> list[tuple[Object, str]]:
+    """Pods of a component that have an address, and that."""
+    return [
+        (pod, address)
+        for (kind, _), pod in children.items()
+        if kind == kinds.POD.kind
+        and pod["metadata"]["labels"].get(names.COMPONENT_LABEL) == component
+        and (address := pod.get("status", {}).get("podIP"))
+    ]
+
+
+async def _ask(session: aiohttp.ClientSession, address: str, port: int, model: type[_Facts]) -> _Facts | None:
     host = f"[{address}]" if ":" in address else address
     try:
         timeout = aiohttp.ClientTimeout(total=STATUS_TIMEOUT_S)
-        async with session.get(f"http://{host}:{engine.STATUS_PORT}/status", timeout=timeout) as response:
+        async with session.get(f"http://{host}:{port}/status", timeout=timeout) as response:
             response.raise_for_status()
-            return EngineFacts.model_validate_json(await response.content.read(STATUS_BYTES_MAX))
+            return model.model_validate_json(await response.content.read(STATUS_BYTES_MAX))
     except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
-        log.info("engine at %s says nothing: %s %s", address, type(error).__name__, error)
+        log.info("%s at port %d says nothing: %s %s", address, port, type(error).__name__, error)
         return None

@@ -53,6 +53,27 @@ class EngineFacts(Stored):
     safety: SafetyFacts = Field(default_factory=SafetyFacts)
 
 
+class SealFacts(Stored):
+    """What the sealer says of itself on its status port."""
+
+    state: str = ""
+    reason: str = ""
+    checkpoint: int = 0
+    leaves: int = 0
+    time_us: int = 0
+    key: str = ""
+    lag_ms: int = 0
+    witnessed_leaves: int = 0
+    archive_trouble: str = ""
+    witness_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSealer:
+    facts: SealFacts
+    at: datetime.datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """Facts of a shard's engine, and when they were heard."""
@@ -104,6 +125,7 @@ class Observed:
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     # By pod.
     engines: Mapping[str, Heard] = field(default_factory=dict)
+    sealer: HeardSealer | None = None
     # By shard, whose Lease is there: whether somebody has led.
     founded: Mapping[str, bool] = field(default_factory=dict)
     # What the API server refused of the last plan.
@@ -122,6 +144,11 @@ class Observed:
             for pod, heard in sorted(self.engines.items())
             if heard.shard == shard and self.now - heard.at <= FACT_AGE_MAX
         }
+
+    def seal(self) -> SealFacts | None:
+        """What the sealer said lately."""
+        heard = self.sealer
+        return heard.facts if heard is not None and self.now - heard.at <= FACT_AGE_MAX else None
 
     def leader(self, shard: str) -> tuple[str, EngineFacts] | None:
         """The pod that leads and what it says. An old leader may not know better yet: the highest epoch counts."""

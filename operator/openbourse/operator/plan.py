@@ -16,7 +16,7 @@ from openbourse.contracts.component import Component
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange
 from openbourse.operator import records
 from openbourse.operator.drift import first_difference
-from openbourse.operator.manifests import certificates, engine, gateway, kinds, ledger, listings, names
+from openbourse.operator.manifests import certificates, engine, gateway, kinds, ledger, listings, names, sealer
 from openbourse.operator.manifests.objects import owner_reference
 from openbourse.operator.observed import CertificateFacts, Observed
 from openbourse.operator.readiness import job_condition
@@ -139,6 +139,8 @@ def _network(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     for shard in _shards(observed):
         yield from _ensured(observed, [*engine.network(exchange, shard), *ledger.network(exchange, shard)])
     yield from _ensured(observed, gateway.network(exchange))
+    if exchange.spec.ledger.seal is not None:
+        yield from _ensured(observed, sealer.network(exchange))
 
 
 def _listings(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -175,7 +177,7 @@ def _engines(observed: Observed, exchange: Exchange) -> Iterator[Action]:
 
 def _migration(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     """The database is migrated before a ledger of this image runs. A failed migration is tried again, not at once."""
-    if not has_keys(observed, exchange.spec.ledger.database_secret, ledger.APPLICATION_KEY, ledger.OWNER_KEY):
+    if not has_keys(observed, exchange.spec.ledger.database_secret, *ledger.database_keys(exchange)):
         return
     name = ledger.migration_name(exchange)
     job = observed.child(kinds.JOB, name)
@@ -195,6 +197,15 @@ def _ledgers(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         certificate = _certificate(observed, names.ledger(exchange.metadata.name, shard.metadata.name))
         if certificate is not None:
             yield from _ensured(observed, [ledger.deployment(exchange, shard, certificate.fingerprint)])
+
+
+def _sealer(observed: Observed, exchange: Exchange) -> Iterator[Action]:
+    """It needs its role in the database, and the PIN: else its pod would wait for it."""
+    seal = exchange.spec.ledger.seal
+    if seal is None or job_condition(observed.child(kinds.JOB, ledger.migration_name(exchange))) != "Complete":
+        return
+    if has_keys(observed, seal.pin_secret, sealer.PIN_KEY):
+        yield from _ensured(observed, [sealer.stateful_set(exchange, seal)])
 
 
 def _gateways(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -245,6 +256,7 @@ PHASES: tuple[tuple[str, Callable[[Observed, Exchange], Iterable[Action]]], ...]
     ("migration", _migration),
     ("ledgers", _ledgers),
     ("gateways", _gateways),
+    ("sealer", _sealer),
     ("pods", _pods),
     ("leftovers", _leftovers),
 )

@@ -1,4 +1,4 @@
-"""`python -m openbourse.ledger.seal`: seal what the ledger settles, or be a witness of a ledger's seal."""
+"""`python -m openbourse.ledger.seal`: seal what the ledger settles, be a witness of a ledger's seal, make a token."""
 
 import argparse
 import asyncio
@@ -16,9 +16,10 @@ from openbourse.ledger.database import dsn_from_environment
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.listen import listening
 from openbourse.ledger.probes import make_status
-from openbourse.ledger.seal import notes, witness
+from openbourse.ledger.seal import notes, soft_hsm, witness
 from openbourse.ledger.seal.archive import FolderArchive
 from openbourse.ledger.seal.checkpoint import require_origin
+from openbourse.ledger.seal.metrics import SealMetrics
 from openbourse.ledger.seal.notes import WitnessKey
 from openbourse.ledger.seal.progress import SealProgress
 from openbourse.ledger.seal.sealer import EVERY_S, Sealer
@@ -41,6 +42,13 @@ Makes its own key in its folder at the first start, and prints it.
 example: python -m openbourse.ledger.seal witness --name witness.example/w1 --state /var/lib/witness \\
            --log-key seal.pem --listen 0.0.0.0:7300
 """
+_MAKE = """\
+Module, label and PIN come from OPENBOURSE_PKCS11_MODULE, OPENBOURSE_PKCS11_TOKEN and OPENBOURSE_PKCS11_PIN_FILE, as for
+the sealer. Whoever uses the token needs SOFTHSM2_CONF=DIR/softhsm2.conf.
+
+example: OPENBOURSE_PKCS11_MODULE=/usr/lib/softhsm/libsofthsm2.so OPENBOURSE_PKCS11_TOKEN=seal \\
+           OPENBOURSE_PKCS11_PIN_FILE=/etc/openbourse/pin python -m openbourse.ledger.seal token --folder /var/lib/seal
+"""
 
 
 def main() -> int:
@@ -49,7 +57,11 @@ def main() -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(arguments) if arguments.command == "serve" else _witness(arguments))
+        if arguments.command == "token":
+            made = soft_hsm.make(arguments.folder, TokenSettings.from_environment(origin=""))
+            _say(f"{arguments.folder}: {'a token was made' if made else 'there is a token already'}")
+        else:
+            asyncio.run(_serve(arguments) if arguments.command == "serve" else _witness(arguments))
     except (LedgerError, ValueError, OSError) as error:
         print(f"openbourse.ledger.seal: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -71,7 +83,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         witness=client,
         every_s=arguments.every,
     )
-    app = make_status(progress)
+    app = make_status(progress, SealMetrics(progress).text)
     async with _until_stopped() as stop, listening(app, arguments.status, None) as port, asyncio.TaskGroup() as tasks:
         task = tasks.create_task(sealer.run())
         _say(f"sealer up, status http://{arguments.status.host}:{port}")
@@ -127,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     witnessing.add_argument("--log-key", type=Path, required=True, metavar="PEM", help="the ledger's first public key")
     witnessing.add_argument("--listen", type=Address.parse, required=True, metavar="HOST:PORT", help="the API")
     witnessing.add_argument("--tls", type=Path, metavar="DIR", help="folder of ca.crt, tls.crt, tls.key: mutual TLS")
+    making = commands.add_parser("token", help="make a SoftHSM token, once", epilog=_MAKE, formatter_class=raw)
+    making.add_argument("--folder", type=Path, required=True, metavar="DIR", help="where it is kept")
     return parser
 
 

@@ -45,6 +45,10 @@ class SealProgress:
         self.state = SealState.STOPPED
         self.last_error = str(error)
 
+    @property
+    def lag_s(self) -> float:
+        return time.monotonic() - self._since
+
     def why_not_ready(self) -> str:
         """Empty: ready."""
         if self.state is not SealState.SEALING:
@@ -61,11 +65,14 @@ class SealProgress:
             "checkpoint": checkpoint.number if checkpoint else 0,
             "leaves": checkpoint.size if checkpoint else 0,
             "time_us": checkpoint.time_us if checkpoint else 0,
+            # It grows while nothing is settled: `lag_ms` is what tells that sealing is late.
+            "age_ms": max(time.time_ns() // 1_000_000 - checkpoint.time_us // 1000, 0) if checkpoint else 0,
+            "key": checkpoint.key if checkpoint else "",
             "shards": {end.shard: {"batch": end.batch, "seq": end.seq} for end in checkpoint.shards}
             if checkpoint
             else {},
             # Since everything that is settled was sealed the last time.
-            "lag_ms": round((time.monotonic() - self._since) * 1000),
+            "lag_ms": round(self.lag_s * 1000),
             "archived_checkpoint": self.archived,
             "archive_trouble": self.archive_trouble,
             "witnessed_leaves": self.witnessed,

@@ -23,12 +23,19 @@ PORT = 7100
 STATUS_PORT = 7101
 APPLICATION_KEY = "dsn"
 OWNER_KEY = "owner-dsn"
+SEALER_KEY = "sealer-dsn"
 _PORTS = {"ledger": PORT, "status": STATUS_PORT}
 
 
+def database_keys(exchange: Exchange) -> tuple[str, ...]:
+    """What the Secret of the database has to have."""
+    return (APPLICATION_KEY, OWNER_KEY, *((SEALER_KEY,) if exchange.spec.ledger.seal else ()))
+
+
 def migration_name(exchange: Exchange) -> str:
-    """One for each image and database: a Job never changes."""
-    what = f"{exchange.spec.image} {exchange.spec.ledger.database_secret}"
+    """One for each image and database, and one more when sealing begins: a Job never changes."""
+    sealed = " sealed" if exchange.spec.ledger.seal else ""
+    what = f"{exchange.spec.image} {exchange.spec.ledger.database_secret}{sealed}"
     return f"{exchange.metadata.name}-ledger-migration-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
 
@@ -38,10 +45,15 @@ def migration(exchange: Exchange) -> Object:
         component=names.MIGRATION,
         image=exchange.spec.image,
         command=["openbourse.ledger", "migrate"],
-        # It gives the ledger's role the password with which the ledger will come.
+        # It gives the roles the passwords with which ledger and sealer will come.
         env=[
-            _database(exchange, OWNER_KEY),
-            _database(exchange, APPLICATION_KEY, variable="OPENBOURSE_LEDGER_DATABASE"),
+            database(exchange, OWNER_KEY),
+            database(exchange, APPLICATION_KEY, variable="OPENBOURSE_LEDGER_DATABASE"),
+            *(
+                [database(exchange, SEALER_KEY, variable="OPENBOURSE_SEALER_DATABASE")]
+                if exchange.spec.ledger.seal
+                else ()
+            ),
         ],
         has_status=False,
     )
@@ -75,7 +87,7 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
             *("--status", f"0.0.0.0:{STATUS_PORT}"),
             *("--tls", TLS_FOLDER),
         ],
-        env=[_database(exchange, APPLICATION_KEY)],
+        env=[database(exchange, APPLICATION_KEY)],
         ports=_PORTS,
         mounts=[mount("tls", TLS_FOLDER)],
     )
@@ -99,7 +111,8 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
     )
 
 
-def _database(exchange: Exchange, key: str, variable: str = "OPENBOURSE_DATABASE") -> Object:
+def database(exchange: Exchange, key: str, variable: str = "OPENBOURSE_DATABASE") -> Object:
+    """An address of the ledger's database, for a container's environment."""
     source = {"secretKeyRef": {"name": exchange.spec.ledger.database_secret, "key": key}}
     return {"name": variable, "valueFrom": source}
 

@@ -12,6 +12,7 @@ LISTINGS_ANNOTATION = f"{GROUP}/listings"
 CERTIFICATE_ANNOTATION = f"{GROUP}/certificate"
 
 MIGRATION = "migration"
+SEALER = "sealer"
 
 
 def authority(exchange: str) -> str:
@@ -38,6 +39,10 @@ def record(exchange: str, shard: str) -> str:
 
 def ledger(exchange: str, shard: str) -> str:
     return f"{exchange}-ledger-{shard}"
+
+
+def sealer(exchange: str) -> str:
+    return f"{exchange}-sealer"
 
 
 def gateway(exchange: str) -> str:

@@ -47,8 +47,12 @@ def pod_template(
     volumes: Sequence[Object],
     service_account: str | None = None,
     restart: str = "Always",
+    before: Sequence[Object] = (),
 ) -> Object:
-    """A pod that the `restricted` pod security standard takes. Only a pod with an account of its own gets a token."""
+    """A pod that the `restricted` pod security standard takes. Only a pod with an account of its own gets a token.
+
+    `before`: containers that have to end well before the others start.
+    """
     return {
         "metadata": {"labels": dict(labels), "annotations": dict(annotations)},
         "spec": {
@@ -65,6 +69,7 @@ def pod_template(
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+            **({"initContainers": list(before)} if before else {}),
             "containers": list(containers),
             "volumes": [*volumes, {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
         },

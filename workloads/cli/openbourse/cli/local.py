@@ -1,12 +1,11 @@
 """`openbourse local`: a whole exchange on this machine, without Kubernetes, from one command.
 
 Starts the real parts, each as the process that it is on a cluster: PostgreSQL (carried by a wheel), engine, ledger,
-gateway. Everything is kept in one folder, so that the next start goes on where the last one ended; a part that dies
-is started again. Decides nothing about orders or money.
+gateway, and what seals the ledger. Everything is kept in one folder, so that the next start goes on where the last one
+ended; a part that dies is started again. Decides nothing about orders or money.
 """
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from openbourse.cli import local_seal
 from openbourse.cli.local_folder import (
     DEMO_ACCOUNTS,
     SHARD,
@@ -35,7 +35,8 @@ from openbourse.cli.local_folder import (
     write_engines,
     write_listings,
 )
-from openbourse.cli.processes import Child, ChildFailed
+from openbourse.cli.local_seal import NotSealed, SealFolder
+from openbourse.cli.processes import Child, ChildFailed, run_to_end
 from openbourse.contracts.component import Component
 from openbourse.contracts.tls import client_context
 from openbourse.gateway.keys import Key
@@ -43,7 +44,9 @@ from openbourse.gateway.keys import Key
 DEPOSIT_TIMEOUT_S = 30.0
 MIGRATE_TIMEOUT_S = 60.0
 STANDBYS_MOST = 2
-ENGINE_RETRY_S = 5.0
+RETRY_S = 5.0
+
+SEALING = ("sealer", "witness")
 
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
 
@@ -64,6 +67,8 @@ class Ports:
     gateway_status: int
     ledger: int
     ledger_status: int
+    sealer: int
+    witness: int
     engines: tuple[EnginePorts, ...]
 
 
@@ -82,7 +87,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Run an exchange on this machine: engine, ledger, gateway, PostgreSQL, two demo accounts with funds.
+    """Run an exchange on this machine: engine, ledger, its seal, gateway, PostgreSQL, two demo accounts with funds.
 
     \b
     openbourse local
@@ -113,10 +118,13 @@ async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
         write_engines(data, [f"127.0.0.1:{engine.links}" for engine in ports.engines])
         keys = demo_keys(data / "keys.json")
         children = _children(data, ports, dsn)
+        seal = SealFolder(data / "seal", data / "logs", dsn)
         try:
-            if await _unless_stopped(_bring_up(data, ports, dsn, children), stop):
+            if await _unless_stopped(_bring_up(data, ports, dsn, children, seal), stop):
                 console.print(f"ready after {time.monotonic() - started:.1f} s")
                 _welcome(ports, keys, data, children)
+                _say_how_to_verify(seal, sealed=any(child.name in SEALING for child in children))
+                console.print("Ctrl-C ends it; everything is kept.")
                 await _keep(children, stop)
         finally:
             console.print("stopping")
@@ -142,9 +150,9 @@ async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event
 async def _keep(children: list[Child], stop: asyncio.Event) -> None:
     """Until `stop`. Raises ChildFailed when a part dies too often."""
     engines = [child for child in children if child.name.startswith(Component.ENGINE)]
+    spare = [*(engines if len(engines) > 1 else ()), *(child for child in children if child.name in SEALING)]
     keepers = [
-        asyncio.create_task(_keep_trying(child) if len(engines) > 1 and child in engines else child.keep(console.print))
-        for child in children
+        asyncio.create_task(_keep_trying(child) if child in spare else child.keep(console.print)) for child in children
     ]
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -157,14 +165,14 @@ async def _keep(children: list[Child], stop: asyncio.Event) -> None:
         await asyncio.gather(*keepers, stopping, return_exceptions=True)
 
 
-async def _keep_trying(engine: Child) -> None:
-    """One of several, which the others do without, however often it dies."""
+async def _keep_trying(child: Child) -> None:
+    """One that the others do without, however often it dies."""
     while True:
         try:
-            await engine.keep(console.print)
+            await child.keep(console.print)
         except ChildFailed as failure:
             console.print(str(failure), markup=False)
-        await asyncio.sleep(ENGINE_RETRY_S)
+        await asyncio.sleep(RETRY_S)
 
 
 def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
@@ -225,8 +233,8 @@ def _membership(data: Path, engines: tuple[EnginePorts, ...], index: int) -> lis
     return [f"--place={places[index]}", *peers, f"--record={data / 'leadership'}", *found]
 
 
-async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child]) -> None:
-    """One after another, as each needs the one before."""
+async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child], seal: SealFolder) -> None:
+    """One after another, as each needs the one before. What seals is added to `children`."""
     console.print("  database ...")
     await _migrate(data, dsn)
     engines, others = children[: len(ports.engines)], children[len(ports.engines) :]
@@ -236,6 +244,15 @@ async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child]) -
         console.print(f"  {child.name} ...")
         await child.start()
     await _fund(data, ports)
+    console.print("  sealer, witness ...")
+    parts = len(children)
+    try:
+        await local_seal.start(seal, ports.sealer, ports.witness, children)
+    except NotSealed as error:
+        console.print(f"sealing: off, because {error}", markup=False, soft_wrap=True)
+        for child in reversed(children[parts:]):
+            await child.stop()
+        del children[parts:]
 
 
 async def _start_engines(engines: list[Child]) -> None:
@@ -249,23 +266,8 @@ async def _start_engines(engines: list[Child]) -> None:
 
 
 async def _migrate(data: Path, dsn: str) -> None:
-    log = data / "logs" / "migrate.log"
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "openbourse.ledger", "migrate"),
-            env=os.environ | {"OPENBOURSE_DATABASE": dsn},
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-        try:
-            code = await asyncio.wait_for(process.wait(), MIGRATE_TIMEOUT_S)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    if code != 0:
-        raise LocalFailed(f"the database could not be migrated:\n{log.read_text()}")
+    command = (sys.executable, "-m", "openbourse.ledger", "migrate")
+    await run_to_end(command, data / "logs" / "migrate.log", {"OPENBOURSE_DATABASE": dsn}, MIGRATE_TIMEOUT_S)
 
 
 async def _fund(data: Path, ports: Ports) -> None:
@@ -299,6 +301,8 @@ def _ports(gateway: int, engines: int) -> Ports:
         gateway_status=choose(gateway + 1),
         ledger=choose(7100),
         ledger_status=choose(7101),
+        sealer=choose(7201),
+        witness=choose(7300),
         engines=tuple(
             EnginePorts(choose(7000 + 10 * index), choose(7001 + 10 * index), choose(7002 + 10 * index))
             for index in range(engines)
@@ -338,8 +342,19 @@ def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -
         console.print(text, markup=False, soft_wrap=True)
     snippet = FIRST_ORDER.format(base=base, key=keys[0].api_key, secret=keys[0].secret)
     console.print(snippet, markup=False, soft_wrap=True)
-    console.print("Ctrl-C ends it; everything is kept.")
 
+
+def _say_how_to_verify(seal: SealFolder, *, sealed: bool) -> None:
+    if sealed:
+        console.print(VERIFY.format(settings=seal.settings, key=seal.public_key), markup=False, soft_wrap=True)
+
+
+VERIFY = """
+# the ledger is sealed: an export, and what verifies it without the exchange
+. {settings}
+openbourse ledger export /tmp/export
+openbourse ledger verify /tmp/export --key {key}
+"""
 
 FIRST_ORDER = """
 # the book

@@ -29,3 +29,7 @@ def _options(
     _version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print it and end."),
 ) -> None:
     pass
+
+
+if __name__ == "__main__":
+    app()

@@ -1,4 +1,5 @@
-"""A child process that is kept alive: started until it is ready, started again when it dies, stopped in the end.
+"""A child process that is kept alive: started until it is ready, started again when it dies, stopped in the end. Or
+one that is waited for to its end.
 
 It is watched through its own status port, as Kubernetes would. Nothing here knows what the process does.
 """
@@ -46,6 +47,8 @@ class Child:
     status_port: int
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    # What answers with success once it has started.
+    started_path: str = "/readyz"
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -53,7 +56,7 @@ class Child:
         return self.process.pid if self.process is not None and self.process.returncode is None else None
 
     async def start(self) -> None:
-        """Returns when /readyz says so. Raises ChildFailed."""
+        """Returns when it answers that it is ready. Raises ChildFailed."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -70,7 +73,7 @@ class Child:
                 if self.process.returncode is not None:
                     raise ChildFailed(f"{self.name} ended with {self.process.returncode}\n{self.tail()}")
                 with contextlib.suppress(httpx.TransportError):
-                    answer = await client.get(f"http://127.0.0.1:{self.status_port}/readyz", timeout=2)
+                    answer = await client.get(f"http://127.0.0.1:{self.status_port}{self.started_path}", timeout=2)
                     if answer.is_success:
                         return
                 await asyncio.sleep(POLL_S)
@@ -103,5 +106,28 @@ class Child:
             await self.process.wait()
 
     def tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join([f"the end of {self.log}:", *(f"  {line}" for line in lines[-LOG_TAIL_LINES:])])
+        return _tail(self.log)
+
+
+async def run_to_end(command: Sequence[str], log: Path, environment: Mapping[str, str], timeout_s: float) -> None:
+    """A program that does one thing and ends. Raises ChildFailed, with what it said, when it does not end well."""
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=os.environ | dict(environment), stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                code = await process.wait()
+        except TimeoutError:
+            raise ChildFailed(f"{log.stem} did not end within {timeout_s:g} s\n{_tail(log)}") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if code != 0:
+        raise ChildFailed(f"{log.stem} ended with {code}\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join([f"the end of {log}:", *(f"  {line}" for line in lines[-LOG_TAIL_LINES:])])

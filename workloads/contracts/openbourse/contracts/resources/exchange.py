@@ -1,11 +1,13 @@
 """An exchange: its assets, its image, its ledger's database and its gateways."""
 
+import datetime
 import itertools
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from openbourse.contracts.listings import Asset
+from openbourse.contracts.resources.engine_shard import Storage
 from openbourse.contracts.resources.meta import (
     AGE,
     READY,
@@ -25,11 +27,46 @@ from openbourse.contracts.safety import LIMITS_SENTENCE, THROTTLED_SENTENCE, Saf
 NodePort = Annotated[int, Field(ge=1, le=65535)]
 
 
+class Witness(Stored):
+    """Who countersigns the ledger's checkpoints: somebody else, on another machine, if it is to prove something."""
+
+    url: str = Field(min_length=1, max_length=512, description="its API, such as http://witness.example:7300")
+    key: str = Field(min_length=1, max_length=512, description="its key, as it prints it and answers to GET /key")
+
+
+class SealSpec(Stored):
+    """Signs checkpoints of what is settled, with a key in a SoftHSM token on a volume of its own."""
+
+    origin: str = Field(
+        min_length=1,
+        max_length=100,
+        description="the ledger's name in its checkpoints, such as exchange.example/ledger",
+        json_schema_extra=rules(
+            rule("self == oldSelf", "the origin is in everything that was signed: it never changes")
+        ),
+    )
+    pin_secret: str = Field(min_length=1, max_length=253, description="Secret with the token's user PIN as `pin`")
+    archive: Storage = Field(
+        default_factory=Storage,
+        description="volume to which each checkpoint is written once: a class out of PostgreSQL's reach",
+        json_schema_extra=rules(rule("self == oldSelf", "the volume of the archive is fixed when it is made")),
+    )
+    witness: Witness | None = None
+
+
 class LedgerSpec(Stored):
     database_secret: str = Field(
         min_length=1,
         max_length=253,
-        description="Secret with PostgreSQL's DSN twice: `dsn` of the application's role, `owner-dsn` for migrations",
+        description="Secret with PostgreSQL's DSN: `dsn` of the application's role, `owner-dsn` for migrations, "
+        "`sealer-dsn` of the role that seals, if the ledger is sealed",
+    )
+    seal: SealSpec | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("!has(oldSelf.seal) || has(self.seal)", "a ledger that is sealed stays sealed"),
+        )
     )
 
 
@@ -95,8 +132,18 @@ class ExchangeSpec(Stored):
     )
 
 
+class Sealed(Stored):
+    """The last signed checkpoint of the ledger."""
+
+    checkpoint: int
+    batches: int = Field(description="that are in it, of all shards")
+    at: datetime.datetime = Field(description="when it was signed; while nothing is settled there is no newer one")
+    key: str = Field(default="", max_length=64, description="hash of the public key that signed it")
+    witnessed_batches: int = Field(default=0, description="that the witness has countersigned")
+
+
 class ExchangeStatus(Status):
-    pass
+    sealed: Sealed | None = None
 
 
 class Exchange(CustomResource):
@@ -110,6 +157,7 @@ class Exchange(CustomResource):
     columns = (
         READY,
         REASON,
+        Column(name="Sealed", type="date", json_path=".status.sealed.at"),
         Column(name="Image", type="string", json_path=".spec.image"),
         AGE,
     )
