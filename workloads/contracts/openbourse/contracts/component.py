@@ -7,6 +7,7 @@ class Component(StrEnum):
     ENGINE = "engine"
     LEDGER = "ledger"
     GATEWAY = "gateway"
+    MARKETDATA = "marketdata"
     OPERATOR = "operator"
     # A person at the command line.
     CLI = "cli"

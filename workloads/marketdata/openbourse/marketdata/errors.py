@@ -1,0 +1,29 @@
+"""What market data cannot do, by whose fault it is.
+
+    MarketDataError
+      Diverged         the stream contradicts what is stored: a person has to look
+      StaleSession     the stream comes from a leader that is not the newest: find the newer one
+      Invalid          the asker's: such a question has no answer
+      UnknownSymbol    the asker's: nothing of that symbol was heard
+"""
+
+
+class MarketDataError(Exception):
+    pass
+
+
+class Diverged(MarketDataError):
+    pass
+
+
+class StaleSession(MarketDataError):
+    pass
+
+
+class Invalid(MarketDataError):
+    pass
+
+
+class UnknownSymbol(MarketDataError):
+    def __init__(self, symbol: str) -> None:
+        super().__init__(f"nothing is known of symbol {symbol[:32]!r}")

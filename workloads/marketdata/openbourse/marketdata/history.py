@@ -1,0 +1,40 @@
+"""What market data ask of a history, whatever keeps it. `sqlite_history` is the one that is embedded."""
+
+from typing import Protocol
+
+from openbourse.marketdata.candles import Candle
+from openbourse.marketdata.intervals import Interval
+from openbourse.marketdata.shard import Batch, Shard
+from openbourse.marketdata.trades import AggregateTrade, Trade
+
+# No question is answered with more rows.
+ROWS_MOST = 1_000
+
+
+class History(Protocol):
+    """Calls may block and come from any thread. Rows come oldest first, at most `limit` of them."""
+
+    def load(self, shard: str) -> Shard:
+        """The shard as it was when the last batch was written."""
+
+    def write(self, shard: str, batch: Batch) -> None:
+        """All of it, or nothing. The same batch twice is the same as once."""
+
+    def trades(self, symbol: str, limit: int, from_id: int | None) -> list[Trade]:
+        """From that id on; without one, the latest."""
+
+    def aggregates(
+        self, symbol: str, limit: int, from_id: int | None, start_us: int | None, end_us: int | None
+    ) -> list[AggregateTrade]:
+        """From that id or time on; without either, the latest, up to `end_us`."""
+
+    def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> list[Candle]:
+        """Those with trades that opened in [start_ms, end_ms)."""
+
+    def close_before(self, symbol: str, time_ms: int) -> int | None:
+        """The close of the last minute with trades that opened before that time."""
+
+    def first_candle_ms(self, symbol: str, interval: Interval) -> int | None:
+        """When the oldest candle with trades opened."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,34 @@
+-- The history of one shard. Prices are ticks, quantities lots, amounts min-units of the quote asset.
+-- Everything is written together with the watermark, so that what is here is always the effect of the stream up to it.
+CREATE TABLE IF NOT EXISTS watermark (
+    shard TEXT PRIMARY KEY, seq INTEGER NOT NULL, session_epoch INTEGER NOT NULL, time_us INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS assets (asset TEXT PRIMARY KEY, scale INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS symbols (
+    symbol TEXT PRIMARY KEY, definition BLOB NOT NULL, update_id INTEGER NOT NULL, last_aggregate_id INTEGER NOT NULL
+) STRICT;
+-- What rests now.
+CREATE TABLE IF NOT EXISTS levels (
+    symbol TEXT NOT NULL, side INTEGER NOT NULL, price_ticks INTEGER NOT NULL, quantity_lots INTEGER NOT NULL,
+    PRIMARY KEY (symbol, side, price_ticks)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trades (
+    symbol TEXT NOT NULL, trade_id INTEGER NOT NULL, price_ticks INTEGER NOT NULL, quantity_lots INTEGER NOT NULL,
+    quote_units INTEGER NOT NULL, time_us INTEGER NOT NULL, buyer_is_maker INTEGER NOT NULL,
+    PRIMARY KEY (symbol, trade_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS aggregates (
+    symbol TEXT NOT NULL, aggregate_id INTEGER NOT NULL, price_ticks INTEGER NOT NULL, quantity_lots INTEGER NOT NULL,
+    first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, time_us INTEGER NOT NULL, buyer_is_maker INTEGER NOT NULL,
+    PRIMARY KEY (symbol, aggregate_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS aggregates_by_time ON aggregates (symbol, time_us);
+-- Those with trades.
+CREATE TABLE IF NOT EXISTS candles (
+    symbol TEXT NOT NULL, interval TEXT NOT NULL, open_ms INTEGER NOT NULL,
+    open INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL, close INTEGER NOT NULL,
+    lots INTEGER NOT NULL, quote_units INTEGER NOT NULL, trades INTEGER NOT NULL,
+    taker_lots INTEGER NOT NULL, taker_quote_units INTEGER NOT NULL,
+    first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+    PRIMARY KEY (symbol, interval, open_ms)
+) STRICT, WITHOUT ROWID;

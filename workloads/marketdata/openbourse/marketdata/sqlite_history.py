@@ -1,0 +1,198 @@
+"""A history in one SQLite file: the default of `openbourse local`. Decides nothing about what it keeps.
+
+One connection writes, one reads; each has its lock, so that any thread may call. A reader never waits for a writer.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+from openbourse.contracts import v1
+from openbourse.contracts.units import SymbolUnits
+from openbourse.marketdata.candles import Candle
+from openbourse.marketdata.errors import Diverged, Invalid
+from openbourse.marketdata.history import ROWS_MOST
+from openbourse.marketdata.intervals import Interval
+from openbourse.marketdata.market import MINUTES_KEPT_MS, Market
+from openbourse.marketdata.shard import Batch, Shard, Watermark
+from openbourse.marketdata.trades import AggregateTrade, Trade
+
+CANDLE = "open_ms, open, high, low, close, lots, quote_units, trades, taker_lots, taker_quote_units, first_id, last_id"
+TRADE = "trade_id, price_ticks, quantity_lots, quote_units, time_us, buyer_is_maker"
+AGGREGATE = "aggregate_id, price_ticks, quantity_lots, first_id, last_id, time_us, buyer_is_maker"
+# Longer than any write of ours takes; nobody else writes.
+BUSY_S = 5.0
+# A month of minutes: what a candle in another time zone may be made of, a thousand times.
+CANDLES_MOST = 1_000_000
+
+
+class SqliteHistory:
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = _opened(path)
+        self._writer.executescript(files(__package__).joinpath("sql/schema.sql").read_text())
+        self._reader = _opened(path)
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    def _rows(self, query: str, *values: object) -> list[tuple[int, ...]]:
+        with self._reading:
+            return self._reader.execute(query, values).fetchall()
+
+    def write(self, shard: str, batch: Batch) -> None:
+        mark = batch.watermark
+        with self._writing, self._writer:
+            self._writer.execute("BEGIN IMMEDIATE")
+            found = self._writer.execute("SELECT seq FROM watermark WHERE shard = ?", (shard,)).fetchone()
+            if found is not None and found[0] > mark.seq:
+                raise Diverged(f"the history of shard {shard} is at {found[0]} already, not before {mark.seq}")
+            self._write("watermark", 4, [(shard, mark.seq, mark.session_epoch, mark.time_us)])
+            self._write("assets", 2, batch.scales.items())
+            self._write(
+                "symbols",
+                4,
+                (
+                    (name, definition.SerializeToString(), batch.update_ids[name], batch.last_aggregate_ids[name])
+                    for name, definition in batch.definitions.items()
+                ),
+            )
+            for symbol, record in batch.records.items():
+                self._write("trades", 7, ((symbol, *_trade_values(trade)) for trade in record.trades))
+                self._write("aggregates", 8, ((symbol, *_aggregate_values(trade)) for trade in record.aggregates))
+                self._write(
+                    "candles",
+                    14,
+                    (
+                        (symbol, interval.value, opened_ms, *_candle_values(candle))
+                        for (interval, opened_ms), candle in record.candles.items()
+                    ),
+                )
+                self._write("levels", 4, ((symbol, *level, lots) for level, lots in record.levels.items() if lots))
+                self._writer.executemany(
+                    "DELETE FROM levels WHERE symbol = ? AND side = ? AND price_ticks = ?",
+                    [(symbol, *level) for level, lots in record.levels.items() if not lots],
+                )
+
+    def _write(self, table: str, columns: int, rows: Iterable[tuple[object, ...]]) -> None:
+        places = ", ".join("?" * columns)
+        self._writer.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)  # noqa: S608 - names of ours
+
+    def load(self, shard: str) -> Shard:
+        loaded = Shard(shard)
+        marks = self._rows("SELECT shard, seq, session_epoch, time_us FROM watermark")
+        if not marks:
+            return loaded
+        [(kept, *mark)] = marks
+        if str(kept) != shard:
+            raise Diverged(f"the history is of shard {kept}, not of {shard}")
+        loaded.watermark = Watermark(*mark)
+        loaded.scales = {str(asset): scale for asset, scale in self._rows("SELECT asset, scale FROM assets")}
+        with self._reading:
+            symbols = self._reader.execute("SELECT definition, update_id, last_aggregate_id FROM symbols").fetchall()
+        for definition_bytes, update_id, aggregate_id in symbols:
+            definition = v1.SymbolDefinition.FromString(definition_bytes)
+            market = Market(definition, SymbolUnits.of(definition, loaded.scales))
+            market.last_aggregate_id = aggregate_id
+            self._load(market, update_id)
+            loaded.markets[market.symbol] = market
+        return loaded
+
+    def _load(self, market: Market, update_id: int) -> None:
+        symbol = market.symbol
+        for side, price, lots in self._rows(
+            "SELECT side, price_ticks, quantity_lots FROM levels WHERE symbol = ?", symbol
+        ):
+            market.book.side(side).set(price, lots)
+        market.book.update_id = update_id
+        for last in self.trades(symbol, 1, None):
+            market.last_trade = last
+        for interval in Interval:
+            query = f"SELECT {CANDLE} FROM candles WHERE symbol = ? AND interval = ? ORDER BY open_ms DESC LIMIT 1"  # noqa: S608
+            for row in self._rows(query, symbol, interval.value):
+                market.candles[interval] = Candle(*row)
+                market.opened_ms[interval] = row[0]
+        minute = market.candles.get(Interval.M1)
+        if minute is not None:
+            from_ms = minute.open_ms - MINUTES_KEPT_MS
+            market.minutes.extend(self.candles(symbol, Interval.M1, from_ms, minute.open_ms + 1))
+            market.previous_close = self.close_before(symbol, from_ms)
+
+    def trades(self, symbol: str, limit: int, from_id: int | None) -> list[Trade]:
+        _check(limit)
+        if from_id is not None:
+            query = f"SELECT {TRADE} FROM trades WHERE symbol = ? AND trade_id >= ? ORDER BY trade_id LIMIT ?"  # noqa: S608
+            rows = self._rows(query, symbol, from_id, limit)
+        else:
+            query = f"SELECT {TRADE} FROM trades WHERE symbol = ? ORDER BY trade_id DESC LIMIT ?"  # noqa: S608
+            rows = self._rows(query, symbol, limit)[::-1]
+        return [Trade(*row[:-1], buyer_is_maker=bool(row[-1])) for row in rows]
+
+    def aggregates(
+        self, symbol: str, limit: int, from_id: int | None, start_us: int | None, end_us: int | None
+    ) -> list[AggregateTrade]:
+        _check(limit)
+        conditions, values = ["symbol = ?"], [symbol]  # type: tuple[list[str], list[object]]
+        for condition, value in (("aggregate_id >= ?", from_id), ("time_us >= ?", start_us), ("time_us <= ?", end_us)):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        latest = from_id is None and start_us is None
+        order = "aggregate_id" if start_us is None and end_us is None else "time_us, aggregate_id"
+        if latest:
+            order = ", ".join(f"{column} DESC" for column in order.split(", "))
+        query = f"SELECT {AGGREGATE} FROM aggregates WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"  # noqa: S608
+        rows = self._rows(query, *values, limit)
+        found = [AggregateTrade(*row[:-1], buyer_is_maker=bool(row[-1])) for row in rows]
+        return found[::-1] if latest else found
+
+    def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> list[Candle]:
+        query = f"""SELECT {CANDLE} FROM candles WHERE symbol = ? AND interval = ? AND open_ms >= ? AND open_ms < ?
+            ORDER BY open_ms LIMIT ?"""  # noqa: S608
+        rows = self._rows(query, symbol, interval.value, start_ms, end_ms, CANDLES_MOST)
+        return [Candle(*row) for row in rows]
+
+    def close_before(self, symbol: str, time_ms: int) -> int | None:
+        query = "SELECT close FROM candles WHERE symbol = ? AND interval = ? AND open_ms < ? ORDER BY open_ms DESC LIMIT 1"
+        rows = self._rows(query, symbol, Interval.M1.value, time_ms)
+        return rows[0][0] if rows else None
+
+    def first_candle_ms(self, symbol: str, interval: Interval) -> int | None:
+        query = "SELECT open_ms FROM candles WHERE symbol = ? AND interval = ? ORDER BY open_ms LIMIT 1"
+        rows = self._rows(query, symbol, interval.value)
+        return rows[0][0] if rows else None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # The engine is told that it need not keep what is written here.
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _check(limit: int) -> None:
+    if not 1 <= limit <= ROWS_MOST:
+        raise Invalid(f"limit is 1 to {ROWS_MOST}, not {limit}")
+
+
+def _trade_values(of: Trade) -> tuple[int, ...]:
+    return of.trade_id, of.price_ticks, of.quantity_lots, of.quote_units, of.time_us, of.buyer_is_maker
+
+
+def _aggregate_values(of: AggregateTrade) -> tuple[int, ...]:
+    return (
+        *(of.aggregate_id, of.price_ticks, of.quantity_lots),
+        *(of.first_id, of.last_id, of.time_us, of.buyer_is_maker),
+    )
+
+
+def _candle_values(of: Candle) -> tuple[int, ...]:
+    return (
+        *(of.open, of.high, of.low, of.close, of.lots, of.quote_units),
+        *(of.trades, of.taker_lots, of.taker_quote_units, of.first_id, of.last_id),
+    )
