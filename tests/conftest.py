@@ -7,6 +7,7 @@ pytest_plugins: list[str] = [
     "fixtures.disks",
     "fixtures.engines",
     "fixtures.ledgers",
+    "fixtures.marketdatas",
     "fixtures.gateways",
     "fixtures.members",
     "fixtures.networks",

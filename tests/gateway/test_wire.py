@@ -19,7 +19,9 @@ from openbourse.gateway.engines import Engine
 from openbourse.gateway.keys import Key, KeyRing, create_key
 from openbourse.gateway.ledger import Ledger
 from openbourse.gateway.limits import Limits, Usage
+from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.rest import Rest
+from openbourse.gateway.streams.connections import Streams
 from openbourse.gateway.wire import BODY_BYTES_MOST, Call
 
 WEIGHT_PER_MINUTE = 600
@@ -48,9 +50,10 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     key = create_key(file, account=1001)
     usage = Usage(Limits(weight_per_minute=WEIGHT_PER_MINUTE))
     engine = Engine(EngineSession("main", [Address("127.0.0.1", 9)], None, "gateway"))
-    ledger = Ledger("https://127.0.0.1:9", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    rest = Rest(engine, ledger, usage)
-    transport = httpx.ASGITransport(app=make_app(rest, KeyRing(file), usage))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ledger = Ledger("https://127.0.0.1:9", tls)
+    rest = Rest(engine, ledger, MarketData(None, tls), usage)
+    transport = httpx.ASGITransport(app=make_app(rest, Streams(), KeyRing(file), usage))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
         yield Gateway(http, key, rest)
     await ledger.close()

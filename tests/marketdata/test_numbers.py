@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.market_streams import SYMBOL, START_MS, Stream
+from fixtures.market_streams import START_MS, SYMBOL, Stream
 from openbourse.contracts import v1
 from openbourse.marketdata import tickers
 from openbourse.marketdata.candles import Candle, rolled_up
@@ -23,8 +23,8 @@ BID, ASK = v1.Side.SIDE_BUY, v1.Side.SIDE_SELL
 class Step:
     wait_ms: int
     trades: list[tuple[int, int]]
-    levels: list[tuple[int, int, int]]
-    taker_side: int
+    levels: list[tuple[v1.Side.ValueType, int, int]]
+    taker_side: v1.Side.ValueType
 
 
 # Waits reach back a little, as a clock that was set does, and on over days.
@@ -62,7 +62,9 @@ def naive_candles(trades: list[Trade], interval: Interval) -> list[Candle]:
     for trade in trades:
         latest = max(latest, open_ms(interval, trade.time_us // 1000))
         rows.append((latest, trade))
-    return [naive_candle(opened, [trade for _, trade in group]) for opened, group in itertools.groupby(rows, lambda r: r[0])]
+    return [
+        naive_candle(opened, [trade for _, trade in group]) for opened, group in itertools.groupby(rows, lambda r: r[0])
+    ]
 
 
 def naive_candle(opened_ms: int, trades: list[Trade]) -> Candle:

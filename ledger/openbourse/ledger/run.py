@@ -10,15 +10,15 @@ from pathlib import Path
 
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
+from openbourse.contracts.listen import listening
+from openbourse.contracts.probes import make_status
 from openbourse.contracts.session import Address, EngineSession, committed_events
 from openbourse.contracts.tls import client_context
 from openbourse.ledger.api import make_api
 from openbourse.ledger.books import Books, open_books
 from openbourse.ledger.consume import Settler
 from openbourse.ledger.coordinate import Coordinator
-from openbourse.ledger.listen import listening
 from openbourse.ledger.metrics import Metrics, Shown
-from openbourse.ledger.probes import make_status
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconciling import EVERY_S, Reconciler
 from openbourse.ledger.settlement import Watermark

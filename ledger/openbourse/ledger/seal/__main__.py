@@ -11,11 +11,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from openbourse.contracts.listen import listening
+from openbourse.contracts.probes import make_status
 from openbourse.contracts.session import Address
 from openbourse.ledger.database import dsn_from_environment
 from openbourse.ledger.errors import LedgerError
-from openbourse.ledger.listen import listening
-from openbourse.ledger.probes import make_status
 from openbourse.ledger.seal import notes, soft_hsm, witness
 from openbourse.ledger.seal.archive import FolderArchive
 from openbourse.ledger.seal.checkpoint import require_origin

@@ -1,8 +1,8 @@
 """`openbourse local`: a whole exchange on this machine, without Kubernetes, from one command.
 
 Starts the real parts, each as the process that it is on a cluster: PostgreSQL (carried by a wheel), engine, ledger,
-gateway, and what seals the ledger. Everything is kept in one folder, so that the next start goes on where the last one
-ended; a part that dies is started again. Decides nothing about orders or money.
+market data, gateway, and what seals the ledger. Everything is kept in one folder, so that the next start goes on where
+the last one ended; a part that dies is started again. Decides nothing about orders or money.
 """
 
 import asyncio
@@ -69,6 +69,8 @@ class Ports:
     ledger_status: int
     sealer: int
     witness: int
+    marketdata: int
+    marketdata_status: int
     engines: tuple[EnginePorts, ...]
 
 
@@ -188,7 +190,7 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
             environment=environment,
         )
 
-    ledger = f"127.0.0.1:{ports.ledger}"
+    ledger, marketdata = f"127.0.0.1:{ports.ledger}", f"127.0.0.1:{ports.marketdata}"
     engines = [f"--engine=127.0.0.1:{engine.commands}" for engine in ports.engines]
     return [
         *(
@@ -210,11 +212,17 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
             OPENBOURSE_DATABASE=dsn,
         ),
         child(
+            Component.MARKETDATA,
+            Component.MARKETDATA,
+            ports.marketdata_status,
+            *(*engines, "--history", str(data / "marketdata" / "history.sqlite"), "--listen", marketdata),
+        ),
+        child(
             Component.GATEWAY,
             Component.GATEWAY,
             ports.gateway_status,
-            *(*engines, "--ledger", f"https://{ledger}", "--keys", str(data / "keys.json")),
-            *("--listen", f"127.0.0.1:{ports.gateway}"),
+            *(*engines, "--ledger", f"https://{ledger}", "--marketdata", f"https://{marketdata}"),
+            *("--keys", str(data / "keys.json"), "--listen", f"127.0.0.1:{ports.gateway}"),
         ),
     ]
 
@@ -303,6 +311,8 @@ def _ports(gateway: int, engines: int) -> Ports:
         ledger_status=choose(7101),
         sealer=choose(7201),
         witness=choose(7300),
+        marketdata=choose(7400),
+        marketdata_status=choose(7401),
         engines=tuple(
             EnginePorts(choose(7000 + 10 * index), choose(7001 + 10 * index), choose(7002 + 10 * index))
             for index in range(engines)

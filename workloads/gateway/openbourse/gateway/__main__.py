@@ -22,8 +22,11 @@ from openbourse.gateway.engines import Engine
 from openbourse.gateway.keys import KeyFileInvalid, KeyRing
 from openbourse.gateway.ledger import Ledger
 from openbourse.gateway.limits import Limits, Usage
+from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.rest import Rest
 from openbourse.gateway.status import Drain, make_status_app
+from openbourse.gateway.streams.connections import Streams
+from openbourse.gateway.streams.protocol import MESSAGE_BYTES_MOST, PING_EVERY_S, PONG_WITHIN_S, StreamProtocol
 
 log = logging.getLogger("openbourse.gateway")
 
@@ -34,7 +37,8 @@ DRAIN_S = 8
 
 EXAMPLE = """example:
   python -m openbourse.gateway --shard main --engine 127.0.0.1:7000 --ledger https://127.0.0.1:7100 \\
-      --keys keys.json --listen 127.0.0.1:8080 --status 127.0.0.1:8081 --tls tls/gateway
+      --marketdata https://127.0.0.1:7200 --keys keys.json --listen 127.0.0.1:8080 \\
+      --status 127.0.0.1:8081 --tls tls/gateway
 """
 
 
@@ -49,7 +53,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     limits = Limits()
     parser = argparse.ArgumentParser(
         prog="python -m openbourse.gateway",
-        description="The traders' REST port of an exchange, in front of one engine shard and the ledger.",
+        description="The traders' port of an exchange, in front of one engine shard, its ledger and market data.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -58,6 +62,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--engine", required=True, action="append", type=address, help="HOST:PORT of an engine of it; may be repeated"
     )
     parser.add_argument("--ledger", required=True, help="https://HOST:PORT of the ledger")
+    parser.add_argument("--marketdata", help="https://HOST:PORT of the market data; without it there are none")
     parser.add_argument("--keys", required=True, type=Path, help="file of API keys (see `openbourse keys`)")
     parser.add_argument("--listen", required=True, type=address, help="HOST:PORT for traders, plain HTTP")
     parser.add_argument("--status", required=True, type=address, help="HOST:PORT for probes, plain HTTP")
@@ -82,7 +87,11 @@ def listener(app: FastAPI) -> Listener:
         uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws=StreamProtocol,
+            ws_ping_interval=PING_EVERY_S,
+            ws_ping_timeout=PONG_WITHIN_S,
+            ws_max_size=MESSAGE_BYTES_MOST,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -120,11 +129,14 @@ async def serve(options: argparse.Namespace) -> None:
     engine = Engine(EngineSession(options.shard, options.engine, tls, "gateway"))
     ledger = Ledger(options.ledger, tls)
     drain = Drain()
-    traders = listener(make_app(Rest(engine, ledger, usage), keys, usage))
+    marketdata, streams = MarketData(options.marketdata, tls), Streams()
+    streams.open = options.marketdata is not None
+    traders = listener(make_app(Rest(engine, ledger, marketdata, usage), streams, keys, usage))
     status = listener(make_status_app(engine, keys, drain))
     sockets = [listen(options.listen), listen(options.status)]
     async with asyncio.TaskGroup() as tasks:
         shard = tasks.create_task(engine.run())
+        feed = tasks.create_task(marketdata.follow(streams.publish, streams.lost))
         servers = [
             tasks.create_task(server.serve([opened])) for server, opened in zip((traders, status), sockets, strict=True)
         ]
@@ -133,12 +145,15 @@ async def serve(options: argparse.Namespace) -> None:
         log.info("gateway stopping")
         drain.begun = True
         ready.cancel()
+        await streams.shut_down()
         # Traders first: the engine and the probes stay until the last request is answered.
         traders.should_exit = True
         await servers[0]
         status.should_exit = True
         await servers[1]
         await ledger.close()
+        feed.cancel()
+        await marketdata.close()
         shard.cancel()
     log.info("gateway stopped")
 

@@ -1,6 +1,7 @@
 """What each call of the Binance wire does: `/api/v3`, and the few wallet and futures calls that clients make at start.
 
-Depth, account and orders are the engine's answers, trades the ledger's. What is about orders is in `trading`.
+Depth, account and orders are the engine's answers, an account's trades the ledger's. What is about orders is in
+`trading`, what is about the market in `market_rest`.
 """
 
 from openbourse.contracts import v1
@@ -10,6 +11,8 @@ from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.ledger import Ledger, TradesWanted
 from openbourse.gateway.limits import Usage
+from openbourse.gateway.market_rest import MarketRest
+from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.markets import PERMISSION, Market, fee_text
 from openbourse.gateway.parameters import SYMBOL, Parameters
 from openbourse.gateway.signatures import MICROSECONDS_FROM
@@ -26,17 +29,19 @@ DAY_MS = 86_400_000
 class Rest:
     """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, usage: Usage) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, marketdata: MarketData, usage: Usage) -> None:
         self._engine = engine
         self._ledger = ledger
         self._usage = usage
         self._trading = Trading(engine, usage)
+        self._market_rest = MarketRest(engine, marketdata)
 
     def endpoints(self) -> dict[str, dict[str, Endpoint]]:
         """By path, then method."""
         signed = Security.SIGNED
         return {
             **self._trading.endpoints(),
+            **self._market_rest.endpoints(),
             "/api/v3/account": {"GET": Endpoint(self.account, signed, 20, frozenset({"omitZeroBalances"}))},
             "/api/v3/myTrades": {
                 "GET": Endpoint(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from openbourse.marketdata.intervals import Interval, next_open_ms, open_ms
+from openbourse.marketdata.intervals import Interval, open_ms
 from openbourse.marketdata.trades import Trade
 
 
@@ -98,24 +98,17 @@ def rolled_up(candles: Iterable[Candle], interval: Interval, offset_ms: int = 0)
         yield current
 
 
-def without_gaps(
-    candles: Iterable[Candle], interval: Interval, opens_ms: range, before: int | None, most: int, offset_ms: int = 0
-) -> list[Candle]:
-    """At most `most`, one for each open time in the range, from the first that has a price; `before` is the last
-    price before the range, if there is one."""
+def without_gaps(candles: Iterable[Candle], opens_ms: Iterable[int], before: int | None) -> list[Candle]:
+    """One for each open time, in their order, from the first that has a price; `before` is the last one before them."""
     by_open = {candle.open_ms: candle for candle in candles}
     found: list[Candle] = []
-    opened_ms, price = opens_ms.start, before
-    if price is None:
-        if not by_open:
-            return found
-        opened_ms = min(by_open)
-    while opened_ms < opens_ms.stop and len(found) < most:
+    price = before
+    for opened_ms in opens_ms:
         candle = by_open.get(opened_ms)
         if candle is None:
-            assert price is not None
+            if price is None:
+                continue
             candle = empty(opened_ms, price)
         found.append(candle)
         price = candle.close
-        opened_ms = next_open_ms(interval, opened_ms, offset_ms)
     return found

@@ -1,10 +1,10 @@
 """What market data cannot do, by whose fault it is.
 
-    MarketDataError
-      Diverged         the stream contradicts what is stored: a person has to look
-      StaleSession     the stream comes from a leader that is not the newest: find the newer one
-      Invalid          the asker's: such a question has no answer
-      UnknownSymbol    the asker's: nothing of that symbol was heard
+MarketDataError
+  Diverged         the stream contradicts what is stored: a person has to look
+  StaleSession     the stream comes from a leader that is not the newest: find the newer one
+  Invalid          the asker's: such a question has no answer
+  UnknownSymbol    the asker's: nothing of that symbol was heard
 """
 
 

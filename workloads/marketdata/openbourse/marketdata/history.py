@@ -1,5 +1,6 @@
 """What market data ask of a history, whatever keeps it. `sqlite_history` is the one that is embedded."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from openbourse.marketdata.candles import Candle
@@ -9,6 +10,16 @@ from openbourse.marketdata.trades import AggregateTrade, Trade
 
 # No question is answered with more rows.
 ROWS_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatesWanted:
+    """From that id or time on; without either, the latest; none later than `end_us`."""
+
+    limit: int
+    from_id: int | None = None
+    start_us: int | None = None
+    end_us: int | None = None
 
 
 class History(Protocol):
@@ -23,10 +34,7 @@ class History(Protocol):
     def trades(self, symbol: str, limit: int, from_id: int | None) -> list[Trade]:
         """From that id on; without one, the latest."""
 
-    def aggregates(
-        self, symbol: str, limit: int, from_id: int | None, start_us: int | None, end_us: int | None
-    ) -> list[AggregateTrade]:
-        """From that id or time on; without either, the latest, up to `end_us`."""
+    def aggregates(self, symbol: str, wanted: AggregatesWanted) -> list[AggregateTrade]: ...
 
     def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> list[Candle]:
         """Those with trades that opened in [start_ms, end_ms)."""

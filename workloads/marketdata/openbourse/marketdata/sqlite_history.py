@@ -13,7 +13,7 @@ from openbourse.contracts import v1
 from openbourse.contracts.units import SymbolUnits
 from openbourse.marketdata.candles import Candle
 from openbourse.marketdata.errors import Diverged, Invalid
-from openbourse.marketdata.history import ROWS_MOST
+from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted
 from openbourse.marketdata.intervals import Interval
 from openbourse.marketdata.market import MINUTES_KEPT_MS, Market
 from openbourse.marketdata.shard import Batch, Shard, Watermark
@@ -130,24 +130,26 @@ class SqliteHistory:
         else:
             query = f"SELECT {TRADE} FROM trades WHERE symbol = ? ORDER BY trade_id DESC LIMIT ?"  # noqa: S608
             rows = self._rows(query, symbol, limit)[::-1]
-        return [Trade(*row[:-1], buyer_is_maker=bool(row[-1])) for row in rows]
+        return [Trade(*row[:5], bool(row[5])) for row in rows]  # type: ignore[arg-type]
 
-    def aggregates(
-        self, symbol: str, limit: int, from_id: int | None, start_us: int | None, end_us: int | None
-    ) -> list[AggregateTrade]:
-        _check(limit)
-        conditions, values = ["symbol = ?"], [symbol]  # type: tuple[list[str], list[object]]
-        for condition, value in (("aggregate_id >= ?", from_id), ("time_us >= ?", start_us), ("time_us <= ?", end_us)):
+    def aggregates(self, symbol: str, wanted: AggregatesWanted) -> list[AggregateTrade]:
+        _check(wanted.limit)
+        conditions: list[str] = ["symbol = ?"]
+        values: list[object] = [symbol]
+        for condition, value in (
+            ("aggregate_id >= ?", wanted.from_id),
+            ("time_us >= ?", wanted.start_us),
+            ("time_us <= ?", wanted.end_us),
+        ):
             if value is not None:
                 conditions.append(condition)
                 values.append(value)
-        latest = from_id is None and start_us is None
-        order = "aggregate_id" if start_us is None and end_us is None else "time_us, aggregate_id"
-        if latest:
-            order = ", ".join(f"{column} DESC" for column in order.split(", "))
+        latest = wanted.from_id is None and wanted.start_us is None
+        columns = ["aggregate_id"] if wanted.start_us is None and wanted.end_us is None else ["time_us", "aggregate_id"]
+        order = ", ".join(f"{column} DESC" if latest else column for column in columns)
         query = f"SELECT {AGGREGATE} FROM aggregates WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"  # noqa: S608
-        rows = self._rows(query, *values, limit)
-        found = [AggregateTrade(*row[:-1], buyer_is_maker=bool(row[-1])) for row in rows]
+        rows = self._rows(query, *values, wanted.limit)
+        found = [AggregateTrade(*row[:6], bool(row[6])) for row in rows]  # type: ignore[arg-type]
         return found[::-1] if latest else found
 
     def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> list[Candle]:
@@ -157,7 +159,9 @@ class SqliteHistory:
         return [Candle(*row) for row in rows]
 
     def close_before(self, symbol: str, time_ms: int) -> int | None:
-        query = "SELECT close FROM candles WHERE symbol = ? AND interval = ? AND open_ms < ? ORDER BY open_ms DESC LIMIT 1"
+        query = (
+            "SELECT close FROM candles WHERE symbol = ? AND interval = ? AND open_ms < ? ORDER BY open_ms DESC LIMIT 1"
+        )
         rows = self._rows(query, symbol, Interval.M1.value, time_ms)
         return rows[0][0] if rows else None
 

@@ -45,7 +45,7 @@ def recent_window(market: Market, length_ms: int, now_ms: int) -> Window:
 
 
 def average_price(market: Market, now_ms: int) -> tuple[int, int]:
-    """Quote min-units for one whole base unit over the last minutes, rounded down, and when it was last traded in ms."""
+    """Quote min-units for one whole base unit over the last minutes, rounded down, and the ms of the last trade."""
     last = market.last_trade
     if last is None:
         return 0, 0

@@ -1,4 +1,4 @@
-"""HTTP listeners: for our own components over mutual TLS, and a plain one for probes. Knows nothing of money.
+"""HTTP listeners: for our own components over mutual TLS, and a plain one for probes. Needs uvicorn.
 
 A request's `state.component` is the component that the peer's certificate names.
 """

@@ -1,0 +1,193 @@
+"""What is stored is what the stream made: the same after a restart, whenever it comes; what goes back is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fixtures.market_streams import SHARD, START_MS, SYMBOL, Stream
+from openbourse.contracts import v1
+from openbourse.marketdata import publish, queries, words
+from openbourse.marketdata.errors import Diverged, Invalid, StaleSession
+from openbourse.marketdata.history import AggregatesWanted
+from openbourse.marketdata.intervals import DAY_MS, HOUR_MS, MINUTE_MS, Interval
+from openbourse.marketdata.queries import CandlesWanted
+from openbourse.marketdata.shard import Shard
+from openbourse.marketdata.sqlite_history import SqliteHistory
+
+BUY, SELL = v1.Side.SIDE_BUY, v1.Side.SIDE_SELL
+
+
+def busy() -> Stream:
+    """Two days with a pause of one, candles of every length, a book that moves."""
+    stream = Stream()
+    for number in range(240):
+        at_ms = START_MS + number * 11 * MINUTE_MS + (DAY_MS if number > 100 else 0)
+        ticks = 100 + number * 7 % 13
+        stream.happen(
+            at_ms,
+            trades=[(ticks, 1 + number % 5), (ticks, 2), (ticks + 1, 3)][: number % 4],
+            levels=[(BUY, 90 + number % 7, number % 3), (SELL, 120 + number % 5, 1 + number % 2)],
+            taker_side=BUY if number % 2 else SELL,
+        )
+    return stream
+
+
+def told(shard: Shard, history: SqliteHistory, now_ms: int) -> list[object]:
+    """All that anybody can be told of the shard."""
+    market = shard.markets[SYMBOL]
+    market.take_told()
+    every = [
+        queries.stored_candles(history, SYMBOL, CandlesWanted(interval, 1_000, offset_ms=offset_ms), now_ms)
+        for interval in Interval
+        for offset_ms in (0, 8 * HOUR_MS)
+    ]
+    return [
+        list(publish.slow(market, now_ms)),
+        list(publish.tickers_of([market], now_ms)),
+        words.day_row(market, queries.stored_window(history, SYMBOL, now_ms - 7 * DAY_MS, now_ms, now_ms), int),
+        history.trades(SYMBOL, 1_000, 1),
+        history.aggregates(SYMBOL, AggregatesWanted(1_000)),
+        every,
+        dataclasses.astuple(shard.watermark),
+        market.last_aggregate_id,
+    ]
+
+
+@given(st.sets(st.integers(1, 241), max_size=4))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_restarts_change_nothing(tmp_path_factory: pytest.TempPathFactory, restarts: set[int]) -> None:
+    deliveries, folder = busy().deliveries, tmp_path_factory.mktemp("histories")
+    now_ms = START_MS + 4 * DAY_MS
+    outcomes = []
+    for name, at in (("through", set[int]()), ("restarted", restarts)):
+        history = SqliteHistory(folder / f"{name}.sqlite")
+        shard = history.load(SHARD)
+        for number, delivery in enumerate(deliveries):
+            shard.apply(delivery)
+            if number in at:
+                history.write(SHARD, shard.take_batch())
+                history.close()
+                history = SqliteHistory(folder / f"{name}.sqlite")
+                shard = history.load(SHARD)
+        # What only the slow pace gathers is not a matter of the state.
+        shard.markets[SYMBOL].slow_changes.take()
+        history.write(SHARD, shard.take_batch())
+        outcomes.append(told(shard, history, now_ms))
+        history.close()
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_crash_before_a_batch_is_written_is_made_good_from_the_stream(tmp_path: Path) -> None:
+    deliveries = busy().deliveries
+    history = SqliteHistory(tmp_path / "history.sqlite")
+    shard = history.load(SHARD)
+    for delivery in deliveries[:100]:
+        shard.apply(delivery)
+    history.write(SHARD, shard.take_batch())
+    for delivery in deliveries[100:150]:
+        shard.apply(delivery)
+    # Never written.
+    shard.take_batch()
+    again = history.load(SHARD)
+    assert again.watermark.seq == 100
+    for delivery in deliveries[100:]:
+        again.apply(delivery)
+    history.write(SHARD, again.take_batch())
+    assert [trade.trade_id for trade in history.trades(SYMBOL, 1_000, 1)] == list(range(1, 361))
+    history.close()
+
+
+def test_an_older_batch_is_not_written_over_a_newer_one(tmp_path: Path) -> None:
+    history = SqliteHistory(tmp_path / "history.sqlite")
+    shards = [Shard(SHARD), Shard(SHARD)]
+    for shard, count in zip(shards, (10, 5), strict=True):
+        for delivery in busy().deliveries[:count]:
+            shard.apply(delivery)
+    history.write(SHARD, shards[0].take_batch())
+    with pytest.raises(Diverged, match="is at 10 already, not before 5"):
+        history.write(SHARD, shards[1].take_batch())
+    history.close()
+
+
+def test_a_stream_that_goes_back_or_leaves_out_is_refused() -> None:
+    deliveries = busy().deliveries
+    shard = Shard(SHARD)
+    for delivery in deliveries[:5]:
+        shard.apply(delivery)
+    for wrong in (deliveries[4], deliveries[6]):
+        with pytest.raises(Diverged, match="5 was the last"):
+            shard.apply(wrong)
+
+
+def test_a_stream_of_an_older_leader_is_refused() -> None:
+    deliveries = busy().deliveries
+    shard = Shard(SHARD)
+    deliveries[0].epoch = 3
+    shard.apply(deliveries[0])
+    with pytest.raises(StaleSession, match="comes from epoch 1, epoch 3 was heard before"):
+        shard.apply(deliveries[1])
+
+
+def test_a_book_update_or_a_trade_that_is_missing_is_noticed() -> None:
+    for what, said in (("update_id", "book update 3 came after 1"), ("trade_id", "trade 2 of BTCUSDT came after 0")):
+        stream = Stream()
+        if what == "update_id":
+            stream.happen(START_MS, levels=[(BUY, 1, 1)])
+        setattr(stream, what, getattr(stream, what) + 1)
+        stream.happen(START_MS, levels=[(BUY, 2, 1)], trades=[(1, 1)] if what == "trade_id" else [])
+        shard = Shard(SHARD)
+        with pytest.raises(Diverged, match=said):
+            for delivery in stream.deliveries:
+                shard.apply(delivery)
+
+
+def stored(tmp_path: Path, *trades_at_ms: int) -> SqliteHistory:
+    stream, shard = Stream(), Shard(SHARD)
+    for number, at_ms in enumerate(trades_at_ms):
+        stream.happen(at_ms, trades=[(100 + number, 1)])
+    for delivery in stream.deliveries:
+        shard.apply(delivery)
+    history = SqliteHistory(tmp_path / "history.sqlite")
+    history.write(SHARD, shard.take_batch())
+    return history
+
+
+def test_minutes_without_trades_have_the_price_before_them(tmp_path: Path) -> None:
+    history = stored(tmp_path, START_MS + 30_000, START_MS + 5 * MINUTE_MS)
+    now_ms = START_MS + 7 * MINUTE_MS
+    found = queries.stored_candles(history, SYMBOL, CandlesWanted(Interval.M1, 500), now_ms)
+    assert [(candle.open_ms, candle.open, candle.close, candle.trades) for candle in found] == [
+        (START_MS + minute * MINUTE_MS, *((101, 101) if minute >= 5 else (100, 100)), int(minute in (0, 5)))
+        for minute in range(8)
+    ]
+    later = CandlesWanted(Interval.M1, 2, start_ms=START_MS + MINUTE_MS + 1)
+    assert [c.open_ms for c in queries.stored_candles(history, SYMBOL, later, now_ms)] == [
+        START_MS + 2 * MINUTE_MS,
+        START_MS + 3 * MINUTE_MS,
+    ]
+    assert queries.stored_candles(history, SYMBOL, CandlesWanted(Interval.M1, 5, end_ms=START_MS - 1), now_ms) == []
+    history.close()
+
+
+def test_no_question_is_answered_with_more_than_a_thousand_rows(tmp_path: Path) -> None:
+    history = stored(tmp_path, START_MS)
+    for limit in (0, 1_001):
+        with pytest.raises(Invalid, match="limit is 1 to 1000"):
+            history.trades(SYMBOL, limit, None)
+    history.close()
+
+
+def test_aggregates_are_found_by_id_by_time_and_from_the_end(tmp_path: Path) -> None:
+    history = stored(tmp_path, *(START_MS + number * 1_000 for number in range(10)))
+
+    def ids(wanted: AggregatesWanted) -> list[int]:
+        return [of.aggregate_id for of in history.aggregates(SYMBOL, wanted)]
+
+    assert ids(AggregatesWanted(3)) == [8, 9, 10]
+    assert ids(AggregatesWanted(3, from_id=4)) == [4, 5, 6]
+    assert ids(AggregatesWanted(3, start_us=(START_MS + 1_500) * 1_000)) == [3, 4, 5]
+    assert ids(AggregatesWanted(3, end_us=(START_MS + 4_000) * 1_000)) == [3, 4, 5]
+    history.close()

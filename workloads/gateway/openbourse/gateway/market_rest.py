@@ -1,0 +1,225 @@
+"""The calls of the Binance wire about the market: trades, candles, averages, tickers. They need no key.
+
+What a trader sends is checked here, in Binance's order and words; the numbers are the market data's.
+"""
+
+import re
+
+from openbourse.gateway import errors
+from openbourse.gateway.engines import Engine
+from openbourse.gateway.errors import Invalid
+from openbourse.gateway.marketdata import MarketData
+from openbourse.gateway.parameters import SYMBOL, Parameters
+from openbourse.gateway.signatures import MICROSECONDS_FROM
+from openbourse.gateway.wire import Call, Endpoint
+
+ROWS_DEFAULT = 500
+ROWS_MOST = 1_000
+INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
+# Of the calls that weigh each symbol.
+SYMBOLS_MOST = 100
+MINUTE_MS = 60_000
+_WINDOW_UNITS_MS = {"m": (MINUTE_MS, 59), "h": (60 * MINUTE_MS, 23), "d": (1440 * MINUTE_MS, 7)}
+_WINDOW = re.compile(r"([0-9]{1,2})([mhd])")
+_ZONE = re.compile(r"([+-]?)([0-9]{1,2})(?::([0-9]{2}))?")
+
+_SEVERAL = frozenset({"symbol", "symbols", "symbolStatus"})
+_TIMES = frozenset({"startTime", "endTime"})
+
+
+class MarketRest:
+    """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
+
+    def __init__(self, engine: Engine, marketdata: MarketData) -> None:
+        self._engine = engine
+        self._marketdata = marketdata
+
+    def endpoints(self) -> dict[str, dict[str, Endpoint]]:
+        """By path, then method."""
+        candles = Endpoint(
+            self.candles, weight=2, parameters=frozenset({"symbol", "interval", "timeZone", "limit"}) | _TIMES
+        )
+        each_symbol = _SEVERAL | {"type"}
+        return {
+            "/api/v3/trades": {"GET": Endpoint(self.trades, weight=25, parameters=frozenset({"symbol", "limit"}))},
+            "/api/v3/historicalTrades": {
+                "GET": Endpoint(self.trades, weight=25, parameters=frozenset({"symbol", "limit", "fromId"}))
+            },
+            "/api/v3/aggTrades": {
+                "GET": Endpoint(
+                    self.aggregate_trades, weight=4, parameters=frozenset({"symbol", "fromId", "limit"}) | _TIMES
+                )
+            },
+            "/api/v3/klines": {"GET": candles},
+            "/api/v3/uiKlines": {"GET": candles},
+            "/api/v3/avgPrice": {"GET": Endpoint(self.average_price, weight=2, parameters=frozenset({"symbol"}))},
+            "/api/v3/ticker/24hr": {"GET": Endpoint(self.day, weight=_day_weight, parameters=each_symbol)},
+            "/api/v3/ticker/tradingDay": {
+                "GET": Endpoint(self.trading_day, weight=_weight_of_each, parameters=each_symbol | {"timeZone"})
+            },
+            "/api/v3/ticker": {
+                "GET": Endpoint(self.window, weight=_weight_of_each, parameters=each_symbol | {"windowSize"})
+            },
+            "/api/v3/ticker/price": {"GET": Endpoint(self.price, weight=_light_weight, parameters=_SEVERAL)},
+            "/api/v3/ticker/bookTicker": {"GET": Endpoint(self.best, weight=_light_weight, parameters=_SEVERAL)},
+        }
+
+    async def trades(self, call: Call) -> object:
+        symbol = await self._symbol(call.parameters)
+        from_id, limit = call.parameters.optional_integer("fromId"), _limit(call.parameters)
+        return await self._ask(call, "trades", symbol=symbol, from_id=from_id, limit=limit)
+
+    async def aggregate_trades(self, call: Call) -> object:
+        sent = call.parameters
+        symbol = await self._symbol(sent)
+        start_ms, end_ms = _time_ms(sent, "startTime"), _time_ms(sent, "endTime")
+        from_id = sent.optional_integer("fromId")
+        if from_id is not None and (start_ms is not None or end_ms is not None):
+            raise Invalid(errors.BAD_COMBINATION)
+        limit = _limit(sent)
+        return await self._ask(
+            call, "aggregates", symbol=symbol, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit
+        )
+
+    async def candles(self, call: Call) -> object:
+        sent = call.parameters
+        symbol = await self._symbol(sent)
+        interval = sent.mandatory("interval")
+        if interval not in INTERVALS:
+            raise Invalid(errors.BAD_INTERVAL, detail=f"interval is one of {', '.join(INTERVALS)}")
+        return await self._ask(
+            call,
+            "candles",
+            symbol=symbol,
+            interval=interval,
+            start_ms=_time_ms(sent, "startTime"),
+            end_ms=_time_ms(sent, "endTime"),
+            offset_ms=_zone_ms(sent),
+            limit=_limit(sent),
+        )
+
+    async def average_price(self, call: Call) -> object:
+        return await self._ask(call, "average", symbol=await self._symbol(call.parameters))
+
+    async def day(self, call: Call) -> object:
+        mini = _is_mini(call.parameters)
+        return await self._of_symbols(call, "days", mini=mini)
+
+    async def trading_day(self, call: Call) -> object:
+        sent = call.parameters
+        _check_named(sent)
+        return await self._of_symbols(call, "trading-days", mini=_is_mini(sent), offset_ms=_zone_ms(sent))
+
+    async def window(self, call: Call) -> object:
+        sent = call.parameters
+        _check_named(sent)
+        return await self._of_symbols(call, "windows", mini=_is_mini(sent), length_ms=_window_ms(sent))
+
+    async def price(self, call: Call) -> object:
+        return await self._of_symbols(call, "prices")
+
+    async def best(self, call: Call) -> object:
+        return await self._of_symbols(call, "bests")
+
+    async def _symbol(self, sent: Parameters) -> str:
+        return (await self._engine.market(sent.mandatory("symbol", SYMBOL))).symbol
+
+    async def _ask(self, call: Call, what: str, **wanted: object) -> object:
+        return await self._marketdata.ask(what, call.request_id, microseconds=call.microseconds or None, **wanted)
+
+    async def _of_symbols(self, call: Call, what: str, **wanted: object) -> object:
+        """One row for `symbol`, a list for `symbols` and for all."""
+        sent = call.parameters
+        symbol, symbols = sent.optional("symbol", SYMBOL), sent.names("symbols")
+        if symbol is not None and symbols is not None:
+            raise Invalid(errors.BAD_COMBINATION)
+        named = [symbol] if symbol is not None else symbols
+        status = sent.optional("symbolStatus")
+        markets = await self._engine.markets(fresh=status is not None)
+        for name in named or ():
+            if status is not None and (await self._engine.market(name)).status != status:
+                raise Invalid(errors.STATUS_MISMATCH)
+        chosen = markets.selected(named, None, None if named else status)
+        if not chosen:
+            return []
+        rows = await self._ask(call, what, symbols=[market.symbol for market in chosen], **wanted)
+        assert isinstance(rows, list)
+        return rows[0] if symbol is not None else rows
+
+
+def _limit(sent: Parameters) -> int:
+    """As Binance does, more than the most is the most; less than 1 is a mistake."""
+    limit = sent.optional_integer("limit")
+    if limit is None:
+        return ROWS_DEFAULT
+    if limit < 1:
+        raise Invalid(errors.BAD_VALUE, "limit", detail=f"limit is 1 to {ROWS_MOST}")
+    return min(limit, ROWS_MOST)
+
+
+def _time_ms(sent: Parameters, name: str) -> int | None:
+    """Milliseconds from milliseconds or microseconds, told apart by their size."""
+    time = sent.optional_integer(name, most=10**17)
+    return time // 1000 if time is not None and time >= MICROSECONDS_FROM else time
+
+
+def _zone_ms(sent: Parameters) -> int | None:
+    """Hours and minutes from UTC: "0", "8", "-1:00", "05:45". From -12:00 to +14:00."""
+    text = sent.optional("timeZone")
+    if text is None:
+        return None
+    match = _ZONE.fullmatch(text)
+    if match is not None:
+        minutes = int(match[2]) * 60 + int(match[3] or 0)
+        minutes = -minutes if match[1] == "-" else minutes
+        if int(match[3] or 0) < 60 and -12 * 60 <= minutes <= 14 * 60:
+            return minutes * MINUTE_MS
+    raise Invalid(errors.BAD_VALUE, "timeZone", detail="timeZone is -12:00 to +14:00, such as 8 or -1:00")
+
+
+def _window_ms(sent: Parameters) -> int:
+    text = sent.optional("windowSize") or "1d"
+    match = _WINDOW.fullmatch(text)
+    if match is not None:
+        unit_ms, most = _WINDOW_UNITS_MS[match[2]]
+        if 1 <= int(match[1]) <= most:
+            return int(match[1]) * unit_ms
+    raise Invalid(errors.BAD_VALUE, "windowSize", detail="windowSize is 1m to 59m, 1h to 23h or 1d to 7d")
+
+
+def _is_mini(sent: Parameters) -> bool:
+    kind = sent.optional("type")
+    if kind not in (None, "FULL", "MINI"):
+        raise Invalid(errors.BAD_VALUE, "type", detail="type is FULL or MINI")
+    return kind == "MINI"
+
+
+def _check_named(sent: Parameters) -> None:
+    named = sent.names("symbols")
+    if named is None and sent.optional("symbol") is None:
+        raise Invalid(errors.EITHER_MISSING, "symbol", "symbols")
+    if named is not None and len(named) > SYMBOLS_MOST:
+        raise Invalid(errors.BAD_VALUE, "symbols", detail=f"at most {SYMBOLS_MOST} symbols")
+
+
+def _count(sent: Parameters) -> int | None:
+    """Of the symbols asked for. None: all there are."""
+    if sent.optional("symbol") is not None:
+        return 1
+    named = sent.names("symbols")
+    return None if named is None else len(named)
+
+
+def _day_weight(sent: Parameters) -> int:
+    count = _count(sent)
+    if count is None or count > 100:
+        return 80
+    return 2 if count <= 20 else 40
+
+
+def _weight_of_each(sent: Parameters) -> int:
+    return min(4 * (_count(sent) or 1), 200)
+
+
+def _light_weight(sent: Parameters) -> int:
+    return 2 if sent.optional("symbol") is not None else 4

@@ -1,0 +1,188 @@
+"""WebSocket connections of streams: who hears what, and how each is fed. What waits is `outbox`'s, words `requests`'.
+
+A message is put into the outbox of everyone who hears it, without waiting for anybody. Each connection has one task
+that sends, as fast as its client reads, and one that listens.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict, deque
+from urllib.parse import parse_qs
+
+from openbourse.gateway.streams.outbox import Message, Outbox
+from openbourse.gateway.streams.requests import NAME_LENGTH_MOST, STREAMS_MOST, Subscriptions, answer, canonical
+from openbourse.gateway.wire import Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_MOST = 8_000
+LIFE_S = 24 * 3600.0
+# What a client may send: Binance lets go of it beyond.
+MESSAGES_A_SECOND = 5
+ANSWERS_MOST = 100
+POLICY, RESTART, TRY_LATER = 1008, 1012, 1013
+SHUTDOWN_S = 0.5
+
+
+class Connection:
+    def __init__(self, subscriptions: Subscriptions) -> None:
+        self.subscriptions = subscriptions
+        self.outbox = Outbox()
+        self.answers: deque[str] = deque()
+        self.news = asyncio.Event()
+        # Code and reason.
+        self.ended: tuple[int, str] | None = None
+        self.end_wanted = asyncio.Event()
+
+    def hear(self, name: str, message: Message) -> None:
+        if not self.outbox.put(name, message):
+            self.end(POLICY, f"too slow: {len(self.outbox)} messages of {self.outbox.bytes} bytes wait")
+        self.news.set()
+
+    def say(self, document: object) -> None:
+        if len(self.answers) >= ANSWERS_MOST:
+            self.end(POLICY, f"too slow: {ANSWERS_MOST} answers wait")
+        else:
+            self.answers.append(json.dumps(document, separators=(",", ":")))
+        self.news.set()
+
+    def end(self, code: int, reason: str) -> None:
+        if self.ended is None:
+            self.ended = code, reason
+            self.end_wanted.set()
+
+    def next(self) -> str | None:
+        if self.answers:
+            return self.answers.popleft()
+        taken = self.outbox.take()
+        if taken is None:
+            return None
+        name, text = taken
+        return f'{{"stream":{json.dumps(name)},"data":{text}}}' if self.subscriptions.combined else text
+
+
+class Streams:
+    """The ASGI application of `/ws`, `/ws/<streams>` and `/stream?streams=<streams>`, and who hears what."""
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        # Canonical name -> connection -> what it calls the stream.
+        self._hearers: defaultdict[str, dict[Connection, tuple[str, ...]]] = defaultdict(dict)
+        self.open = False
+
+    def publish(self, stream: str, payload: str) -> None:
+        hearers = self._hearers.get(stream)
+        if not hearers:
+            return
+        message = Message(stream, payload)
+        for connection, names in hearers.items():
+            for name in names:
+                connection.hear(name, message)
+
+    def lost(self) -> None:
+        """Messages may be missing: nobody goes on as if nothing were. Clients come again, and begin anew."""
+        for connection in self.connections:
+            connection.end(RESTART, "market data begin anew")
+
+    async def shut_down(self) -> None:
+        """Says so, lets it be heard, and takes nobody any more."""
+        self.open = False
+        for connection in self.connections:
+            connection.say({"e": "serverShutdown", "E": time.time_ns() // 1_000_000})
+        if self.connections:
+            await asyncio.sleep(SHUTDOWN_S)
+        for connection in self.connections:
+            connection.end(RESTART, "the gateway stops")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if not self.open or len(self.connections) >= CONNECTIONS_MOST:
+            # Before it is accepted: an answer of HTTP, 403.
+            await send({"type": "websocket.close", "code": TRY_LATER})
+            return
+        connection = Connection(_asked_for(scope))
+        await send({"type": "websocket.accept"})
+        self.connections.add(connection)
+        self._hear(connection, connection.subscriptions.names)
+        try:
+            await self._serve(connection, receive, send)
+        finally:
+            self.connections.discard(connection)
+            self._hear(connection, {})
+        if connection.ended is not None:
+            code, reason = connection.ended
+            log.info("stream of %s ended: %s", scope["client"], reason)
+            scope["extensions"]["cut"](code, reason)
+
+    async def _serve(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """Until the client leaves or is let go."""
+        listening = asyncio.create_task(self._listen(connection, receive))
+        sending = asyncio.create_task(_send_all(connection, send))
+        ending = asyncio.create_task(connection.end_wanted.wait())
+        tasks = {listening, sending, ending}
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                connection.end(RESTART, "24 hours are over")
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            # A client that went away while it was sent to is none of our errors.
+            if isinstance(result, Exception) and not isinstance(result, OSError):
+                raise result
+
+    async def _listen(self, connection: Connection, receive: Receive) -> None:
+        heard_s: deque[float] = deque(maxlen=MESSAGES_A_SECOND)
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            now_s = time.monotonic()
+            if len(heard_s) == MESSAGES_A_SECOND and now_s - heard_s[0] < 1:
+                connection.end(POLICY, f"Too many requests: at most {MESSAGES_A_SECOND} messages a second")
+                return
+            heard_s.append(now_s)
+            text = message.get("text")
+            if text is None:
+                text = (message.get("bytes") or b"").decode(errors="replace")
+            # Some clients answer a ping, or keep a connection alive, with a message of their own.
+            if text.strip().lower() in ("", "ping", "pong"):
+                continue
+            connection.say(answer(text, connection.subscriptions))
+            self._hear(connection, connection.subscriptions.names)
+
+    def _hear(self, connection: Connection, wanted: dict[str, None]) -> None:
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for name in wanted:
+            names[canonical(name)].append(name)
+        for stream in [stream for stream, hearers in self._hearers.items() if connection in hearers]:
+            if stream not in names:
+                del self._hearers[stream][connection]
+                if not self._hearers[stream]:
+                    del self._hearers[stream]
+        for stream, own in names.items():
+            self._hearers[stream][connection] = tuple(own)
+
+
+async def _send_all(connection: Connection, send: Send) -> None:
+    while True:
+        await connection.news.wait()
+        connection.news.clear()
+        while (text := connection.next()) is not None:
+            await send({"type": "websocket.send", "text": text})
+
+
+def _asked_for(scope: Scope) -> Subscriptions:
+    """`/ws/a/b` hears a and b bare, `/stream?streams=a/b` with their names beside. What is no stream is never heard."""
+    path: str = scope["path"]
+    combined = path == "/stream"
+    if combined:
+        named = parse_qs(scope["query_string"].decode("latin-1")).get("streams", [""])[0]
+    else:
+        named = path.removeprefix("/ws").strip("/")
+    names = [name for name in named.split("/") if 0 < len(name) <= NAME_LENGTH_MOST][:STREAMS_MOST]
+    return Subscriptions(dict.fromkeys(names), combined)

@@ -1,0 +1,75 @@
+"""What is told on which stream: names and payloads, as Binance has them. Values in, values out.
+
+Three paces: at once, every tenth of a second, every second. Only what changed is told.
+"""
+
+from collections.abc import Iterator
+
+from openbourse.marketdata import tickers, words
+from openbourse.marketdata.intervals import DAY_MS, Interval
+from openbourse.marketdata.market import Market
+
+Message = tuple[str, object]
+
+DEPTHS = (5, 10, 20)
+
+
+def at_once(market: Market, now_ms: int) -> Iterator[Message]:
+    """Takes what the market has to tell."""
+    name, told = market.symbol.lower(), market.take_told()
+    for trade in told.trades:
+        yield f"{name}@trade", words.trade_payload(market, trade)
+    for aggregate in told.aggregates:
+        yield f"{name}@aggTrade", words.aggregate_payload(market, aggregate)
+    for interval, candle in told.closed:
+        yield (
+            f"{name}@kline_{interval.value}",
+            words.candle_payload(market, interval, candle, now_ms, final=True),
+        )
+    if told.best_changed:
+        yield f"{name}@bookTicker", words.best_payload(market)
+
+
+def fast(market: Market, now_ms: int) -> Iterator[Message]:
+    name, diff = market.symbol.lower(), market.fast_changes.take()
+    if diff is None:
+        return
+    yield f"{name}@depth@100ms", words.diff_payload(market, diff, now_ms)
+    for depth in DEPTHS:
+        yield f"{name}@depth{depth}@100ms", words.depth_payload(market, depth)
+
+
+def slow(market: Market, now_ms: int) -> Iterator[Message]:
+    name, diff = market.symbol.lower(), market.slow_changes.take()
+    if diff is not None:
+        yield f"{name}@depth", words.diff_payload(market, diff, now_ms)
+        for depth in DEPTHS:
+            yield f"{name}@depth{depth}", words.depth_payload(market, depth)
+    for interval in Interval:
+        candle = market.current(interval)
+        if candle is not None:
+            yield (
+                f"{name}@kline_{interval.value}",
+                words.candle_payload(market, interval, candle, now_ms, final=False),
+            )
+    yield f"{name}@avgPrice", words.average_payload(market, tickers.average_price(market, now_ms), now_ms)
+
+
+def tickers_of(markets: list[Market], now_ms: int) -> Iterator[Message]:
+    """Of markets whose tickers changed: each alone, and all together."""
+    days = [(market, tickers.recent_window(market, DAY_MS, now_ms)) for market in markets]
+    yield from _each_and_all("ticker", [(market, words.day_payload(market, day)) for market, day in days])
+    yield from _each_and_all("miniTicker", [(market, words.mini_payload(market, day)) for market, day in days])
+    for name, length_ms in tickers.STREAM_WINDOWS_MS.items():
+        rows = [
+            (market, words.window_payload(market, tickers.recent_window(market, length_ms, now_ms), name))
+            for market in markets
+        ]
+        yield from _each_and_all(f"ticker_{name}", rows)
+
+
+def _each_and_all(kind: str, rows: list[tuple[Market, words.Json]]) -> Iterator[Message]:
+    for market, payload in rows:
+        yield f"{market.symbol.lower()}@{kind}", payload
+    if rows:
+        yield f"!{kind}@arr", [payload for _, payload in rows]
