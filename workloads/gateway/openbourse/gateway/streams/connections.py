@@ -37,6 +37,8 @@ class Connection:
         self.end_wanted = asyncio.Event()
 
     def hear(self, name: str, message: Message) -> None:
+        if self.ended is not None:
+            return
         if not self.outbox.put(name, message):
             self.end(POLICY, f"too slow: {len(self.outbox)} messages of {self.outbox.bytes} bytes wait")
         self.news.set()

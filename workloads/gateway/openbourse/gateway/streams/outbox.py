@@ -16,6 +16,9 @@ from typing import Any
 MERGED_FROM = 16
 MESSAGES_MOST = 2_000
 BYTES_MOST = 1024 * 1024
+# What is counted for a level or a row that waits to be written: about what it is as text.
+LEVEL_BYTES = 48
+ROW_BYTES = 600
 
 
 class Merging(Enum):
@@ -74,6 +77,10 @@ class _Diffs:
         self.bids.update(document["b"])
         self.asks.update(document["a"])
 
+    @property
+    def bytes(self) -> int:
+        return ROW_BYTES + LEVEL_BYTES * (len(self.bids) + len(self.asks))
+
     def text(self) -> str:
         return _json({**self.last, "U": self.first_id, "b": list(self.bids.items()), "a": list(self.asks.items())})
 
@@ -85,6 +92,10 @@ class _Rows:
     def add(self, document: list[dict[str, Any]]) -> None:
         for row in document:
             self.by_symbol[row["s"]] = row
+
+    @property
+    def bytes(self) -> int:
+        return ROW_BYTES * len(self.by_symbol)
 
     def text(self) -> str:
         return _json(list(self.by_symbol.values()))
@@ -124,8 +135,7 @@ class Outbox:
             merged = _merged(before, message)
             del self._waiting[self._newest[name]]
             self.bytes -= before.bytes
-            # Of merged ones at most what their parts had: levels that came again are counted again.
-            size += before.bytes if merged is not None else 0
+            size = size if merged is None else merged.bytes
             self.merges += 1
         self._count += 1
         self._waiting[self._count] = _Waiting(name, message, size, merged)
