@@ -112,16 +112,41 @@ async def test_every_answer_of_rest_shows_what_was_traded(exchange: Exchange) ->
 REFUSED = [
     ("trades", {}, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."),
     ("trades", {"symbol": "NOPE"}, -1121, "Invalid symbol."),
-    ("klines", {"symbol": "BTCUSDT"}, -1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed."),
+    (
+        "klines",
+        {"symbol": "BTCUSDT"},
+        -1102,
+        "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.",
+    ),
     ("klines", {"symbol": "BTCUSDT", "interval": "7m"}, -1120, "Invalid interval."),
-    ("klines", {"symbol": "BTCUSDT", "interval": "1m", "timeZone": "15"}, -1130, "Data sent for parameter 'timeZone' is not valid."),
-    ("aggTrades", {"symbol": "BTCUSDT", "fromId": "1", "startTime": "1"}, -1128, "Combination of optional parameters invalid."),
+    (
+        "klines",
+        {"symbol": "BTCUSDT", "interval": "1m", "timeZone": "15"},
+        -1130,
+        "Data sent for parameter 'timeZone' is not valid.",
+    ),
+    (
+        "aggTrades",
+        {"symbol": "BTCUSDT", "fromId": "1", "startTime": "1"},
+        -1128,
+        "Combination of optional parameters invalid.",
+    ),
     ("ticker", {}, -1102, "Param 'symbol' or 'symbols' must be sent, but both were empty/null!"),
     ("ticker", {"symbol": "BTCUSDT", "windowSize": "8d"}, -1130, "Data sent for parameter 'windowSize' is not valid."),
-    ("ticker/24hr", {"symbol": "BTCUSDT", "symbols": '["ETHUSDT"]'}, -1128, "Combination of optional parameters invalid."),
+    (
+        "ticker/24hr",
+        {"symbol": "BTCUSDT", "symbols": '["ETHUSDT"]'},
+        -1128,
+        "Combination of optional parameters invalid.",
+    ),
     ("ticker/24hr", {"symbol": "BTCUSDT", "type": "HALF"}, -1130, "Data sent for parameter 'type' is not valid."),
     ("ticker/price", {"symbols": '["BTCUSDT","BTCUSDT"]'}, -1151, "Symbol is present multiple times in the list."),
-    ("avgPrice", {"symbol": "BTCUSDT", "limit": "5"}, -1104, "Not all sent parameters were read; read '1' parameter(s) but was sent '2'."),
+    (
+        "avgPrice",
+        {"symbol": "BTCUSDT", "limit": "5"},
+        -1104,
+        "Not all sent parameters were read; read '1' parameter(s) but was sent '2'.",
+    ),
 ]
 
 
@@ -153,7 +178,8 @@ async def test_each_question_weighs_what_it_weighs_at_binance(exchange: Exchange
         async with httpx.AsyncClient(base_url=gateway.url) as http:
             for path, weight in WEIGHTS:
                 before, after = [
-                    int((await http.get(f"/api/v3/{asked}")).headers["x-mbx-used-weight-1m"]) for asked in ("ping", path)
+                    int((await http.get(f"/api/v3/{asked}")).headers["x-mbx-used-weight-1m"])
+                    for asked in ("ping", path)
                 ]
                 # Less: another minute began.
                 assert after - before == weight or after == weight, path
@@ -162,7 +188,10 @@ async def test_each_question_weighs_what_it_weighs_at_binance(exchange: Exchange
 STREAMS = [
     *("trade", "aggTrade", "depth", "depth@100ms", "depth5", "depth10@100ms", "depth20", "bookTicker"),
     *("ticker", "miniTicker", "ticker_1h", "ticker_4h", "ticker_1d", "avgPrice"),
-    *(f"kline_{of}" for of in "1s 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w 1M".split()),
+    *(
+        f"kline_{of}"
+        for of in ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"]
+    ),
 ]
 ALL = [*(f"btcusdt@{kind}" for kind in STREAMS), "!ticker@arr", "!miniTicker@arr", "!ticker_1h@arr"]
 
@@ -210,7 +239,10 @@ async def test_who_sends_too_many_requests_is_let_go_with_a_reason(exchange: Exc
                 while True:
                     await stream.recv()
     assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "Too many requests: at most 5 messages a second")
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
+        1008,
+        "Too many requests: at most 5 messages a second",
+    )
 
 
 class LocalBook:

@@ -12,7 +12,9 @@ DEPTH = "btcusdt@depth@100ms"
 
 
 def diff(first: int, last: int, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> Message:
-    return Message(DEPTH, json.dumps({"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": first, "u": last, "b": bids, "a": asks}))
+    return Message(
+        DEPTH, json.dumps({"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": first, "u": last, "b": bids, "a": asks})
+    )
 
 
 def candle(opened: int, close: str, *, final: bool) -> Message:

@@ -150,4 +150,3 @@ async def test_a_stop_is_said_before_it_comes(served: Served) -> None:
         await stopping
         with pytest.raises(websockets.ConnectionClosedError):
             await stream.recv()
-

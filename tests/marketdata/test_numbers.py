@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,10 +107,9 @@ def test_minutes_add_up_to_every_longer_candle(steps: list[Step], offset_ms: int
         rolled = list(rolled_up(minutes, interval, offset_ms))
         for candle, following in itertools.pairwise(rolled):
             assert next_open_ms(interval, candle.open_ms, offset_ms) <= following.open_ms
-        grouped = itertools.groupby(
-            record.trades, lambda trade, of=interval: open_ms(of, trade.time_us // 1000, offset_ms)
-        )
-        assert rolled == [naive_candle(opened, list(trades)) for opened, trades in grouped]
+        opened = [open_ms(interval, trade.time_us // 1000, offset_ms) for trade in record.trades]
+        grouped = itertools.groupby(zip(opened, record.trades, strict=True), itemgetter(0))
+        assert rolled == [naive_candle(opens, [trade for _, trade in rows]) for opens, rows in grouped]
 
 
 @given(STEPS)

@@ -130,7 +130,7 @@ class SqliteHistory:
         else:
             query = f"SELECT {TRADE} FROM trades WHERE symbol = ? ORDER BY trade_id DESC LIMIT ?"  # noqa: S608
             rows = self._rows(query, symbol, limit)[::-1]
-        return [Trade(*row[:5], bool(row[5])) for row in rows]  # type: ignore[arg-type]
+        return [_trade(*row) for row in rows]
 
     def aggregates(self, symbol: str, wanted: AggregatesWanted) -> list[AggregateTrade]:
         _check(wanted.limit)
@@ -149,7 +149,7 @@ class SqliteHistory:
         order = ", ".join(f"{column} DESC" if latest else column for column in columns)
         query = f"SELECT {AGGREGATE} FROM aggregates WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"  # noqa: S608
         rows = self._rows(query, *values, wanted.limit)
-        found = [AggregateTrade(*row[:6], bool(row[6])) for row in rows]  # type: ignore[arg-type]
+        found = [_aggregate(*row) for row in rows]
         return found[::-1] if latest else found
 
     def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> list[Candle]:
@@ -182,6 +182,16 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _check(limit: int) -> None:
     if not 1 <= limit <= ROWS_MOST:
         raise Invalid(f"limit is 1 to {ROWS_MOST}, not {limit}")
+
+
+def _trade(*row: int) -> Trade:
+    trade_id, ticks, lots, quote_units, time_us, buyer_is_maker = row
+    return Trade(trade_id, ticks, lots, quote_units, time_us, bool(buyer_is_maker))
+
+
+def _aggregate(*row: int) -> AggregateTrade:
+    aggregate_id, ticks, lots, first_id, last_id, time_us, buyer_is_maker = row
+    return AggregateTrade(aggregate_id, ticks, lots, first_id, last_id, time_us, bool(buyer_is_maker))
 
 
 def _trade_values(of: Trade) -> tuple[int, ...]:
