@@ -1,4 +1,4 @@
-"""Clients as they are on PyPI, with nothing but their addresses changed, read the market: REST, streams, local books."""
+"""Clients as they are on PyPI, with nothing but their addresses changed, read the market: REST, streams, books."""
 
 import asyncio
 import time

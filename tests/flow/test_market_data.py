@@ -256,8 +256,9 @@ class LocalBook:
     async def begin(self, http: httpx.AsyncClient, stream: Socket) -> None:
         """Hears first, then asks; what is older than the snapshot is passed over."""
         first = await heard(stream, lambda message: "U" in message)
-        while (snapshot := await rows(http, "depth", symbol="BTCUSDT", limit=5000))["lastUpdateId"] < first["U"]:
-            await asyncio.sleep(0.01)
+        snapshot = await rows(http, "depth", symbol="BTCUSDT", limit=5000)
+        # A diff is never ahead of the engine.
+        assert snapshot["lastUpdateId"] >= first["u"]
         self.last_id = snapshot["lastUpdateId"]
         self.sides = {"b": dict(snapshot["bids"]), "a": dict(snapshot["asks"])}
         self.apply(first)
