@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fixtures.market_streams import SHARD, START_MS, SYMBOL, Stream
 from openbourse.contracts import v1
-from openbourse.marketdata import publish, queries, words
+from openbourse.marketdata import publish, queries, tickers, words
 from openbourse.marketdata.errors import Diverged, Invalid, StaleSession
 from openbourse.marketdata.history import AggregatesWanted
 from openbourse.marketdata.intervals import DAY_MS, HOUR_MS, MINUTE_MS, Interval
@@ -190,4 +190,12 @@ def test_aggregates_are_found_by_id_by_time_and_from_the_end(tmp_path: Path) -> 
     assert ids(AggregatesWanted(3, from_id=4)) == [4, 5, 6]
     assert ids(AggregatesWanted(3, start_us=(START_MS + 1_500) * 1_000)) == [3, 4, 5]
     assert ids(AggregatesWanted(3, end_us=(START_MS + 4_000) * 1_000)) == [3, 4, 5]
+    history.close()
+
+
+def test_the_price_before_the_last_day_is_known_after_a_restart(tmp_path: Path) -> None:
+    history = stored(tmp_path, START_MS, START_MS + 2 * DAY_MS)
+    market = history.load(SHARD).markets[SYMBOL]
+    window = tickers.recent_window(market, DAY_MS, START_MS + 2 * DAY_MS)
+    assert (window.previous_close, window.total.close) == (100, 101)
     history.close()

@@ -180,3 +180,13 @@ def test_months_and_weeks_open_where_the_calendar_says() -> None:
     # Midnight of 1 March in UTC+8 is 16:00 of the last day of February in UTC.
     opened = open_ms(Interval.MO1, 1_835_452_800_000, 8 * HOUR_MS)
     assert (opened + 8 * HOUR_MS) % DAY_MS == 0
+
+
+def test_the_minute_that_a_window_begins_with_is_in_it_and_not_before_it() -> None:
+    stream, shard = Stream(), Shard("main")
+    for at_ms, ticks in ((START_MS - MINUTE_MS, 3), (START_MS, 5)):
+        stream.happen(at_ms, trades=[(ticks, 1)])
+    for delivery in stream.deliveries:
+        shard.apply(delivery)
+    window = tickers.recent_window(market_of(shard), HOUR_MS, START_MS + HOUR_MS - 1)
+    assert (window.opened_ms, window.total.open, window.previous_close) == (START_MS, 5, 3)
