@@ -162,6 +162,8 @@ def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
         bob = exchange.trader("bob")
         assert bob.fetch_balance()["total"] == funds
         assert len(bob.fetch_my_trades("BTC/USDT")) == 2
+        assert [trade["amount"] for trade in bob.fetch_trades("BTC/USDT")] == [0.2, 0.1]
+        assert bob.fetch_ohlcv("BTC/USDT", "1M")[-1][4:] == [50000, pytest.approx(0.3)]
         exchange.reconcile()
 
 
