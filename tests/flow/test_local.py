@@ -203,7 +203,10 @@ def test_without_softhsm_the_exchange_trades_and_says_that_it_is_not_sealed_and_
 
 def test_an_exchange_whose_token_is_lost_trades_and_its_sealer_says_why_it_does_not_seal(folder: Path) -> None:
     with local(folder) as exchange:
-        assert exchange.status("sealer")["key"]
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not (sealer := exchange.status("sealer"))["key"]:
+            assert time.monotonic() < deadline, sealer
+            time.sleep(0.05)
     shutil.rmtree(folder / "seal" / "token")
     with local(folder) as exchange:
         assert exchange.trader("alice").fetch_balance()["total"]["BTC"] == 10
