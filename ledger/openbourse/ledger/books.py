@@ -13,6 +13,7 @@ import asyncpg
 
 from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
 from openbourse.ledger import database, queries
+from openbourse.ledger.accounts import HOUSE_ACCOUNTS
 from openbourse.ledger.coverage import Covering, End
 from openbourse.ledger.database import Connection, Session
 from openbourse.ledger.settlement import Watermark
@@ -26,7 +27,7 @@ _COVERAGE = queries.load("coverage.sql")
 POOL_MOST = 5
 HAS_SESSION_TIMEOUT_S = 2.0
 # The driver ends a statement by cancelling it, which a commit that waits for its standby must never be.
-_NEVER_S = 10 * database.WRITE_TIMEOUT_S
+NEVER_S = 10 * database.WRITE_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ class Books:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", shard: str) -> None:
         self._pool = pool
-        self._shard = shard
+        self.shard = shard
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncIterator[Connection]:
         try:
             async with self._pool.acquire(timeout=database.CONNECT_TIMEOUT_S) as connection:
                 # A pool hands out proxies that behave as the connection behind them.
@@ -63,9 +64,9 @@ class Books:
             raise database.as_ledger_error(error) from error
 
     @contextlib.asynccontextmanager
-    async def _writing(self) -> AsyncIterator[Connection]:
+    async def writing(self) -> AsyncIterator[Connection]:
         """For one statement. Raises Unavailable when it may not be on the standby."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             end = asyncio.get_running_loop().call_later(database.WRITE_TIMEOUT_S, connection.terminate)
             try:
                 with database.replicated(connection):
@@ -74,33 +75,33 @@ class Books:
                 end.cancel()
 
     async def watermark(self) -> Watermark:
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return await self._watermark(connection)
 
     async def _watermark(self, connection: Connection) -> Watermark:
-        row = await connection.fetchrow(_READ["watermark"], self._shard)
+        row = await connection.fetchrow(_READ["watermark"], self.shard)
         return Watermark(row["session_epoch"], row["seq"]) if row else Watermark(0, 0)
 
     async def has_session(self, session: Session) -> bool:
         """Whether the server that takes writes now is the one that the session is with, and knows of it."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return bool(await connection.fetchval(_READ["has_session"], *session, timeout=HAS_SESSION_TIMEOUT_S))
 
     async def scales(self) -> dict[str, int]:
         """Every asset that the shard lists, as far as it is settled."""
-        async with self._connection() as connection:
-            return {row["asset"]: row["scale"] for row in await connection.fetch(_READ["scales"], self._shard)}
+        async with self.connection() as connection:
+            return {row["asset"]: row["scale"] for row in await connection.fetch(_READ["scales"], self.shard)}
 
     async def balances(self, account: int) -> list[tuple[str, int, int]]:
         """(asset, available, hold), by asset."""
-        async with self._connection() as connection:
-            rows = await connection.fetch(_READ["balances_of_account"], self._shard, account)
+        async with self.connection() as connection:
+            rows = await connection.fetch(_READ["balances_of_account"], self.shard, account)
             return [(row["asset"], row["available"], row["hold"]) for row in rows]
 
     async def trades(self, query: TradesQuery) -> list[asyncpg.Record]:
         """By trade id. The first from a lower end when one is given, otherwise the latest."""
-        account = (self._shard, query.account, query.symbol)
-        async with self._connection() as connection:
+        account = (self.shard, query.account, query.symbol)
+        async with self.connection() as connection:
             if query.from_id is None and query.start_time_us is None:
                 latest = await connection.fetch(
                     _READ["trades_latest"], *account, query.order_id, query.end_time_us, query.limit
@@ -119,84 +120,89 @@ class Books:
     async def statement(self, account: int, asset: str, before: Cursor | None, limit: int) -> Statement:
         """One page, the newest line first. Raises Invalid when the cursor belongs to something else."""
         movements = _STATEMENTS["movements_of_fees" if account == FEES_ACCOUNT else "movements"]
-        key = (self._shard, account, asset)
-        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        key = (self.shard, account, asset)
+        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             start = before
             if start is None:
                 kept = await connection.fetchrow(_STATEMENTS["balance"], *key)
                 start = Cursor(INT64_MAX, 0, *(kept or (0, 0)))
-            rows = await connection.fetch(movements, *key, start.seq, start.index, limit + 1)
-        return page([Movement(*row) for row in rows], start.available, start.hold, limit)
+            place = (start.seq, start.index, limit + 1)
+            rows = await connection.fetch(movements, *key, *place)
+            if account in HOUSE_ACCOUNTS:
+                rows += await connection.fetch(_STATEMENTS["movements_by_hand"], *key, *place)
+        # Both the newest first, neither with fewer than it has.
+        lines = sorted(map(Movement._make, rows), key=lambda line: (line.seq, line.event_index), reverse=True)
+        return page(lines[: limit + 1], start.available, start.hold, limit)
 
     async def record(self, wanted: TransferRequest, requested_by: str) -> bool:
         """Writes a pending transfer; False when one has this id already, whatever it is about."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             done = await connection.execute(
                 _TRANSFERS["record_transfer"],
                 wanted.transfer_id,
-                self._shard,
+                self.shard,
                 wanted.direction,
                 wanted.account,
                 wanted.asset,
                 wanted.amount,
                 requested_by,
-                timeout=_NEVER_S,
+                timeout=NEVER_S,
             )
             return done == "INSERT 0 1"
 
     async def confirmed(self, transfer_id: uuid.UUID) -> Transfer:
         """As it is on the standby too, whatever became of the commit that made it so. It must exist."""
-        async with self._writing() as connection:
-            row = await connection.fetchrow(
-                _TRANSFERS["confirmed_transfer"], self._shard, transfer_id, timeout=_NEVER_S
-            )
+        async with self.writing() as connection:
+            row = await connection.fetchrow(_TRANSFERS["confirmed_transfer"], self.shard, transfer_id, timeout=NEVER_S)
         assert row is not None, "transfers are never removed"
         return _transfer(row)
 
     async def transfer(self, transfer_id: uuid.UUID) -> Transfer | None:
-        async with self._connection() as connection:
-            row = await connection.fetchrow(_TRANSFERS["transfer"], self._shard, transfer_id)
+        async with self.connection() as connection:
+            row = await connection.fetchrow(_TRANSFERS["transfer"], self.shard, transfer_id)
             return _transfer(row) if row else None
 
     async def pending(self, older_than_s: float, most: int) -> list[Transfer]:
         """The oldest first."""
-        async with self._connection() as connection:
-            rows = await connection.fetch(_TRANSFERS["pending_transfers"], self._shard, older_than_s, most)
+        async with self.connection() as connection:
+            rows = await connection.fetch(_TRANSFERS["pending_transfers"], self.shard, older_than_s, most)
             return [_transfer(row) for row in rows]
 
     async def void(self, transfer_id: uuid.UUID, reason: str) -> None:
         """Nothing when it is not pending any more."""
-        async with self._writing() as connection:
-            await connection.execute(_TRANSFERS["void_transfer"], self._shard, transfer_id, reason, timeout=_NEVER_S)
+        async with self.writing() as connection:
+            await connection.execute(_TRANSFERS["void_transfer"], self.shard, transfer_id, reason, timeout=NEVER_S)
 
     async def end_of_coverage(self) -> End:
-        async with self._connection() as connection:
-            row = await connection.fetchrow(_COVERAGE["end_of_coverage"], self._shard)
+        async with self.connection() as connection:
+            row = await connection.fetchrow(_COVERAGE["end_of_coverage"], self.shard)
             return End(*row) if row else End(0, 0, None)
 
     async def covering_batches(self, after: int, through: int, most: int) -> list[Covering]:
         """The batches after one, at most so many, with how many entries there are in each."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(
-                _COVERAGE["covering_batches"], self._shard, after, through, most, timeout=database.LONG_READ_TIMEOUT_S
+                _COVERAGE["covering_batches"], self.shard, after, through, most, timeout=database.LONG_READ_TIMEOUT_S
             )
             return [Covering(*row) for row in rows]
 
     async def moved(self, first_seq: int, last_seq: int) -> Moved:
         """What the entries of a run of seqs move, each by itself; what moves nothing is left out."""
-        async with self._connection() as connection:
-            rows = await connection.fetch(_READ["moved_by_seq"], self._shard, first_seq, last_seq)
+        async with self.connection() as connection:
+            rows = await connection.fetch(_READ["moved_by_seq"], self.shard, first_seq, last_seq)
             return {(row["seq"], row["account"], row["asset"]): (row["available"], row["hold"]) for row in rows}
 
     async def snapshot(self, seq: int, *, entries: bool = True) -> "Snapshot":
         """All balances, and what explains them, as of one moment; without `entries` not all that ever was."""
-        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            manual = _by_balance(await connection.fetch(_READ["moved_by_hand"], self.shard))
             return Snapshot(
                 watermark=await self._watermark(connection),
-                balances=_by_balance(await connection.fetch(_READ["balances_of_shard"], self._shard)),
-                moved_after=_by_balance(await connection.fetch(_READ["moved_after"], self._shard, seq)),
+                manual=manual,
+                balances=_by_balance(await connection.fetch(_READ["balances_of_shard"], self.shard)),
+                moved_after=_by_balance(await connection.fetch(_READ["moved_after"], self.shard, seq)),
                 entries=_by_balance(
-                    await connection.fetch(_READ["sum_of_entries"], self._shard, timeout=database.LONG_READ_TIMEOUT_S)
+                    await connection.fetch(_READ["sum_of_entries"], self.shard, timeout=database.LONG_READ_TIMEOUT_S)
                 )
                 if entries
                 else None,
@@ -210,10 +216,12 @@ Amounts = dict[tuple[int, str], tuple[int, int]]
 class Snapshot:
     """(account, asset) -> (available, hold): the balances kept, the movements after a seq, the sum of all entries.
 
-    `entries` is None where they were not summed.
+    `entries` is None where they were not summed. What manual entries moved, of which the engine knows nothing, is in
+    the balances and in `manual` only.
     """
 
     watermark: Watermark
+    manual: Amounts
     balances: Amounts
     moved_after: Amounts
     entries: Amounts | None

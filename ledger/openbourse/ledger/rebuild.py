@@ -1,8 +1,9 @@
-"""Makes a shard's balances again from nothing but its entries, compares, and puts right what is kept, while it settles.
+"""Makes a shard's balances again from its entries alone, manual ones too, compares, and corrects what is kept.
 
-Entries through a watermark never change, so the shadow is made without a lock, in parts. Only the end of a swap holds
-the watermark: what was settled meanwhile is added, and the rows that differ are written in the same transaction. They
-are written into the table that is there, so every guard of it holds for them. Entries are read and never written.
+It settles meanwhile: entries through a watermark never change, so the shadow is made without a lock, in parts. Only the
+end of a swap holds the watermark: what was settled or posted meanwhile is added, and the rows that differ are written
+in the same transaction. They are written into the table that is there, so every guard of it holds for them. Entries are
+read and never written.
 """
 
 import asyncio
@@ -109,6 +110,7 @@ class _Shadow:
         self._say = say
         self._through = 0
         self._entries = 0
+        self._manual = 0
         self._commits = False
 
     async def make(self) -> None:
@@ -141,10 +143,16 @@ class _Shadow:
             self._say(Made(self._through, settled, self._entries))
         return parts
 
+    async def _add_manual(self) -> None:
+        """What people posted since the last time."""
+        last = await self._connection.fetchval(_SQL["add_manual_entries"], self._shard, self._manual)
+        self._manual = last or self._manual
+
     async def compare(self) -> Rebuilt:
         """With what is kept, as of one moment and without a lock."""
         async with self._connection.transaction(isolation="repeatable_read"):
             await self._add(await self._connection.fetchval(_SQL["settled_through"], self._shard))
+            await self._add_manual()
             return await self._found()
 
     async def swap(self) -> Rebuilt:
@@ -156,6 +164,7 @@ class _Shadow:
             settled = await connection.fetchval(_SQL["lock_settled_through"], self._shard)
             held_from = time.monotonic()
             await self._add(settled)
+            await self._add_manual()
             found = await self._found()
             written = 0
             for statement in ("correct_balances", "restore_balances", "empty_balances"):

@@ -66,7 +66,8 @@ async def reconcile(session: EngineSession, books: Books, progress: Progress, *,
 
 def compare(seq: int, engine: Iterable[v1.Balance], ledger: Snapshot) -> Report:
     """The report for the engine's balances right after `seq` and a snapshot at or after it. Pure."""
-    ours = _less(ledger.balances, ledger.moved_after)
+    # Of what people moved the engine knows nothing.
+    ours = _less(_less(ledger.balances, ledger.moved_after), ledger.manual)
     theirs = {(balance.account, balance.asset): (balance.available, balance.hold) for balance in engine}
     totals: dict[str, int] = {}
     for (_, asset), (available, hold) in ledger.balances.items():
@@ -76,7 +77,7 @@ def compare(seq: int, engine: Iterable[v1.Balance], ledger: Snapshot) -> Report:
         accounts=len({account for account, _ in theirs.keys() | ours.keys()}),
         balances=len(theirs.keys() | ours.keys()),
         engine=_differences(theirs, ours),
-        entries=[] if ledger.entries is None else _differences(ledger.balances, ledger.entries),
+        entries=[] if ledger.entries is None else _differences(_less(ledger.balances, ledger.manual), ledger.entries),
         unbalanced_assets={asset: total for asset, total in sorted(totals.items()) if total},
     )
 

@@ -19,7 +19,7 @@ _SECTIONS = queries.load("chain.sql")
 
 # Tables of the whole ledger, and of each shard.
 OF_ALL = ("keys", "checkpoints", "leaves", "balances")
-OF_A_SHARD = ("batches", *chain.SECTIONS)
+OF_A_SHARD = ("batches", "manual", *chain.SECTIONS)
 
 
 def shard_folder(shard: str) -> str:
@@ -52,7 +52,8 @@ def _size(folder: Path) -> int:
 
 async def _export_shard(connection: Connection, shard: str, folder: Path) -> None:
     make_new(folder)
-    await _copy(connection, _EXPORT["batches"], folder / "batches.copy", shard)
+    for name in ("batches", "manual"):
+        await _copy(connection, _EXPORT[name], folder / f"{name}.copy", shard)
     for name in chain.SECTIONS:
         # Seq 0: assets of before the chain.
         await _copy(connection, _SECTIONS[name], folder / f"{name}.copy", shard, 0, INT64_MAX)

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from openbourse.contracts.units import EXTERNAL_ACCOUNT
+from openbourse.ledger.accounts import MAY_BE_NEGATIVE
 from openbourse.ledger.errors import Diverged, Invalid
 from openbourse.ledger.seal import keychain, notes
 from openbourse.ledger.seal.checkpoint import NO_HASH, Checkpoint, ShardEnd
 from openbourse.ledger.seal.copies import Malformed, rows
+from openbourse.ledger.seal.exporting import shard_folder
 from openbourse.ledger.seal.keychain import KeyChain
 from openbourse.ledger.seal.notes import Note, WitnessKey
 from openbourse.ledger.seal.tree import Edge
 from openbourse.ledger.seal.verdict import Verdict
+from openbourse.ledger.seal.verify_manual import moved_by_hand
 from openbourse.ledger.seal.verify_shard import ShardCheck, sealed_by
 
 
@@ -207,8 +209,13 @@ def _last(checkpoint: Checkpoint, shards: dict[str, ShardCheck]) -> str:
 
 
 def _balances(folder: Path, shards: dict[str, ShardCheck], verdict: Verdict) -> None:
-    """The balances kept are the sums of all legs, and nobody owes but the world outside."""
+    """The balances kept are the sums of all legs, manual ones too, and no trader owes."""
     made = {shard: check.sums.balances() for shard, check in shards.items()}
+    for name, balances in made.items():
+        by_hand = moved_by_hand(folder / shard_folder(name) / "manual.copy", name, verdict)
+        for balance, moved in by_hand.items():
+            before, on_hold = balances.get(balance, (0, 0))
+            balances[balance] = (before + moved, on_hold)
     for shard, account, asset, available, hold in rows(folder / "balances.copy", "tqtqq"):
         assert isinstance(shard, str) and isinstance(account, int) and isinstance(asset, str)
         assert isinstance(available, int) and isinstance(hold, int)
@@ -217,10 +224,10 @@ def _balances(folder: Path, shards: dict[str, ShardCheck], verdict: Verdict) -> 
         sums = made.get(shard, {}).pop((account, asset), (0, 0))
         if (available, hold) != sums:
             verdict.wrong(place, f"kept as {(available, hold)}, the entries make {sums} (available, hold)")
-        if hold < 0 or (available < 0 and account != EXTERNAL_ACCOUNT):
+        if hold < 0 or (available < 0 and account not in MAY_BE_NEGATIVE):
             verdict.wrong(place, f"{(available, hold)} is less than nothing")
     for shard, rest in made.items():
-        for (account, asset), sums in sorted(rest.items())[:1]:
+        for (account, asset), sums in sorted(balance for balance in rest.items() if any(balance[1]))[:1]:
             verdict.wrong(
                 f"balance of account {account} in {asset}, shard {shard}",
                 f"it is missing, the entries make {sums} (available, hold)",

@@ -74,7 +74,12 @@ SELECT seq, account, asset, sum(available)::bigint AS available, sum(hold)::bigi
 FROM ledger.legs WHERE shard = $1 AND seq BETWEEN $2 AND $3
 GROUP BY seq, account, asset HAVING sum(available) <> 0 OR sum(hold) <> 0
 
+-- name: moved_by_hand
+-- What all posted manual entries move.
+SELECT account, asset, sum(available)::bigint AS available, 0::bigint AS hold
+FROM ledger.manual_legs WHERE shard = $1 GROUP BY account, asset
+
 -- name: sum_of_entries
--- Every balance again from nothing but the entries.
+-- Every balance again from nothing but the entries of the engine's events.
 SELECT account, asset, sum(available)::bigint AS available, sum(hold)::bigint AS hold
 FROM ledger.legs WHERE shard = $1 GROUP BY account, asset

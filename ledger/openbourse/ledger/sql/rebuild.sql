@@ -39,6 +39,16 @@ SELECT account, asset, sum(available)::bigint, sum(hold)::bigint
 FROM ledger.legs WHERE shard = $1 AND seq > $2 AND seq <= $3 GROUP BY account, asset
 ON CONFLICT (account, asset) DO UPDATE SET available = s.available + excluded.available, hold = s.hold + excluded.hold
 
+-- name: add_manual_entries
+-- Those posted after one. The number of the last there is; NULL: none.
+WITH added AS (
+    INSERT INTO pg_temp.shadow AS s (account, asset, available, hold)
+    SELECT account, asset, sum(available)::bigint, 0
+    FROM ledger.manual_legs WHERE shard = $1 AND number > $2 GROUP BY account, asset
+    ON CONFLICT (account, asset) DO UPDATE SET available = s.available + excluded.available
+)
+SELECT max(number) FROM ledger.manual_legs WHERE shard = $1
+
 -- name: analyze_shadow
 ANALYZE pg_temp.shadow
 

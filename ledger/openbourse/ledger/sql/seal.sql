@@ -40,14 +40,19 @@ WHERE l.shard = $1 AND l.batch = $2
 SELECT hash FROM seal.leaves WHERE leaf >= $1 AND leaf < $2 ORDER BY leaf
 
 -- name: totals
--- All that the balances of the shards in the tree hold, by whose it is.
+-- All that the balances of the shards in the tree hold, by whose it is, less what manual entries moved: the leaves are
+-- of what the engine sequenced.
 SELECT
     shard, asset,
     coalesce(sum(available) FILTER (WHERE account >= 1000), 0)::text AS available,
     coalesce(sum(hold) FILTER (WHERE account >= 1000), 0)::text AS hold,
     coalesce(sum(available + hold::numeric) FILTER (WHERE account = 1), 0)::text AS fees,
     coalesce(sum(available + hold::numeric) FILTER (WHERE account = 2), 0)::text AS external
-FROM ledger.balances WHERE shard = ANY($1::text[])
+FROM (
+    SELECT shard, account, asset, available, hold FROM ledger.balances
+    UNION ALL
+    SELECT shard, account, asset, -available, 0 FROM ledger.manual_legs
+) AS moved WHERE shard = ANY($1::text[])
 GROUP BY shard, asset ORDER BY shard COLLATE "C", asset COLLATE "C"
 
 -- name: append_checkpoint

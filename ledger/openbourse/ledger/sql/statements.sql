@@ -66,6 +66,16 @@ CROSS JOIN LATERAL (
 ) AS m
 ORDER BY m.seq DESC, m.index DESC LIMIT $6
 
+-- name: movements_by_hand
+-- Manual entries come after all events of the seq that was settled last when they were posted.
+SELECT
+    seq, (1000000 + number)::integer AS index, kind, '' AS symbol, entry_id::text AS correlation_id,
+    decided_at_us AS occurred_at_us, available, 0::bigint AS hold
+FROM ledger.manual_legs
+WHERE shard = $1 AND account = $2 AND asset = $3
+    AND seq <= $4 AND (seq, 1000000 + number) < ($4, $5)
+ORDER BY number DESC LIMIT $6
+
 -- name: movements_of_fees
 -- Nearly every trade moves fees: the entries themselves are the index.
 SELECT
