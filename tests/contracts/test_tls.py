@@ -9,7 +9,7 @@ import pytest
 
 from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
-from openbourse.contracts.tls import PeerRefused, client_context, component_of, server_context
+from openbourse.contracts.tls import PeerRefused, client_context, component_of, person_of, server_context
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -75,3 +75,12 @@ def test_a_certificate_without_a_component_is_refused() -> None:
             component_of({"subjectAltName": names})
     with pytest.raises(PeerRefused):
         component_of(None)
+
+
+def test_a_certificate_is_the_one_of_its_common_name_or_its_component() -> None:
+    names = {"subjectAltName": [("URI", "openbourse://demo/cli")]}
+    assert person_of({**names, "subject": ((("organizationName", "x"),), (("commonName", "ann"),))}) == "ann"
+    for subject in ((), ((("commonName", " "),),)):
+        assert person_of({**names, "subject": subject}) == "cli"
+    with pytest.raises(PeerRefused):
+        person_of(None)

@@ -24,6 +24,7 @@ from openbourse.ledger.books import Books, TradesQuery
 from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.differences import DIFFERENCES_SHOWN
 from openbourse.ledger.errors import Conflict, Invalid, LedgerError, Unavailable
+from openbourse.ledger.manual_api import add_manual_entries
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconcile import Report, reconcile
 from openbourse.ledger.statements import Cursor, Statement
@@ -150,7 +151,7 @@ def make_api(session: EngineSession, books: Books, coordinator: Coordinator, pro
     async def statement(wanted: Annotated[StatementRequest, Query()]) -> JSONResponse:
         if kind_of(wanted.account) is None:
             raise Invalid(
-                f"account {wanted.account} cannot exist: traders begin at {FIRST_TRADER}, fees are 1, 2 is outside"
+                f"account {wanted.account} cannot exist: traders begin at {FIRST_TRADER}, house accounts are 1 to 4"
             )
         scales = await books.scales()
         if wanted.asset not in scales:
@@ -163,6 +164,7 @@ def make_api(session: EngineSession, books: Books, coordinator: Coordinator, pro
     async def reconciliation() -> JSONResponse:
         return JSONResponse(_report(await reconcile(session, books, progress)))
 
+    add_manual_entries(app, books, allow(CASHIERS))
     return app
 
 

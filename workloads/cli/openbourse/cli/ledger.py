@@ -6,19 +6,18 @@ Speaks to the ledger's API over mutual TLS, as a person with a certificate of th
 """
 
 import json
-import ssl
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from openbourse.cli import rebuild, seal
-from openbourse.contracts.tls import client_context
+from openbourse.cli import adjust, rebuild, seal
+from openbourse.cli.ledger_api import Ledger, Tls, asked, exchange_with, fail
 from openbourse.contracts.units import format_units
 
 app = typer.Typer(
@@ -26,18 +25,9 @@ app = typer.Typer(
 )
 app.add_typer(seal.app)
 app.add_typer(rebuild.app)
+app.add_typer(adjust.app, name="adjust")
 
-# Reconciliation may wait for the ledger to catch up and then read all of its entries.
-TIMEOUT_S = 180.0
-CONNECT_TIMEOUT_S = 5.0
 STATEMENT_WIDTH = 200
-
-Ledger = Annotated[
-    str, typer.Option("--ledger", envvar="OPENBOURSE_LEDGER", help="The ledger's API, https://HOST:PORT.")
-]
-Tls = Annotated[
-    Path, typer.Option("--tls", envvar="OPENBOURSE_TLS", help="Folder of ca.crt, tls.crt and tls.key of a `cli`.")
-]
 
 Account = Annotated[int, typer.Option(help="The trader's account, from 1000.")]
 Asset = Annotated[str, typer.Option(help="An asset that is listed, such as USDT.")]
@@ -84,7 +74,7 @@ def transfer(
     \b
     openbourse ledger transfer 3f0c63a1-6f3d-4c39-8d2b-0c6a4e1d7a55
     """
-    _show(_asked(ledger, tls, "GET", f"/v1/transfers/{transfer_id}"))
+    _show(asked(ledger, tls, "GET", f"/v1/transfers/{transfer_id}"))
 
 
 @app.command()
@@ -94,7 +84,7 @@ def balances(account: Annotated[int, typer.Option(help="A trader's account.")], 
     \b
     openbourse ledger balances --account 1000
     """
-    answer = _asked(ledger, tls, "GET", "/v1/balances", params={"account": account})
+    answer = asked(ledger, tls, "GET", "/v1/balances", params={"account": account})
     table = Table("asset")
     table.add_column("available", justify="right")
     table.add_column("hold", justify="right")
@@ -105,7 +95,7 @@ def balances(account: Annotated[int, typer.Option(help="A trader's account.")], 
 
 @app.command()
 def statement(  # noqa: PLR0917 - options of a command line
-    account: Annotated[int, typer.Option(help="A trader's account, 1 for fees, 2 for the outside.")],
+    account: Annotated[int, typer.Option(help="A trader's account, 1 for fees, 2 outside, 3 suspense, 4 adjustment.")],
     asset: Annotated[str, typer.Option(help="An asset that is listed, such as USDT.")],
     ledger: Ledger,
     tls: Tls,
@@ -119,7 +109,7 @@ def statement(  # noqa: PLR0917 - options of a command line
     openbourse ledger statement --account 1000 --asset USDT --ledger https://127.0.0.1:7100 --tls tls/cli
     """
     wanted = {"account": account, "asset": asset, "limit": limit, **({} if before is None else {"before": before})}
-    answer = _asked(ledger, tls, "GET", "/v1/statement", params=wanted)
+    answer = asked(ledger, tls, "GET", "/v1/statement", params=wanted)
     if as_json:
         typer.echo(json.dumps(answer))
         return
@@ -149,7 +139,7 @@ def reconcile(ledger: Ledger, tls: Tls) -> None:
     \b
     openbourse ledger reconcile --ledger https://127.0.0.1:7100 --tls tls/cli
     """
-    report = _asked(ledger, tls, "POST", "/v1/reconcile")
+    report = asked(ledger, tls, "POST", "/v1/reconcile")
     table = Table(title=f"right after seq {report['seq']}", title_justify="left")
     table.add_column("check")
     table.add_column("differences", justify="right")
@@ -175,9 +165,9 @@ def _move(  # noqa: PLR0917 - options of a command line
     wanted = transfer_id or uuid.uuid4()
     body = {"account": account, "asset": asset, "amount": amount, "transfer_id": str(wanted)}
     try:
-        _show(_ask(ledger, tls, "POST", path, json=body))
+        _show(exchange_with(ledger, tls, "POST", path, json=body))
     except httpx.TransportError as error:
-        _fail(f"the ledger did not answer ({error or type(error).__name__}): retry with --transfer-id {wanted}")
+        fail(f"the ledger did not answer ({error or type(error).__name__}): retry with --transfer-id {wanted}")
 
 
 def _show(answer: dict[str, Any]) -> None:
@@ -192,36 +182,4 @@ def _show(answer: dict[str, Any]) -> None:
             ask = f"ask again with `openbourse ledger transfer {answer['transfer_id']}`"
             console.print(f"{line}: {what}; {ask}", soft_wrap=True, highlight=False)
         case _:
-            _fail(f"{line}: {answer['reason']} ({what})")
-
-
-def _asked(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
-    try:
-        return _ask(ledger, tls, method, path, **more)
-    except httpx.TransportError as error:
-        _fail(f"the ledger at {ledger} did not answer: {error or type(error).__name__}")
-
-
-def _ask(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
-    """The answer, or the end of the command with the ledger's own words. Raises TransportError."""
-    if not ledger.startswith("https://"):
-        _fail(f"--ledger is {ledger!r}: it looks like https://127.0.0.1:7100")
-    try:
-        context = client_context(tls)
-    except (OSError, ssl.SSLError) as error:
-        _fail(f"--tls {tls}: {error}; it needs ca.crt, tls.crt and tls.key")
-    timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    with httpx.Client(base_url=ledger, verify=context, timeout=timeout) as client:
-        response = client.request(method, path, **more)
-    try:
-        answer: dict[str, Any] = response.json()
-    except ValueError:
-        _fail(f"{ledger} is no ledger: it answered {response.status_code} {response.text[:200]!r}")
-    if not response.is_success:
-        _fail(f"{answer.get('reason', response.status_code)}: {answer.get('message', answer)}")
-    return answer
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+            fail(f"{line}: {answer['reason']} ({what})")

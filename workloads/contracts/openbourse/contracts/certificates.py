@@ -46,9 +46,18 @@ def make_authority(exchange: str, now: datetime.datetime) -> Issued:
 
 
 def issue(
-    authority: Issued, exchange: str, component: Component, hosts: Iterable[str], now: datetime.datetime
+    authority: Issued,
+    exchange: str,
+    component: Component,
+    hosts: Iterable[str],
+    now: datetime.datetime,
+    *,
+    person: str | None = None,
 ) -> Issued:
-    """A certificate that names `component` and is good for `hosts` (DNS names or addresses), as server and client."""
+    """A certificate that names `component` and is good for `hosts` (DNS names or addresses), as server and client.
+
+    `person`: whose it is, where what somebody did has to be told from what another did.
+    """
     signer = x509.load_pem_x509_certificate(authority.certificate)
     signer_key = serialization.load_pem_private_key(authority.key, password=None)
     assert isinstance(signer_key, ec.EllipticCurvePrivateKey)
@@ -56,7 +65,7 @@ def issue(
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SCHEME}://{exchange}/{component}")]
     names += [_host(host) for host in hosts]
     certificate = (
-        _builder(_name(component), signer.subject, key.public_key(), now, CERTIFICATE_DAYS)
+        _builder(_name(person or component), signer.subject, key.public_key(), now, CERTIFICATE_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(certificates=False), critical=True)
         .add_extension(

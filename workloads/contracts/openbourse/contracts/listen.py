@@ -1,6 +1,6 @@
 """HTTP listeners: for our own components over mutual TLS, and a plain one for probes. Needs uvicorn.
 
-A request's `state.component` is the component that the peer's certificate names.
+A request's `state.component` is the component that the peer's certificate names, `state.person` whose it is.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openbourse.contracts.session import Address
-from openbourse.contracts.tls import PeerRefused, component_of, server_context
+from openbourse.contracts.tls import PeerRefused, component_of, person_of, server_context
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +34,9 @@ class MutualTlsProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         try:
-            self.app_state = {**self.app_state, "component": component_of(transport.get_extra_info("peercert"))}
+            certificate = transport.get_extra_info("peercert")
+            peer = {"component": component_of(certificate), "person": person_of(certificate)}
+            self.app_state = {**self.app_state, **peer}
         except PeerRefused as error:
             log.warning("peer %s refused: %s", transport.get_extra_info("peername"), error)
             transport.abort()

@@ -39,6 +39,13 @@ def _context(protocol: int, folder: Path) -> ssl.SSLContext:
     return context
 
 
+def person_of(certificate: Mapping[str, Any] | None) -> str:
+    """Whose a peer's certificate is: its subject's common name, or its component. Raises PeerRefused."""
+    subject: Sequence[Sequence[tuple[str, str]]] = (certificate or {}).get("subject", ())
+    names = [value.strip() for part in subject for kind, value in part if kind == "commonName" and value.strip()]
+    return names[0] if names else component_of(certificate)
+
+
 def component_of(certificate: Mapping[str, Any] | None) -> Component:
     """The component that a peer's certificate (as `getpeercert()` gives it) names. Raises PeerRefused."""
     names: Sequence[tuple[str, str]] = (certificate or {}).get("subjectAltName", ())
