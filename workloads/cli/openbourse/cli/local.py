@@ -347,8 +347,9 @@ def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -
         rows.append((key.label or str(key.account), f"account {key.account}"))
         rows += [("  key", key.api_key), ("  secret", key.secret)]
     console.print()
+    width = max(len(name) for name, _ in rows) + 2
     for name, text in rows:
-        console.print(f"[bold]{name:9}[/]", end="")
+        console.print(f"[bold]{name:{width}}[/]", end="")
         console.print(text, markup=False, soft_wrap=True)
     snippet = FIRST_ORDER.format(base=base, key=keys[0].api_key, secret=keys[0].secret)
     console.print(snippet, markup=False, soft_wrap=True)
