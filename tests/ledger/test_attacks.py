@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from fixtures.attacks import refusal
 from fixtures.databases import LedgerDatabase
 from fixtures.figures import Show
 from fixtures.streams import SHARD, deliveries, record_transfers, transfer_id
@@ -292,25 +293,9 @@ async def owner(settled: LedgerDatabase) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def _refused(connection: Connection, attack: str) -> str:
-    """The state of the refusal. Whatever an attack did would stay in its transaction."""
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        await connection.execute(attack)
-    except asyncpg.PostgresError as error:
-        assert error.sqlstate is not None
-        # A syntax error or a misspelt name is no refusal.
-        assert error.sqlstate not in ("42601", "42P01", "42703", "42883"), error
-        return error.sqlstate
-    finally:
-        await transaction.rollback()
-    return "00000"
-
-
 async def test_the_application_is_refused(application: Connection, state: str, show: Show) -> None:
     attacks = {**FOR_ALL, **FOR_APPLICATION}
-    came_through = {name for name, attack in attacks.items() if await _refused(application, attack) == "00000"}
+    came_through = {name for name, attack in attacks.items() if await refusal(application, attack) == "00000"}
     refused = len(attacks) - len(came_through)
     show(f"attacks on the books, {state}, by the application refused: {refused} of {len(attacks)}")
     assert came_through == set()
@@ -330,11 +315,11 @@ async def test_what_a_settlement_writes_is_not_refused(application: Connection) 
         "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() "
         f"WHERE transfer_id = '{PENDING}'",
     ):
-        assert await _refused(application, work) == "00000", work
+        assert await refusal(application, work) == "00000", work
 
 
 async def test_the_owner_is_refused(owner: Connection, state: str, show: Show) -> None:
-    states = {name: await _refused(owner, attack) for name, attack in FOR_ALL.items()}
+    states = {name: await refusal(owner, attack) for name, attack in FOR_ALL.items()}
     refused = sum(state != "00000" for state in states.values())
     show(f"attacks on the books, {state}, by the tables' owner refused: {refused} of {len(states)}")
     assert {name for name, state in states.items() if state == "00000"} == set()
@@ -349,7 +334,7 @@ async def test_it_is_the_chain_that_refuses_what_would_break_it(owner: Connectio
         if any(word in name for word in ("batch", "settled", "old entry"))
         and not name.startswith(("change", "delete", "empty", "take"))
     ]
-    states = {name: await _refused(owner, FOR_ALL[name]) for name in attacks}
+    states = {name: await refusal(owner, FOR_ALL[name]) for name in attacks}
     assert len(states) >= 15
     assert set(states.values()) == {"OB005"}, states
 
@@ -358,7 +343,7 @@ async def test_the_guards_hold_in_a_session_that_says_it_replicates(owner: Conne
     await owner.execute("SET session_replication_role = replica")
     attacks = [name for name in FOR_ALL if name.startswith(("change", "delete", "move the watermark", "void a posted"))]
     assert len(attacks) > 10
-    assert {name for name in attacks if await _refused(owner, FOR_ALL[name]) == "00000"} == set()
+    assert {name for name in attacks if await refusal(owner, FOR_ALL[name]) == "00000"} == set()
 
 
 async def test_nothing_else_in_the_schema_can_be_changed_by_the_application(owner: Connection) -> None:
@@ -394,7 +379,7 @@ async def test_the_database_and_the_code_allow_the_same_accounts_and_signs(owner
     for account in (0, 1, 2, 3, 4, 5, 999, 1000, 1001, INT64_MAX, -1):
         kind = kind_of(account)
         for available in (1, -1):
-            state = await _refused(
+            state = await refusal(
                 owner,
                 f"INSERT INTO ledger.balances VALUES ({account}, {available}, 0, 'main', 'USDT') "
                 "ON CONFLICT (shard, account, asset) DO NOTHING",

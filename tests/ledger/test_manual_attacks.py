@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from fixtures.attacks import refusal
 from fixtures.databases import LedgerDatabase
 from fixtures.figures import Show
 from fixtures.streams import SHARD, deliveries, record_transfers
@@ -148,25 +149,9 @@ async def owner(settled: LedgerDatabase) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def _refused(connection: Connection, attack: str) -> str:
-    """The state of the refusal. Whatever an attack did would stay in its transaction."""
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        await connection.execute(attack)
-    except asyncpg.PostgresError as error:
-        assert error.sqlstate is not None
-        # A syntax error or a misspelt name is no refusal.
-        assert error.sqlstate not in ("42601", "42P01", "42703", "42883"), error
-        return error.sqlstate
-    finally:
-        await transaction.rollback()
-    return "00000"
-
-
 async def test_the_application_is_refused(application: Connection, show: Show) -> None:
     attacks = {**FOR_ALL, **FOR_APPLICATION}
-    states = {name: await _refused(application, attack) for name, attack in attacks.items()}
+    states = {name: await refusal(application, attack) for name, attack in attacks.items()}
     came_through = {name for name, state in states.items() if state == "00000"}
     show(f"attacks on manual entries by the application refused: {len(attacks) - len(came_through)} of {len(attacks)}")
     assert came_through == set()
@@ -177,7 +162,7 @@ async def test_the_owner_is_refused(owner: Connection, role: str, show: Show) ->
     await owner.execute(f"SET session_replication_role = {role}")
     # What foreign keys refuse is not refused in a session that says it replicates.
     by_key = {"propose of an asset that is not listed", "propose in another shard"} if role == "replica" else set()
-    states = {name: await _refused(owner, attack) for name, attack in FOR_ALL.items() if name not in by_key}
+    states = {name: await refusal(owner, attack) for name, attack in FOR_ALL.items() if name not in by_key}
     came_through = {name for name, state in states.items() if state == "00000"}
     show(
         f"attacks on manual entries by the tables' owner ({role}) refused: {len(states) - len(came_through)} "
@@ -188,7 +173,7 @@ async def test_the_owner_is_refused(owner: Connection, role: str, show: Show) ->
     assert {name for name, state in states.items() if state == "42501"} == set()
 
 
-async def test_what_people_do_is_not_refused(application: Connection) -> None:
+async def test_what_people_do_is_notrefused(application: Connection) -> None:
     new = uuid.UUID(int=60)
     for work in (
         proposal(),
@@ -198,7 +183,7 @@ async def test_what_people_do_is_not_refused(application: Connection) -> None:
         f"{reversal(POSTED, new)}; {decision(new)}",
         f"{proposal(new, from_account=1, to_account=2, amount=1)}; {decision(new)}",
     ):
-        assert await _refused(application, work) == "00000", work
+        assert await refusal(application, work) == "00000", work
 
 
 async def test_a_posted_entry_has_moved_both_balances(owner: Connection) -> None:

@@ -10,7 +10,6 @@ import contextvars
 import gc
 import hashlib
 import importlib
-import logging
 import random
 import secrets
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from simulation.audit import Audit, Broken
 from simulation.clients import ACCOUNTS, UNITS, Client, Ledger, Reader
 from simulation.faults import Faults
+from simulation.hearing import heard
 from simulation.heartbeats import SimulatedHeartbeats
 from simulation.loop import PROCESS, SimulatedLoop, Stuck, here
 from simulation.members import Member
@@ -269,19 +269,6 @@ def _is_of(command: v1.Command, kind: str) -> bool:
     return command.HasField("credit_funds") == (kind == "bank")
 
 
-class _Lines(logging.Handler):
-    def __init__(self, world: World) -> None:
-        super().__init__(logging.INFO)
-        self._world = world
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        self._world.note(line)
-        for part, state in SAID.items():
-            if part in line:
-                self._world.seen[state] += 1
-
-
 @contextlib.contextmanager
 def _inside(world: World) -> Iterator[None]:
     """Clocks, chance and what reaches out of a process are the world's. Our own code is as it is."""
@@ -318,20 +305,13 @@ def _inside(world: World) -> Iterator[None]:
         (importlib.import_module("openbourse.engine.run"), "_say_ready", lambda *_: None),
     ]
     kept = [(target, name, getattr(target, name)) for target, name, _ in replaced]
-    logger, handler = logging.getLogger("openbourse"), _Lines(world)
-    level, propagates = logger.level, logger.propagate
     random.seed(world.seed)
     try:
         for target, name, value in replaced:
             setattr(target, name, value)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(handler)
-        yield
+        with heard(world.note, SAID, world.seen):
+            yield
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagates
-        logger.setLevel(level)
         for target, name, value in kept:
             setattr(target, name, value)
 

@@ -7,13 +7,13 @@ the standby, and there after any take-over. Then everything is healed, and all m
 import asyncio
 import contextlib
 import hashlib
-import logging
 import random
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
+from simulation.hearing import heard
 from simulation.ledger.faults import FAULT_OF
 from simulation.ledger.script import LIES, Engine, Script
 from simulation.ledger.servers import MIGRATIONS, WALL_S, Cluster, Server
@@ -291,19 +291,6 @@ def _told(error: BaseException) -> str:
 _MOVES = ("credit", "debit", "hold", "release", "expire", "amend", "trade")
 
 
-class _Lines(logging.Handler):
-    def __init__(self, world: World) -> None:
-        super().__init__(logging.INFO)
-        self._world = world
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        self._world.note(line)
-        for part, state in SAID.items():
-            if part in line:
-                self._world.seen[state] += 1
-
-
 @contextlib.contextmanager
 def inside(loop: SimulatedLoop, cluster: Cluster) -> Iterator[None]:
     """Clocks and what reaches out of a process are the world's. Our own code is as it is."""
@@ -324,27 +311,11 @@ def inside(loop: SimulatedLoop, cluster: Cluster) -> Iterator[None]:
             setattr(target, name, value)
 
 
-@contextlib.contextmanager
-def _heard(world: World) -> Iterator[None]:
-    """What settlers say is noted."""
-    logger, handler = logging.getLogger("openbourse"), _Lines(world)
-    level, propagates = logger.level, logger.propagate
-    try:
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(handler)
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagates
-        logger.setLevel(level)
-
-
 def live(seed: int) -> Life:
     """Never raises: what is broken is in the Life, with all that was said before."""
     world = World(seed)
     broken = ""
-    with inside(world.loop, world.cluster), _heard(world):
+    with inside(world.loop, world.cluster), heard(world.note, SAID, world.seen):
         try:
             world.loop.run_until_complete(world.live())
         except (Broken, Stuck, AssertionError) as error:
