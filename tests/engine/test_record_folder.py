@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from openbourse.engine import durable
+from openbourse.contracts import durable
 from openbourse.engine.arbiters.arbiter import NotUnderstood, Unreachable
 from openbourse.engine.arbiters.record_folder import CALLS_AT_ONCE_MAX, KEPT, RecordFolder
 from openbourse.engine.replication.inputs import Conflicted, Succeeded

@@ -15,9 +15,8 @@ from typing import Any
 from replication.planted import BUGS as PROTOCOL_BUGS
 from simulation.loop import Process, here
 
-from openbourse.contracts import session, v1
+from openbourse.contracts import durable, session, v1
 from openbourse.contracts.frames import Decoder, encode
-from openbourse.engine import durable
 from openbourse.engine.journal import volume
 from openbourse.engine.loop import Loop
 from openbourse.engine.member import replica

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from openbourse.contracts import durable
 from openbourse.ledger.errors import Diverged, Unavailable
 
 # So that no folder gets more files than people can list.
@@ -66,11 +67,7 @@ class FolderArchive:
         finally:
             unfinished.unlink()
         for folder in (path.parent, path.parent.parent, self._folder):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            durable.sync_folder(folder)
         return True
 
     def get(self, name: str) -> str | None:

@@ -7,7 +7,6 @@ import asyncio
 import fcntl
 import json
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from openbourse.contracts import durable
 from openbourse.ledger.errors import Diverged, Invalid
 from openbourse.ledger.seal import keychain, notes
 from openbourse.ledger.seal.checkpoint import Checkpoint, require_origin, text_hash
@@ -32,6 +32,8 @@ from openbourse.ledger.seal.witnessing import Offer, Refused, judge, parse_offer
 log = logging.getLogger(__name__)
 
 EVIDENCE_MOST = 100
+# The mode of its own files.
+PRIVATE = 0o600
 # A checkpoint with its proof; far more than either needs.
 BODY_BYTES_MOST = notes.NOTE_BYTES_MOST + 16 * 1024
 
@@ -88,7 +90,7 @@ class Witness:
     def _write(self, announced: list[Note], last: Note | None) -> None:
         """Durable when it returns."""
         state = {"keys": [str(note) for note in announced], "last": str(last) if last else None}
-        _replace(self._folder / "state.json", json.dumps(state, indent=1).encode())
+        durable.write(self._folder / "state.json", json.dumps(state, indent=1).encode(), PRIVATE)
         self.announced, self.last = announced, last
 
     async def add_key(self, note: Note) -> None:
@@ -131,7 +133,7 @@ class Witness:
             log.error("%s holds %d cases of %s: look at them; this one is not kept", folder, EVIDENCE_MOST, kind)
             return
         case = {"why": refused.sentence, "countersigned": str(self.last or ""), "offered": str(offer)}
-        _replace(path, json.dumps(case, indent=1).encode())
+        durable.write(path, json.dumps(case, indent=1).encode(), PRIVATE)
 
     def status(self) -> dict[str, object]:
         last = self._checkpoint()
@@ -197,7 +199,7 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
     """Makes the file, readable by its owner alone, if there is none; never overwrites one."""
     if not path.exists():
         made = Ed25519PrivateKey.generate()
-        _replace(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        durable.write(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), PRIVATE)
     try:
         private = load_pem_private_key(path.read_bytes(), password=None)
     except ValueError as error:
@@ -205,19 +207,3 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(private, Ed25519PrivateKey):
         raise Invalid(f"{path} must be an Ed25519 key")
     return private
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes the whole file or leaves what was; durable when it returns."""
-    unfinished = path.with_name(f".{path.name}.new")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -4,7 +4,6 @@ All of it is made at the first start. Trading never waits for it, and an exchang
 witness in the same hands as the ledger proves nothing to others: it is here so that everything can be tried.
 """
 
-import os
 import secrets
 import shlex
 import sys
@@ -15,6 +14,7 @@ import httpx
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openbourse.cli.processes import Child, ChildFailed, run_to_end
+from openbourse.contracts import durable
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.seal import keys, notes, soft_hsm
 
@@ -90,22 +90,11 @@ def _prepare(seal: SealFolder, module: Path) -> dict[str, str]:
     seal.folder.chmod(0o700)
     pin = seal.folder / "pin"
     if not pin.exists():
-        _write_private(pin, secrets.token_hex(16))
+        durable.write(pin, secrets.token_hex(16).encode(), mode=0o600)
     environment = seal.environment(module)
     exports = (f"export {name}={shlex.quote(value)}" for name, value in environment.items())
-    _write_private(seal.settings, "\n".join([*exports, ""]))
+    durable.write(seal.settings, "\n".join([*exports, ""]).encode(), mode=0o600)
     return environment
-
-
-def _write_private(path: Path, text: str) -> None:
-    """All of it or nothing: half a PIN would be another PIN."""
-    unfinished = path.with_name(f".{path.name}.new")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 async def _make_key(seal: SealFolder, environment: dict[str, str]) -> None:

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from openbourse.contracts import durable
 from openbourse.contracts.units import FIRST_TRADER
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Invalid
@@ -112,17 +112,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, keys: list[Key]) -> None:
-    """Replaces the file in one step, readable by its owner alone."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(_KeyFile(keys=tuple(keys)).model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Readable by its owner alone."""
+    durable.write(path, (_KeyFile(keys=tuple(keys)).model_dump_json(indent=2) + "\n").encode(), mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from openbourse.engine import durable
+from openbourse.contracts import durable
 from openbourse.engine.arbiters.arbiter import NotUnderstood, Unreachable
 from openbourse.engine.arbiters.record_text import epoch_of, in_sync_of, session_of
 from openbourse.engine.replication.inputs import Conflicted, Succeeded

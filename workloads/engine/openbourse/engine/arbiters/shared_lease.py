@@ -8,8 +8,8 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from openbourse.contracts import durable
 from openbourse.contracts.apiserver import ApiError, ApiServer
-from openbourse.engine import durable
 from openbourse.engine.arbiters.arbiter import Arbiter, NotAllowed, Unreachable
 from openbourse.engine.arbiters.own_record import FOLDER, SHARED, own_record
 from openbourse.engine.arbiters.record_lease import RecordLease

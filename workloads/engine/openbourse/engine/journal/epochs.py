@@ -6,7 +6,7 @@ Nothing here decides: `replication.history` compares.
 import json
 from pathlib import Path
 
-from openbourse.engine import durable
+from openbourse.contracts import durable
 from openbourse.engine.errors import Fatal
 from openbourse.engine.journal.files import first_seq
 from openbourse.engine.replication.history import History

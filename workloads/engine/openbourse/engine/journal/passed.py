@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from openbourse.engine import durable
+from openbourse.contracts import durable
 
 log = logging.getLogger(__name__)
 

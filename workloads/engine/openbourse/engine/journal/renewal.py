@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from openbourse.engine import _core, durable
+from openbourse.contracts import durable
+from openbourse.engine import _core
 from openbourse.engine.errors import Fatal
 from openbourse.engine.journal import epochs, files
 from openbourse.engine.journal import volume as volumes

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from openbourse.engine import _core, durable
+from openbourse.contracts import durable
+from openbourse.engine import _core
 from openbourse.engine.errors import Fatal
 from openbourse.engine.journal import files
 

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from openbourse.engine import durable
+from openbourse.contracts import durable
 from openbourse.engine.errors import Fatal
 
 log = logging.getLogger(__name__)

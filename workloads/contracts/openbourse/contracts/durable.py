@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Durable when it comes back; a crash leaves the old file or the new one. Raises OSError."""
-    new = _written(path, content, 0o644)
+    new = _written(path, content, mode)
     new.rename(path)
     sync_folder(path.parent)
 
