@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import FEES_ACCOUNT
-from openbourse.ledger import copy_rows
+from openbourse.ledger import copy_rows, netting
 from openbourse.ledger.accounts import kind_of
 from openbourse.ledger.errors import Diverged
+from openbourse.ledger.netting import Changes
 from openbourse.ledger.rows import AssetRow, CheckpointRow, Entry, Legs, Posting, Rows, SymbolRow, Trade, Voiding
 from openbourse.ledger.transfers import Direction, reason
 
@@ -38,6 +39,7 @@ class Reading:
 
     rows: Rows
     tuples: bytes
+    changes: Changes
 
 
 class Delivery:
@@ -81,7 +83,8 @@ def _read(shard: str, message: v1.Events, after: int, through: int) -> Generator
     """The events of a delivery from behind `after` through `through`."""
     rows = Rows()
     tuples: list[bytes] = []
-    packed = 0
+    changes: Changes = {}
+    done = 0
     first_seq, last_seq = message.first_seq, message.last_seq
     last = (first_seq, -1)
     for number, event in enumerate(message.events, start=1):
@@ -92,11 +95,16 @@ def _read(shard: str, message: v1.Events, after: int, through: int) -> Generator
         if after < event.seq <= through:
             _record(event, rows)
         if number % EVENTS_AT_ONCE == 0:
-            tuples.append(_packed(shard, rows.entries[packed:]))
-            packed = len(rows.entries)
+            _finish(shard, rows.entries[done:], tuples, changes)
+            done = len(rows.entries)
             yield
-    tuples.append(_packed(shard, rows.entries[packed:]))
-    return Reading(rows, b"".join(tuples))
+    _finish(shard, rows.entries[done:], tuples, changes)
+    return Reading(rows, b"".join(tuples), changes)
+
+
+def _finish(shard: str, entries: Sequence[Entry], tuples: list[bytes], changes: Changes) -> None:
+    tuples.append(_packed(shard, entries))
+    netting.add(changes, entries)
 
 
 def _packed(shard: str, entries: Sequence[Entry]) -> bytes:

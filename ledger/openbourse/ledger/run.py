@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,8 @@ from openbourse.ledger.watch import watch
 
 # A batch that is on its way when the process is told to stop may finish within this time.
 LAST_BATCH_TIMEOUT_S = 4.0
+# Objects made between two looks of the collector: a few settled batches.
+COLLECT_EVERY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +109,12 @@ async def _status(
 async def _say_when_ready(progress: Progress, line: str) -> None:
     while progress.why_not_ready():  # noqa: ASYNC110 - facts of four tasks, asked for once in a life
         await asyncio.sleep(0.02)
+    collect_rarely()
     print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def collect_rarely() -> None:
+    """What lives now lives long, and what a batch leaves behind is no garbage in cycles: a fifth of settlement's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY)

@@ -6,13 +6,12 @@ in range, balanced and not negative is for the database to enforce, whatever thi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
-from openbourse.ledger.accounts import kind_of
+from openbourse.ledger import netting
 from openbourse.ledger.errors import Diverged, StaleSession
+from openbourse.ledger.netting import Changes, Delta
 from openbourse.ledger.reading import Delivery
-from openbourse.ledger.rows import Entry, Rows
+from openbourse.ledger.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +20,6 @@ class Watermark:
 
     session_epoch: int
     seq: int
-
-
-class Delta(NamedTuple):
-    """Net change of one balance over a whole batch."""
-
-    account: int
-    asset: str
-    available: int
-    hold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +44,7 @@ def settle(shard: str, watermark: Watermark, deliveries: Sequence[Delivery]) -> 
     """
     new, replayed = Rows(), Rows()
     tuples: list[bytes] = []
+    changes: Changes = {}
     session_epoch = watermark.session_epoch
     first = next_seq = deliveries[0].message.first_seq
     if next_seq > watermark.seq + 1:
@@ -70,6 +61,7 @@ def settle(shard: str, watermark: Watermark, deliveries: Sequence[Delivery]) -> 
             read = delivery.read(shard)
             _add(new, read.rows)
             tuples.append(read.tuples)
+            netting.merge(changes, read.changes)
         elif message.last_seq <= watermark.seq:
             _add(replayed, delivery.read(shard).rows)
         else:
@@ -77,12 +69,13 @@ def settle(shard: str, watermark: Watermark, deliveries: Sequence[Delivery]) -> 
             _add(replayed, again.rows)
             _add(new, rest.rows)
             tuples.append(rest.tuples)
+            netting.merge(changes, rest.changes)
     final = next_seq - 1
     return Batch(
         watermark=Watermark(session_epoch, max(watermark.seq, final)),
         new=new,
         tuples=b"".join(tuples),
-        deltas=net(new.entries),
+        deltas=netting.deltas(changes, final),
         trades=sum(entry.trade is not None for entry in new.entries),
         replayed=replayed,
         replayed_range=(first, min(final, watermark.seq)) if first <= watermark.seq else None,
@@ -98,41 +91,6 @@ def _add(rows: Rows, more: Rows) -> None:
     for name, asset in more.assets.items():
         if rows.assets.setdefault(name, asset).scale != asset.scale:
             raise Diverged(f"seq {asset.seq}: asset {name} changes its scale")
-
-
-def net(entries: Sequence[Entry]) -> list[Delta]:
-    """One change for each balance that moves, by account, then asset. Raises Diverged for what cannot be a balance."""
-    sums: dict[tuple[int, str], list[int]] = {}
-    # A list for a key that is new: half of what a settlement costs would be calls otherwise.
-    for _, _, _, _, _, _, _, account, counter_account, legs, other_legs, _ in entries:
-        for asset, available, hold, counter_available, counter_hold, fees in (
-            (legs,) if other_legs is None else (legs, other_legs)
-        ):
-            change = sums.get((account, asset))
-            if change is None:
-                sums[account, asset] = [available, hold]
-            else:
-                change[0] += available
-                change[1] += hold
-            if counter_account is not None:
-                change = sums.get((counter_account, asset))
-                if change is None:
-                    sums[counter_account, asset] = [counter_available, counter_hold]
-                else:
-                    change[0] += counter_available
-                    change[1] += counter_hold
-            if fees:
-                change = sums.get((FEES_ACCOUNT, asset))
-                if change is None:
-                    sums[FEES_ACCOUNT, asset] = [fees, 0]
-                else:
-                    change[0] += fees
-    for (account, asset), (available, hold) in sums.items():
-        if kind_of(account) is None:
-            raise Diverged(f"through seq {entries[-1].seq}: account {account} cannot exist")
-        if not -INT64_MAX <= available <= INT64_MAX or not -INT64_MAX <= hold <= INT64_MAX:
-            raise Diverged(f"through seq {entries[-1].seq}: {asset} of account {account} leaves the range of 64 bits")
-    return [Delta(account, asset, *change) for (account, asset), change in sorted(sums.items()) if any(change)]
 
 
 def contradiction(expected: Rows, stored: Rows) -> str | None:
