@@ -114,7 +114,7 @@ async def _say_when_ready(progress: Progress, line: str) -> None:
 
 
 def collect_rarely() -> None:
-    """What lives now lives long, and what a batch leaves behind is no garbage in cycles: a fifth of settlement's time."""
+    """What lives now lives long, and a batch leaves no cycles behind: looking for them took a fifth of settlement."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
