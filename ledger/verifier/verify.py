@@ -88,6 +88,7 @@ def read_checkpoint(note, origin, keys, place):
     need(not any(map(sum, totals.values())), place, "its totals do not sum to zero")
     said |= {"hash": sha(signed_text(note, origin, due, place).encode()), "due": due, "totals": totals}
     said |= {"size": int(lines[1]), "root": b64decode(lines[2]), "name": place}
+    said["manual"] = {w[1]: (int(w[2]), b64decode(w[3])) for w in words if w[0] == "manual"}
     return said | {"shards": {w[1]: (int(w[2]), int(w[3])) for w in words if w[0] == "shard"}}
 
 
@@ -121,11 +122,8 @@ def check_shard(folder, shard, checkpoints):
                     need(not any(net.values()), where, f"its legs do not sum to zero: {dict(net)}")
             content += [name.encode().ljust(16, b"\0"), sum(map(len, tuples)).to_bytes(8, "big"), sha(*tuples)]
         need(count == entries, place, f"it has {count} entries, {entries} were settled")
-        need(
-            sha(b"openbourse.ledger.content.v1", *content) == fields[7],
-            place,
-            "its rows are not the ones that were settled (content)",
-        )
+        content = sha(b"openbourse.ledger.content.v1", *content)
+        need(content == fields[7], place, "its rows are not the ones that were settled (content)")
         head = sha(b"openbourse.ledger.head.v1", head, name_bytes, *fields[:6], fields[7])
         need(head == fields[8], place, "its head is not the hash over the head before it and this batch")
         leaves.append(sha(b"\0openbourse.seal.leaf.v1", name_bytes, fields[0], head))
@@ -139,13 +137,16 @@ def check_shard(folder, shard, checkpoints):
             need(same, f"{c['name']}, shard {shard}", f"other totals, or another last seq, than {made}, {last}")
     for name, row in ahead.items():
         need(row is None, f"shard {shard}, {name}, seq {row and number(row[1][0])}", "a row that no batch settled")
-    head = bytes(32)
+    heads = {0: bytes(32)}
     for at, (raw, f) in enumerate((row for path in folder.glob("manual.copy") for row in rows(path)), 1):
-        head, place = sha(b"openbourse.ledger.manual.v1", head, raw[2:-36]), f"shard {shard}, manual entry {at}"
-        sound = (head, number(f[0]), f[2].decode()) == (f[16], at, shard) and number(f[9]) > 0 and f[11] != f[14]
+        place = f"shard {shard}, manual entry {at}"
+        heads[at] = sha(b"openbourse.ledger.manual.v1", heads[at - 1], raw[2:-36])
+        sound = (heads[at], number(f[0]), f[2].decode()) == (f[16], at, shard) and number(f[9]) > 0 and f[11] != f[14]
         need(sound and 0 < number(min(f[7:9])) < number(max(f[7:9])) < 5, place, "not what two people decided")
         for account, sign in ((f[7], -1), (f[8], 1)) if f[13] == b"posted" else ():
             sums[number(account), f[6].decode(), 0] += sign * number(f[9])
+    for at, signed, c in ((*c["manual"].get(shard, (0, bytes(32))), c) for c in checkpoints):
+        need(heads.get(at) == signed, f"{c['name']}, manual entries", f"not the {at} of {shard} that were signed")
     return leaves, sums
 
 
@@ -156,8 +157,7 @@ def verify(folder, key, witness):
         c = read_checkpoint(fields[0].decode(), origin, keys, "checkpoint")
         follows = (int(c["number"]), b64decode(c["previous"])) == (at, before) and c["size"] > size
         need(follows and int(c["time_us"]) > time_us, f"checkpoint {at}", "it does not continue the one before it")
-        before, size, time_us = c["hash"], c["size"], int(c["time_us"])
-        checkpoints.append(c)
+        checkpoints, before, size, time_us = [*checkpoints, c], c["hash"], c["size"], int(c["time_us"])
     shards = {unquote(path.stem): check_shard(path, unquote(path.stem), checkpoints) for path in folder.glob("*.shard")}
     edge, ends, size, due = [], collections.Counter(), 0, collections.defaultdict(list)
     seen = [read_checkpoint(path.read_text(), origin, keys, "the witness's checkpoint") for path in witness]

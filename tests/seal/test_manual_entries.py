@@ -11,7 +11,10 @@ import pytest
 
 from fixtures.databases import LedgerDatabase
 from fixtures.seals import History
+from fixtures.streams import deliveries
 from fixtures.tampering import ALL_OFF
+from openbourse.ledger import store
+from openbourse.ledger.errors import Diverged
 from openbourse.ledger.seal.archive import FolderArchive
 from openbourse.ledger.seal.exporting import export
 from openbourse.ledger.seal.progress import SealProgress
@@ -70,16 +73,25 @@ async def test_a_ledger_with_manual_entries_is_good_for_both(
     await post(copied)
     (tmp_path / "before").mkdir()
     assert await verdicts(copied, history, tmp_path / "before") == ("", "")
-    # The next checkpoint, which says what the sealed batches sum to.
-    (tmp_path / "archive").mkdir()
-    sealer = Sealer(copied.owner, history.token.settings, FolderArchive(tmp_path / "archive"), SealProgress())
-    await sealer.round()
-    await sealer.close()
-    owner = await asyncpg.connect(copied.owner)
-    assert await owner.fetchval("SELECT max(number) FROM seal.checkpoints") == 5
-    await owner.close()
+    await seal(copied, history, tmp_path)
     (tmp_path / "after").mkdir()
     assert await verdicts(copied, history, tmp_path / "after") == ("", "")
+    sealed = verify(tmp_path / "after/export", Trust(history.first_key))
+    unsealed = verify(tmp_path / "before/export", Trust(history.first_key))
+    assert (unsealed.unsealed_manual, sealed.unsealed_manual) == (4, 0)
+
+
+async def seal(database: LedgerDatabase, history: History, folder: Path) -> None:
+    """The next checkpoint, over a batch that nobody sealed yet and over the manual entries. Raises LedgerError."""
+    (folder / "archive").mkdir(exist_ok=True)
+    sealer = Sealer(database.owner, history.token.settings, FolderArchive(folder / "archive"), SealProgress())
+    try:
+        await sealer.round()
+    finally:
+        await sealer.close()
+    owner = await asyncpg.connect(database.owner)
+    assert await owner.fetchval("SELECT max(number) FROM seal.checkpoints") == 5
+    await owner.close()
 
 
 HEADS = """
@@ -135,3 +147,54 @@ async def test_a_lie_is_found_by_both(history: History, copied: LedgerDatabase, 
     ours, theirs = await verdicts(copied, history, tmp_path)
     assert ours.startswith(place), ours
     assert theirs.startswith(place), theirs
+
+
+# With the balances of the house accounts to match, and all heads made anew.
+GONE = f"DELETE FROM ledger.manual_decisions WHERE entry_id IN ('{ENTRIES[2]}', '{ENTRIES[3]}')"
+MATCHED = """
+UPDATE ledger.balances SET available = available {} WHERE account = 2 AND asset = 'BTC';
+UPDATE ledger.balances SET available = available {} WHERE account = 3 AND asset = 'BTC'
+"""
+SEALED_LIES = {
+    "the end cut off": GONE + ";" + MATCHED.format("+ 1", "- 1"),
+    "another amount": f"UPDATE ledger.manual_entries SET amount = 2 WHERE entry_id = '{ENTRIES[2]}';{HEADS};"
+    + MATCHED.format("- 1", "+ 1"),
+    "another reason": f"UPDATE ledger.manual_entries SET reason = 'other' {SECOND};{HEADS}",
+    "all of them gone": "DELETE FROM ledger.manual_decisions;"
+    "UPDATE ledger.balances SET available = 0 WHERE account IN (3, 4);"
+    "UPDATE ledger.balances SET available = available + 1 WHERE account = 1 AND asset = 'USDT';"
+    "UPDATE ledger.balances SET available = available + 1 WHERE account = 2 AND asset = 'BTC'",
+}
+
+
+@pytest.mark.parametrize("what", SEALED_LIES)
+async def test_what_was_sealed_cannot_be_written_anew_with_the_balances_to_match(
+    history: History, copied: LedgerDatabase, tmp_path: Path, what: str
+) -> None:
+    await post(copied)
+    await seal(copied, history, tmp_path)
+    owner = await asyncpg.connect(copied.owner)
+    await owner.execute(ALL_OFF)
+    await owner.execute(SEALED_LIES[what])
+    await owner.close()
+    ours, theirs = await verdicts(copied, history, tmp_path)
+    assert ours.startswith("checkpoint 5, manual entries: "), ours
+    assert theirs.startswith("checkpoint 5, manual entries: "), theirs
+
+
+async def test_the_sealer_stops_at_manual_entries_that_do_not_continue_what_it_sealed(
+    history: History, copied: LedgerDatabase, tmp_path: Path
+) -> None:
+    await post(copied)
+    await seal(copied, history, tmp_path)
+    owner = await asyncpg.connect(copied.owner)
+    await owner.execute(ALL_OFF)
+    await owner.execute(f"UPDATE ledger.manual_entries SET reason = 'other' {SECOND};{HEADS}")
+    await owner.close()
+    connection, watermark = await store.open_settlement(copied.application, "main")
+    await store.settle(
+        connection, "main", deliveries("nothing", first_seq=watermark.seq + 1, session_epoch=watermark.session_epoch)
+    )
+    await connection.close()
+    with pytest.raises(Diverged, match="manual entry 4 is gone, or is not the one that was sealed"):
+        await seal(copied, history, tmp_path)

@@ -45,6 +45,15 @@ class Total:
         return self.available + self.hold + self.fees + self.external
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ManualEnd:
+    """A shard's last decision on a manual entry, and the head of their chain after it. No line: there was none."""
+
+    shard: str
+    number: int
+    head: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """`number` counts from 1, `key` is the hash of the public key that signs it, `previous` that of the last text."""
@@ -58,6 +67,7 @@ class Checkpoint:
     previous: bytes
     shards: tuple[ShardEnd, ...]
     totals: tuple[Total, ...]
+    manual: tuple[ManualEnd, ...] = ()
 
     def text(self) -> str:
         lines = [
@@ -73,6 +83,7 @@ class Checkpoint:
                 f"total {_word(t.shard)} {_word(t.asset)} {t.available} {t.hold} {t.fees} {t.external}"
                 for t in self.totals
             ),
+            *(f"manual {_word(end.shard)} {end.number} {b64(end.head)}" for end in self.manual),
         ]
         return "\n".join(lines) + "\n"
 
@@ -104,7 +115,7 @@ def parse(text: str) -> Checkpoint:
         raise Invalid("no checkpoint of a ledger: a number or hash out of range")
     if max(checkpoint.size, checkpoint.number, checkpoint.time_us) > _MOST or len(checkpoint.previous) != HASH_BYTES:
         raise Invalid("no checkpoint of a ledger: a number or hash out of range")
-    for rows in (checkpoint.shards, checkpoint.totals):
+    for rows in (checkpoint.shards, checkpoint.totals, checkpoint.manual):
         names: Sequence[tuple[str, str]] = [(row.shard, getattr(row, "asset", "")) for row in rows]
         if sorted(set(names)) != list(names):
             raise Invalid("no checkpoint of a ledger: its lines are not in order, or one is there twice")
@@ -115,6 +126,7 @@ def _read(lines: list[str]) -> Checkpoint:
     fields = dict(line.split(" ", 1) for line in lines[3:7])
     shards: list[ShardEnd] = []
     totals: list[Total] = []
+    manual: list[ManualEnd] = []
     for line in lines[7:-1]:
         kind, *words = line.split(" ")
         if kind == "shard" and len(words) == 3:
@@ -122,8 +134,10 @@ def _read(lines: list[str]) -> Checkpoint:
         elif kind == "total" and len(words) == 6:
             available, hold, fees, external = map(int, words[2:])
             totals.append(Total(unquote(words[0]), unquote(words[1]), available, hold, fees, external))
+        elif kind == "manual" and len(words) == 3:
+            manual.append(ManualEnd(unquote(words[0]), int(words[1]), unb64(words[2])))
         else:
-            raise ValueError(f"{line[:80]!r} is neither the end of a shard nor a total")
+            raise ValueError(f"{line[:80]!r} is no end of a shard, no total and no end of manual entries")
     return Checkpoint(
         origin=lines[0],
         size=int(lines[1]),
@@ -134,6 +148,7 @@ def _read(lines: list[str]) -> Checkpoint:
         previous=unb64(fields.get("previous", "")),
         shards=tuple(shards),
         totals=tuple(totals),
+        manual=tuple(manual),
     )
 
 

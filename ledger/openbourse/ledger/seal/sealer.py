@@ -145,6 +145,7 @@ class Sealer:
                 previous=before.hash if before else NO_HASH,
                 shards=sealed.shards,
                 totals=sealed.totals,
+                manual=await store.manual_ends(connection, sealed.shards, before.manual if before else ()),
             )
             text = checkpoint.text()
             signature = await self._sign(text, due.generation, due.public)

@@ -14,7 +14,7 @@ from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged
 from openbourse.ledger.migrate import require_migrated
 from openbourse.ledger.seal import notes
-from openbourse.ledger.seal.checkpoint import ShardEnd, Total, batch_leaf
+from openbourse.ledger.seal.checkpoint import ManualEnd, ShardEnd, Total, batch_leaf
 from openbourse.ledger.seal.notes import Note
 from openbourse.ledger.seal.tree import Edge
 
@@ -163,6 +163,31 @@ async def _copy_leaves(connection: Connection, leaves: list[tuple[int, str, int,
     await connection.copy_records_to_table(
         "leaves", schema_name="seal", columns=("leaf", "shard", "batch", "hash"), records=leaves
     )
+
+
+async def manual_ends(
+    connection: Connection, shards: tuple[ShardEnd, ...], sealed: tuple[ManualEnd, ...]
+) -> tuple[ManualEnd, ...]:
+    """Where the manual entries of these shards end now. Within `appending`.
+
+    Raises Diverged when they do not continue what is sealed.
+    """
+    ends = {end.shard: end for end in sealed}
+    for shard in (end.shard for end in shards):
+        end = ends.get(shard, ManualEnd(shard, 0, NO_HEAD))
+        # The last decision that is sealed comes first, as with batches.
+        rows = await connection.fetch(SQL["manual_from"], shard, max(end.number, 1))
+        if end.number and (not rows or (rows[0]["number"], rows[0]["head"]) != (end.number, end.head)):
+            raise Diverged(f"shard {shard}: manual entry {end.number} is gone, or is not the one that was sealed")
+        for row in rows[1 if end.number else 0 :]:
+            if row["number"] != end.number + 1:
+                raise Diverged(f"shard {shard}: manual entry {row['number']} does not follow number {end.number}")
+            if row["head"] != row["made"]:
+                raise Diverged(f"shard {shard}: manual entry {row['number']} is not the one that was decided (head)")
+            end = ManualEnd(shard, row["number"], row["head"])
+        if end.number:
+            ends[shard] = end
+    return tuple(sorted(ends.values()))
 
 
 async def append_checkpoint(connection: Connection, number: int, edge: Edge, note: Note) -> None:

@@ -30,6 +30,7 @@ class Verdict:
     balances: int = 0
     # After the last checkpoint: chained, and not signed yet.
     unsealed_batches: int = 0
+    unsealed_manual: int = 0
 
     @property
     def good(self) -> bool:

@@ -46,7 +46,7 @@ def verify(folder: Path, trust: Trust) -> Verdict:
         witnessed = _witnessed(chain, trust, checkpoints, verdict)
         shards = _shards(folder, checkpoints, verdict)
         _tree(folder, checkpoints, witnessed, shards, verdict)
-        _balances(folder, shards, verdict)
+        _balances(folder, shards, checkpoints, verdict)
     except (Malformed, Invalid, Diverged) as error:
         verdict.wrong("export", str(error))
     return verdict
@@ -208,11 +208,11 @@ def _last(checkpoint: Checkpoint, shards: dict[str, ShardCheck]) -> str:
     return _ends([end for end in checkpoint.shards if end.shard in shards])
 
 
-def _balances(folder: Path, shards: dict[str, ShardCheck], verdict: Verdict) -> None:
+def _balances(folder: Path, shards: dict[str, ShardCheck], checkpoints: Sequence[Checkpoint], verdict: Verdict) -> None:
     """The balances kept are the sums of all legs, manual ones too, and no trader owes."""
     made = {shard: check.sums.balances() for shard, check in shards.items()}
     for name, balances in made.items():
-        by_hand = moved_by_hand(folder / shard_folder(name) / "manual.copy", name, verdict)
+        by_hand = moved_by_hand(folder / shard_folder(name) / "manual.copy", name, checkpoints, verdict)
         for balance, moved in by_hand.items():
             before, on_hold = balances.get(balance, (0, 0))
             balances[balance] = (before + moved, on_hold)

@@ -1,13 +1,15 @@
 """Recomputes the chain of a shard's manual entries in an export, and what they moved.
 
-No checkpoint signs this chain yet: an end that was cut off, or a chain written anew, is not found here.
+The checkpoints say where the chain ended when they were signed: one that was cut off or written anew is found by that.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from openbourse.ledger.accounts import HOUSE_ACCOUNTS
 from openbourse.ledger.chain import NO_HEAD
+from openbourse.ledger.seal.checkpoint import Checkpoint, ManualEnd
 from openbourse.ledger.seal.copies import Tuples
 from openbourse.ledger.seal.verdict import Verdict
 
@@ -18,14 +20,23 @@ _FIELDS = 17
 _HEAD_BYTES = 4 + 32
 
 
-def moved_by_hand(path: Path, shard: str, verdict: Verdict) -> dict[tuple[int, str], int]:
+def moved_by_hand(
+    path: Path, shard: str, checkpoints: Sequence[Checkpoint], verdict: Verdict
+) -> dict[tuple[int, str], int]:
     """(account, asset) -> what posted entries move. An export of before there were any has no file: nothing.
 
     Raises Malformed.
     """
     moved: dict[tuple[int, str], int] = {}
-    if not path.exists():
-        return moved
+    heads = [NO_HEAD]
+    if path.exists():
+        _follow(path, shard, moved, heads, verdict)
+    _compare(shard, checkpoints, heads, verdict)
+    return moved
+
+
+def _follow(path: Path, shard: str, moved: dict[tuple[int, str], int], heads: list[bytes], verdict: Verdict) -> None:
+    """Adds what each moved, and the head of the chain after each."""
     head, number, reversed_ones = NO_HEAD, 0, set()
     with Tuples(path) as tuples:
         while tuples.more():
@@ -52,6 +63,7 @@ def moved_by_hand(path: Path, shard: str, verdict: Verdict) -> dict[tuple[int, s
             if wrong:
                 verdict.wrong(f"shard {shard}, manual entry {number}", wrong)
                 head = whole[16]
+            heads.append(head)
             if whole[13] != b"posted":
                 continue
             if fields[5] is not None:
@@ -59,4 +71,20 @@ def moved_by_hand(path: Path, shard: str, verdict: Verdict) -> dict[tuple[int, s
             asset = whole[6].decode()
             moved[from_account, asset] = moved.get((from_account, asset), 0) - amount
             moved[to_account, asset] = moved.get((to_account, asset), 0) + amount
-    return moved
+
+
+def _compare(shard: str, checkpoints: Sequence[Checkpoint], heads: Sequence[bytes], verdict: Verdict) -> None:
+    """The first checkpoint that was signed over other entries than are there, or over more."""
+    sealed = 0
+    for checkpoint in checkpoints:
+        end = next((end for end in checkpoint.manual if end.shard == shard), ManualEnd(shard, 0, NO_HEAD))
+        if end.number >= len(heads):
+            what = f"it was signed over {end.number} manual entries of shard {shard}, {len(heads) - 1} are there"
+        elif heads[end.number] != end.head or end.number < sealed:
+            what = f"the manual entries of shard {shard} up to {end.number} are not the ones that were signed (head)"
+        else:
+            sealed = end.number
+            continue
+        verdict.wrong(f"checkpoint {checkpoint.number}, manual entries", what)
+        return
+    verdict.unsealed_manual += len(heads) - 1 - sealed

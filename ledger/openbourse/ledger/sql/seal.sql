@@ -55,6 +55,16 @@ FROM (
 ) AS moved WHERE shard = ANY($1::text[])
 GROUP BY shard, asset ORDER BY shard COLLATE "C", asset COLLATE "C"
 
+-- name: manual_from
+-- Decisions from a number on, and each one's head made anew from the one before; of the first only if it is number 1.
+SELECT
+    d.number, d.head,
+    ledger.manual_head_of(
+        coalesce(lag(d.head) OVER (ORDER BY d.number), decode(repeat('00', 32), 'hex')), e, d
+    ) AS made
+FROM ledger.manual_decisions AS d JOIN ledger.manual_entries AS e USING (entry_id)
+WHERE d.shard = $1 AND d.number >= $2 ORDER BY d.number
+
 -- name: append_checkpoint
 INSERT INTO seal.checkpoints (number, size, note, edge) VALUES ($1, $2, $3, $4)
 

@@ -108,6 +108,7 @@ def verify(
     typer.echo(
         f"{verdict.checkpoints:,} checkpoints, {verdict.leaves:,} leaves, {verdict.batches:,} batches "
         f"({verdict.unsealed_batches:,} not sealed yet), {verdict.entries:,} entries, {verdict.balances:,} balances"
+        + (f", {verdict.unsealed_manual:,} manual entries not sealed yet" if verdict.unsealed_manual else "")
     )
     for problem in verdict.problems:
         typer.echo(str(problem), err=True)
