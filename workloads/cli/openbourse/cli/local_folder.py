@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from openbourse.contracts import durable
 from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.contracts.listings import Listings
@@ -22,6 +23,8 @@ from openbourse.engine.journal import volume
 from openbourse.gateway.keys import Key, create_key, read_keys
 
 EXCHANGE = "local"
+# Of its certificates: a folder beside those of the components.
+AUTHORITY = "authority"
 SHARD = "main"
 ENGINES = "engines.json"
 RENEW_BEFORE = datetime.timedelta(days=30)
@@ -136,19 +139,22 @@ def database(folder: Path) -> Iterator[str]:
 
 
 def write_certificates(folder: Path) -> None:
-    """An authority and a certificate for each component, made anew in time before they run out."""
+    """An authority and a certificate for each component, made anew in time before they run out.
+
+    The authority is kept for certificates of people (`openbourse person issue`), which end with it.
+    """
     now = datetime.datetime.now(datetime.UTC)
-    certificates = [folder / component / "tls.crt" for component in Component]
+    certificates = [folder / name / "tls.crt" for name in (AUTHORITY, *Component)]
     if all(path.exists() and _expiry(path) > now + RENEW_BEFORE for path in certificates):
         return
     authority: Issued = make_authority(EXCHANGE, now)
+    files = {AUTHORITY: {"tls.crt": authority.certificate, "tls.key": authority.key}}
     for component in Component:
-        certificate = issue(authority, EXCHANGE, component, ["127.0.0.1", "localhost"], now)
-        (folder / component).mkdir(parents=True, exist_ok=True)
-        for name, content in certificate.files(authority).items():
-            path = folder / component / name
-            path.write_bytes(content)
-            path.chmod(0o600)
+        files[component] = issue(authority, EXCHANGE, component, ["127.0.0.1", "localhost"], now).files(authority)
+    for owner, contents in files.items():
+        (folder / owner).mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            durable.write(folder / owner / name, content, mode=0o600)
 
 
 def _expiry(path: Path) -> datetime.datetime:

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import typer
 
-from openbourse.cli import keys, ledger, local, shard, wal
+from openbourse.cli import keys, ledger, local, person, shard, wal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command("local")(local.command)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
+app.add_typer(person.app, name="person")
 app.add_typer(shard.app, name="shard")
 app.add_typer(wal.app, name="wal")
 

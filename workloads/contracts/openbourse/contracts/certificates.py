@@ -15,6 +15,7 @@ from openbourse.contracts.tls import SCHEME
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 90
+_AUTHORITY = " OpenBourse authority"
 # Clocks of two machines differ; a certificate made now must be valid on the other one.
 _SKEW = datetime.timedelta(minutes=5)
 
@@ -34,7 +35,7 @@ class Issued:
 def make_authority(exchange: str, now: datetime.datetime) -> Issued:
     """An authority for one exchange: it signs its components and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"{exchange} OpenBourse authority")
+    name = _name(f"{exchange}{_AUTHORITY}")
     certificate = (
         _builder(name, name, key.public_key(), now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -45,6 +46,15 @@ def make_authority(exchange: str, now: datetime.datetime) -> Issued:
     return _issued(certificate, key)
 
 
+def exchange_of(authority: Issued) -> str:
+    """Which exchange's it is. Raises ValueError for what is no authority of one."""
+    subject = x509.load_pem_x509_certificate(authority.certificate).subject
+    name = str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value) if len(subject) else ""
+    if not name.endswith(_AUTHORITY):
+        raise ValueError(f"a certificate of {name!r} and of no exchange's authority")
+    return name.removesuffix(_AUTHORITY)
+
+
 def issue(
     authority: Issued,
     exchange: str,
@@ -53,6 +63,7 @@ def issue(
     now: datetime.datetime,
     *,
     person: str | None = None,
+    days: int = CERTIFICATE_DAYS,
 ) -> Issued:
     """A certificate that names `component` and is good for `hosts` (DNS names or addresses), as server and client.
 
@@ -65,7 +76,7 @@ def issue(
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SCHEME}://{exchange}/{component}")]
     names += [_host(host) for host in hosts]
     certificate = (
-        _builder(_name(person or component), signer.subject, key.public_key(), now, CERTIFICATE_DAYS)
+        _builder(_name(person or component), signer.subject, key.public_key(), now, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(certificates=False), critical=True)
         .add_extension(
