@@ -354,6 +354,9 @@ async def test_nothing_else_in_the_schema_can_be_changed_by_the_application(owne
     assert [tuple(row) for row in granted] == [
         ("balances", "available", "UPDATE"),
         ("balances", "hold", "UPDATE"),
+        ("moves", "decided_at", "UPDATE"),
+        ("moves", "reason", "UPDATE"),
+        ("moves", "state", "UPDATE"),
         ("transfers", "decided_at", "UPDATE"),
         ("transfers", "posted_index", "UPDATE"),
         ("transfers", "posted_seq", "UPDATE"),

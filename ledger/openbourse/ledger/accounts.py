@@ -17,7 +17,7 @@ class AccountKind(StrEnum):
     """Who is behind an account."""
 
     FEES = "fees"
-    # The world outside: what was deposited less what was withdrawn, so it runs below zero.
+    # What is outside of the shard, the world and other shards: what came in less what went out, so it runs below zero.
     EXTERNAL = "external"
     # What nobody knows yet whose it is, and what corrections are booked against: both may run below zero too.
     SUSPENSE = "suspense"

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import asyncpg
 
 from openbourse.contracts.units import FEES_ACCOUNT, INT64_MAX
-from openbourse.ledger import database, queries
+from openbourse.ledger import database, moves, queries
 from openbourse.ledger.accounts import HOUSE_ACCOUNTS
 from openbourse.ledger.coverage import Covering, End
 from openbourse.ledger.database import Connection, Session
+from openbourse.ledger.progress import Waiting
 from openbourse.ledger.settlement import Watermark
 from openbourse.ledger.statements import Cursor, Movement, Statement, page
-from openbourse.ledger.transfers import Direction, Transfer, TransferRequest, TransferState
+from openbourse.ledger.transfers import Direction, Leg, LegOf, Transfer, TransferRequest, TransferState
 
 _READ = queries.load("read.sql")
 _TRANSFERS = queries.load("transfers.sql")
@@ -130,9 +131,19 @@ class Books:
             rows = await connection.fetch(movements, *key, *place)
             if account in HOUSE_ACCOUNTS:
                 rows += await connection.fetch(_STATEMENTS["movements_by_hand"], *key, *place)
+            legs = await self._legs(connection, rows)
+        made = (Movement(*row)._replace(about=legs.get((row["seq"], row["index"]), "")) for row in rows)
         # Both the newest first, neither with fewer than it has.
-        lines = sorted(map(Movement._make, rows), key=lambda line: (line.seq, line.event_index), reverse=True)
+        lines = sorted(made, key=lambda line: (line.seq, line.event_index), reverse=True)
         return page(lines[: limit + 1], start.available, start.hold, limit)
+
+    async def _legs(self, connection: Connection, rows: list[asyncpg.Record]) -> dict[tuple[int, int], str]:
+        """Which of the rows are legs of moves, in words."""
+        keys = [(row["seq"], row["index"]) for row in rows if row["kind"].startswith("funds_")]
+        if not keys:
+            return {}
+        found = await connection.fetch(_STATEMENTS["legs_of_lines"], self.shard, *zip(*keys, strict=True))
+        return {(seq, index): moves.line(Leg(leg), *shards) for seq, index, leg, *shards in found}
 
     async def record(self, wanted: TransferRequest, requested_by: str) -> bool:
         """Writes a pending transfer; False when one has this id already, whatever it is about."""
@@ -146,6 +157,7 @@ class Books:
                 wanted.asset,
                 wanted.amount,
                 requested_by,
+                *(wanted.leg_of or (None, None)),
                 timeout=NEVER_S,
             )
             return done == "INSERT 0 1"
@@ -167,6 +179,12 @@ class Books:
         async with self.connection() as connection:
             rows = await connection.fetch(_TRANSFERS["pending_transfers"], self.shard, older_than_s, most)
             return [_transfer(row) for row in rows]
+
+    async def waiting(self) -> Waiting:
+        async with self.connection() as connection:
+            row = await connection.fetchrow(_TRANSFERS["waiting"], self.shard)
+            assert row is not None
+            return Waiting(row["transfers"], row["transfers_age_s"] or 0, row["moves"], row["moves_age_s"] or 0)
 
     async def void(self, transfer_id: uuid.UUID, reason: str) -> None:
         """Nothing when it is not pending any more."""
@@ -247,8 +265,10 @@ async def open_books(dsn: str, shard: str) -> AsyncIterator[Books]:
 
 
 def _transfer(row: asyncpg.Record) -> Transfer:
+    leg_of = None if row["move_id"] is None else LegOf(row["move_id"], Leg(row["leg"]))
+    what = (Direction(row["direction"]), row["account"], row["asset"], row["amount"])
     return Transfer(
-        TransferRequest(row["transfer_id"], Direction(row["direction"]), row["account"], row["asset"], row["amount"]),
+        TransferRequest(row["transfer_id"], *what, leg_of),
         TransferState(row["state"]),
         row["reason"],
         row["posted_seq"],

@@ -29,7 +29,7 @@ SWEEP_MOST = 100
 
 
 class Coordinator:
-    """Deposits and withdrawals of one shard."""
+    """Deposits, withdrawals and the legs of moves of one shard."""
 
     def __init__(self, session: EngineSession, books: Books, progress: Progress) -> None:
         self._session = session
@@ -55,6 +55,7 @@ class Coordinator:
         while True:
             try:
                 await self.sweep(SWEEP_OLDER_THAN_S)
+                self._progress.waits(await self._books.waiting())
             except Unavailable as error:
                 log.warning("pending transfers: %s; again in %g s", error, SWEEP_EVERY_S)
             await asyncio.sleep(SWEEP_EVERY_S)
@@ -76,6 +77,9 @@ class Coordinator:
             return
         # Of some refusals there is an event, which has voided it by now; of the others there is the reply alone.
         if reason := transfers.refusal(reply):
+            if not transfers.is_voided_by_a_refusal(wanted):
+                log.error("%s %s is refused and stays pending: %s", wanted.direction, wanted.transfer_id, reason)
+                return
             log.info("%s %s is voided: %s", wanted.direction, wanted.transfer_id, reason)
             await self._books.void(wanted.transfer_id, reason)
 

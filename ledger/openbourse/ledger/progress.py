@@ -5,6 +5,7 @@ Facts only, in memory; the truth is the watermark in the database.
 
 import asyncio
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 
 from openbourse.ledger.errors import LedgerError
@@ -22,6 +23,16 @@ class State(StrEnum):
     WAITING = "waiting"
     # The stream and the books contradict each other. Only a person, and a restart, go on from here.
     STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many transfers and moves are pending, and for how long the oldest of each."""
+
+    transfers: int
+    transfer_oldest_s: float
+    moves: int
+    move_oldest_s: float
 
 
 class Progress:
@@ -43,6 +54,8 @@ class Progress:
         self.moved_at = time.monotonic()
         # When the oldest delivery that is not settled yet came in.
         self.waiting_since: float | None = None
+        self._waiting = Waiting(0, 0.0, 0, 0.0)
+        self._waiting_at = time.monotonic()
         self._moved = asyncio.Condition()
 
     async def opened(self, watermark: Watermark) -> None:
@@ -96,6 +109,20 @@ class Progress:
         except TimeoutError:
             return False
         return True
+
+    def waits(self, waiting: Waiting) -> None:
+        self._waiting, self._waiting_at = waiting, time.monotonic()
+
+    @property
+    def waiting(self) -> Waiting:
+        """Older by now: what is pending stays so until the database says something else."""
+        seen, since_s = self._waiting, time.monotonic() - self._waiting_at
+        return Waiting(
+            seen.transfers,
+            seen.transfer_oldest_s + since_s if seen.transfers else 0.0,
+            seen.moves,
+            seen.move_oldest_s + since_s if seen.moves else 0.0,
+        )
 
     @property
     def lag_seqs(self) -> int:

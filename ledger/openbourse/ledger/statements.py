@@ -26,6 +26,8 @@ class Movement(NamedTuple):
     occurred_at_us: int
     available: int
     hold: int
+    # Of a leg of a move: which way, in words.
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

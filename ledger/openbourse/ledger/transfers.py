@@ -1,4 +1,4 @@
-"""Money that enters from outside or leaves, in two phases: recorded as pending, then posted or voided. Pure.
+"""Money that enters a shard or leaves it, in two phases: recorded as pending, then posted or voided. Pure.
 
     pending ──(the engine's FundsCredited or FundsDebited is settled)──> posted
        └─────(the engine refused: FundsDebitRejected, or its reply)────> voided
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import InvalidDecimal, parse_units
@@ -25,10 +26,28 @@ class TransferState(StrEnum):
 
 
 class Direction(StrEnum):
-    """Between the world outside and a trader's account."""
+    """Between what is outside of the shard and a trader's account in it."""
 
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+
+
+class Leg(StrEnum):
+    """Of a move between shards (openbourse.ledger.moves)."""
+
+    # Out of the shard that it comes from.
+    DEBIT = "debit"
+    # Into the shard that it goes to.
+    CREDIT = "credit"
+    # Back into the one that it came from: the other refused it.
+    RETURN = "return"
+
+
+class LegOf(NamedTuple):
+    """Which leg of which move a transfer is."""
+
+    move_id: uuid.UUID
+    leg: Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,8 @@ class TransferRequest:
     account: int
     asset: str
     amount: int
+    # None: a deposit or a withdrawal.
+    leg_of: LegOf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +80,11 @@ def request(
 ) -> TransferRequest:
     """Reads a request; `scales` has every asset that the shard lists. Raises Invalid, saying what is allowed."""
     trader(account)
+    return TransferRequest(transfer_id, direction, account, asset, positive_units(amount, asset, scales))
+
+
+def positive_units(amount: str, asset: str, scales: Mapping[str, int]) -> int:
+    """An amount in min-units. Raises Invalid."""
     if asset not in scales:
         raise Invalid(not_listed(asset, scales))
     try:
@@ -67,7 +93,7 @@ def request(
         raise Invalid(f"amount {error}") from None
     if units == 0:
         raise Invalid("amount must be greater than 0")
-    return TransferRequest(transfer_id, direction, account, asset, units)
+    return units
 
 
 def not_listed(asset: str, scales: Mapping[str, int]) -> str:
@@ -86,17 +112,25 @@ def resume(existing: Transfer, wanted: TransferRequest) -> Transfer:
 
 def command(wanted: TransferRequest) -> v1.Command:
     """The same command for the same request, whenever it is made."""
-    made = v1.Command(
-        command_id=wanted.transfer_id.bytes,
-        correlation_id=str(wanted.transfer_id),
-        causation_id=f"transfer/{wanted.transfer_id}",
-    )
+    made = v1.Command(command_id=wanted.transfer_id.bytes)
+    if wanted.leg_of is None:
+        made.correlation_id = str(wanted.transfer_id)
+        made.causation_id = f"transfer/{wanted.transfer_id}"
+    else:
+        # The entries of a move are found by it, in the books of each shard and in what is sealed.
+        made.correlation_id = str(wanted.leg_of.move_id)
+        made.causation_id = f"move/{wanted.leg_of.move_id}/{wanted.leg_of.leg}"
     funds = made.credit_funds if wanted.direction is Direction.DEPOSIT else made.debit_funds
     funds.transfer_id = str(wanted.transfer_id)
     funds.account = wanted.account
     funds.asset = wanted.asset
     funds.amount = wanted.amount
     return made
+
+
+def is_voided_by_a_refusal(wanted: TransferRequest) -> bool:
+    """Not what goes back: it is nobody's then, so it is asked for until the engine takes it."""
+    return wanted.leg_of is None or wanted.leg_of.leg is not Leg.RETURN
 
 
 def refusal(reply: v1.Reply) -> str | None:

@@ -86,3 +86,11 @@ WHERE shard = $1 AND $2::bigint = 1
     AND CASE $3::text WHEN asset THEN fees WHEN other_asset THEN other_fees END <> 0
     AND seq <= $4 AND (seq, index) < ($4, $5)
 ORDER BY seq DESC, index DESC LIMIT $6
+
+-- name: legs_of_lines
+-- Which of these entries of a shard are legs, and of what.
+SELECT t.posted_seq, t.posted_index, t.leg, m.from_shard, m.to_shard
+FROM unnest($2::bigint[], $3::int[]) AS l (seq, index)
+JOIN ledger.transfers AS t
+    ON t.shard = $1 AND t.posted_seq = l.seq AND t.posted_index = l.index AND t.state = 'posted'
+JOIN ledger.moves AS m USING (move_id)
