@@ -1,113 +1,23 @@
 """A ledger that dies at any await of a transfer: the next sweep finishes it, and the money moved once or never."""
 
-import asyncio
 import contextlib
-import functools
-import inspect
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from fixtures.databases import LedgerDatabase
 from fixtures.engines import SHARD, RunningEngine
 from fixtures.figures import Show
+from fixtures.ledger_parts import ACCOUNT, Deaths, Died, Parts, settling
 from openbourse.contracts import v1
-from openbourse.contracts.component import Component
-from openbourse.contracts.session import EngineSession, committed_events
-from openbourse.ledger.books import Books, open_books
-from openbourse.ledger.consume import Settler
 from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.progress import Progress
-from openbourse.ledger.reconcile import reconcile
 from openbourse.ledger.transfers import Direction, Transfer, TransferRequest, TransferState
 
 pytestmark = pytest.mark.server
 
-ACCOUNT = 1000
 HAD = 1_000
-
-
-class Died(BaseException):
-    """Not for anybody to catch."""
-
-
-class Deaths:
-    """Counts the awaits of a coordinator, each before it is sent and after it was done, and ends it at one of them."""
-
-    def __init__(self, at: int) -> None:
-        self._at = at
-        self.moments = 0
-
-    def moment(self) -> None:
-        self.moments += 1
-        if self.moments == self._at:
-            raise Died
-
-    def around(self, part: object) -> Any:
-        return _Around(part, self)
-
-
-class _Around:
-    """A real part whose every coroutine is two moments at which to die."""
-
-    def __init__(self, part: object, deaths: Deaths) -> None:
-        self._part = part
-        self._deaths = deaths
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._part, name)
-        if not inspect.iscoroutinefunction(call):
-            return call
-
-        @functools.wraps(call)
-        async def dying(*arguments: Any) -> Any:
-            self._deaths.moment()
-            answer = await call(*arguments)
-            self._deaths.moment()
-            return answer
-
-        return dying
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a coordinator has, in a ledger that settles."""
-
-    session: EngineSession
-    books: Books
-    progress: Progress
-
-    def coordinator(self, deaths: Deaths) -> Coordinator:
-        return Coordinator(deaths.around(self.session), deaths.around(self.books), deaths.around(self.progress))
-
-    async def available(self) -> int:
-        """Of the engine and the ledger, which are equal."""
-        report = await reconcile(self.session, self.books, self.progress)
-        assert report.equal, report
-        return next((available for asset, available, _ in await self.books.balances(ACCOUNT) if asset == "USDT"), 0)
-
-
-@contextlib.asynccontextmanager
-async def settling(engine: RunningEngine, database: LedgerDatabase) -> AsyncIterator[Parts]:
-    """The parts of a ledger process, without the process."""
-    progress = Progress(SHARD)
-    tls = engine.client_tls(Component.LEDGER)
-
-    def source(mark: Any) -> AsyncIterator[v1.Events]:
-        return committed_events(SHARD, [engine.address], tls, Component.LEDGER, mark.seq + 1)
-
-    running = asyncio.create_task(Settler(database.application, SHARD, source, progress).run())
-    try:
-        async with engine.session(Component.LEDGER) as session, open_books(database.application, SHARD) as books:
-            answer = await session.query(v1.Query(listings=v1.ListingsQuery()), 20)
-            assert await progress.reached(answer.seq, 20)
-            yield Parts(session, books, progress)
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 def asked_for(direction: Direction, amount: int) -> TransferRequest:

@@ -25,6 +25,9 @@ from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.differences import DIFFERENCES_SHOWN
 from openbourse.ledger.errors import Conflict, Invalid, LedgerError, Unavailable
 from openbourse.ledger.manual_api import add_manual_entries
+from openbourse.ledger.move_api import add_moves
+from openbourse.ledger.move_books import MoveBooks
+from openbourse.ledger.moving import Mover
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconcile import Report, reconcile
 from openbourse.ledger.statements import Cursor, Statement
@@ -91,7 +94,9 @@ def allow(components: frozenset[Component]) -> DependsOn:
     return dependency
 
 
-def make_api(session: EngineSession, books: Books, coordinator: Coordinator, progress: Progress) -> FastAPI:
+def make_api(
+    session: EngineSession, books: Books, coordinator: Coordinator, mover: Mover, progress: Progress
+) -> FastAPI:
     """The application behind the listener with mutual TLS."""
     app = FastAPI(title="OpenBourse ledger", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(LedgerError, _ledger_error)
@@ -165,6 +170,7 @@ def make_api(session: EngineSession, books: Books, coordinator: Coordinator, pro
         return JSONResponse(_report(await reconcile(session, books, progress)))
 
     add_manual_entries(app, books, allow(CASHIERS))
+    add_moves(app, MoveBooks(books), mover, allow(READERS), allow(CASHIERS))
     return app
 
 
@@ -198,6 +204,8 @@ def _transfer(transfer: Transfer, scale: int) -> dict[str, object]:
         "amount_units": request.amount,
         "state": transfer.state,
     }
+    if request.leg_of is not None:
+        answer |= {"move_id": str(request.leg_of.move_id), "leg": request.leg_of.leg}
     match transfer.state:
         case TransferState.PENDING:
             answer["ask"] = f"/v1/transfers/{request.transfer_id}"

@@ -20,6 +20,8 @@ from openbourse.ledger.books import Books, open_books
 from openbourse.ledger.consume import Settler
 from openbourse.ledger.coordinate import Coordinator
 from openbourse.ledger.metrics import Metrics, Shown
+from openbourse.ledger.move_books import MoveBooks
+from openbourse.ledger.moving import Mover
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconciling import EVERY_S, Reconciler
 from openbourse.ledger.settlement import Watermark
@@ -71,15 +73,19 @@ async def serve(settings: Settings) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         coordinator = Coordinator(session, books, progress)
+        mover = Mover(MoveBooks(books), coordinator)
         work = [
             tasks.create_task(session.run()),
             tasks.create_task(settler.run()),
             tasks.create_task(settler.look_after(books)),
             tasks.create_task(watch(session, books, progress)),
             tasks.create_task(coordinator.run()),
+            tasks.create_task(mover.run()),
             tasks.create_task(reconciler.run()),
         ]
-        async with listening(make_api(session, books, coordinator, progress), settings.listen, settings.tls) as port:
+        async with listening(
+            make_api(session, books, coordinator, mover, progress), settings.listen, settings.tls
+        ) as port:
             host = settings.listen.host
             ready = f"ledger ready https://{host}:{port} status http://{settings.status.host}:{status_port}"
             work.append(tasks.create_task(_say_when_ready(progress, ready)))

@@ -1,6 +1,7 @@
 """`openbourse ledger`: deposit, withdraw, look at transfers and balances, prove that engine and ledger are equal.
 
-What is about the seal is in openbourse.cli.seal, the rebuild in openbourse.cli.rebuild.
+Moves between shards are in openbourse.cli.moves, what is about the seal in openbourse.cli.seal, the rebuild in
+openbourse.cli.rebuild.
 
 Speaks to the ledger's API over mutual TLS, as a person with a certificate of the component `cli`.
 """
@@ -16,13 +17,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from openbourse.cli import adjust, rebuild, seal
+from openbourse.cli import adjust, moves, rebuild, seal
 from openbourse.cli.ledger_api import Ledger, Tls, asked, exchange_with, fail
 from openbourse.contracts.units import format_units
 
 app = typer.Typer(
-    no_args_is_help=True, help="Deposit, withdraw, look at balances, reconcile with the engine; seal and verify."
+    no_args_is_help=True, help="Deposit, withdraw, move, look at balances, reconcile with the engine; seal and verify."
 )
+app.add_typer(moves.app)
 app.add_typer(seal.app)
 app.add_typer(rebuild.app)
 app.add_typer(adjust.app, name="adjust")
@@ -113,7 +115,7 @@ def statement(  # noqa: PLR0917 - options of a command line
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    table = Table("seq", "time", "kind", "symbol", box=None)
+    table = Table("seq", "time", "what", "symbol", box=None)
     amounts = ("available", "hold", "available_after", "hold_after")
     for name in amounts:
         table.add_column(name.replace("_", " "), justify="right")
@@ -121,7 +123,8 @@ def statement(  # noqa: PLR0917 - options of a command line
     for line in answer["lines"]:
         at = datetime.fromtimestamp(line["occurred_at_us"] / 1e6, UTC)
         table.add_row(
-            *(f"{line['seq']}.{line['event_index']}", f"{at:%Y-%m-%d %H:%M:%S}", line["kind"], line["symbol"]),
+            *(f"{line['seq']}.{line['event_index']}", f"{at:%Y-%m-%d %H:%M:%S}", line["about"] or line["kind"]),
+            line["symbol"],
             *(format_units(line[name], answer["scale"]) for name in amounts),
             line["correlation_id"],
         )
