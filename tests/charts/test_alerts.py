@@ -33,6 +33,14 @@ CASES: dict[str, list[tuple[str, str, int | None]]] = {
         ('openbourse_ledger_state{shard="main",state="stopped"}', "0 1 1 1", 1),
         ('openbourse_ledger_state{shard="main",state="waiting"}', "1x5", None),
     ],
+    "TransferIsPending": [
+        ('openbourse_ledger_transfer_oldest_pending_seconds{shard="main"}', "0 59 119 179", 2),
+        ('openbourse_ledger_transfer_oldest_pending_seconds{shard="main"}', "0 3 0 59", None),
+    ],
+    "MoveIsPending": [
+        ('openbourse_ledger_move_oldest_pending_seconds{shard="main"}', "0 59 119 179", 2),
+        ('openbourse_ledger_move_oldest_pending_seconds{shard="main"}', "0 3 0 59", None),
+    ],
     "CheckpointIsStale": [
         ("openbourse_seal_lag_seconds", "2 61 121", 1),
         ("openbourse_seal_lag_seconds", "2 59 0 59", None),
@@ -109,7 +117,8 @@ def test_the_rules_are_such_as_prometheus_takes() -> None:
 
 def test_an_alert_names_its_page_and_asks_for_metrics_that_there_are() -> None:
     text = SealMetrics(SealProgress()).text().decode()
-    text += Path(ROOT / "ledger/openbourse/ledger/metrics.py").read_text()
+    ledgers = Path(ROOT / "ledger/openbourse/ledger/metrics.py").read_text()
+    text += ledgers + " ".join(f"openbourse_ledger_{name}" for name in re.findall(r'\("(\w+)", "', ledgers))
     for name, rule in ALERTS.items():
         assert rule["annotations"]["runbook"] == f"runbooks/{name}.md"
         for metric in re.findall(r"openbourse_\w+", rule["expr"]):

@@ -50,12 +50,16 @@ class _Now(Collector):
         for of in State:
             state.add_metric((shard, of), float(of is progress.state))
         yield state
-        equal, whole = reconciler.equal, reconciler.whole
+        equal, whole, waiting = reconciler.equal, reconciler.whole, progress.waiting
         for name, what, value in (
             ("ready", "1: it is ready.", not progress.why_not_ready()),
             ("watermark_seq", "Settled through this seq.", progress.watermark.seq),
             ("lag_seqs", "What the engine has committed and is not settled.", progress.lag_seqs),
             ("lag_seconds", "How long the oldest delivery that is here has waited.", progress.lag_ms / 1000),
+            ("transfers_pending", "Deposits, withdrawals and legs of moves that are pending.", waiting.transfers),
+            ("transfer_oldest_pending_seconds", "For how long the oldest of them is.", waiting.transfer_oldest_s),
+            ("moves_pending", "Moves out of the shard and into it that are pending.", waiting.moves),
+            ("move_oldest_pending_seconds", "For how long the oldest of them is.", waiting.move_oldest_s),
             ("covered_seq", "Batches cover every seq once, from the first through this one.", reconciler.covered.seq),
             ("reconciled_seq", "Engine and ledger were last equal at this seq.", equal.seq if equal else 0),
             (
