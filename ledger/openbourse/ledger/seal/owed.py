@@ -23,6 +23,7 @@ from openbourse.ledger.seal.notes import Note, Signer
 from openbourse.ledger.seal.token import Token, TokenSettings
 
 _READ = queries.load("read.sql")
+_MOVES = queries.load("moves.sql")
 
 Balances = dict[str, dict[int, int]]
 
@@ -40,6 +41,7 @@ async def make_proofs(dsn: str, settings: TokenSettings, folder: Path) -> Checkp
                 raise Invalid("nothing is sealed yet: liabilities are those of a checkpoint")
             chain = keychain.follow(keychain.parse_announcement(announced[0].text).public, announced)
             checkpoint = chain.checkpoint(last.note)
+            await _require_nothing_in_transit(connection, checkpoint)
             balances = await _balances(connection, checkpoint)
     except database.CONNECTION_ERRORS as error:
         raise database.as_ledger_error(error) from error
@@ -53,6 +55,18 @@ async def make_proofs(dsn: str, settings: TokenSettings, folder: Path) -> Checkp
         token.close()
     await asyncio.to_thread(_write, folder, proofs)
     return checkpoint
+
+
+async def _require_nothing_in_transit(connection: Connection, checkpoint: Checkpoint) -> None:
+    """What is between two shards is owed, and in nobody's balance. Raises Invalid."""
+    shards, seqs = zip(*((end.shard, end.seq) for end in checkpoint.shards), strict=True)
+    rows = await connection.fetch(_MOVES["in_transit_at"], shards, seqs)
+    if rows:
+        amounts = ", ".join(f"{row['amount']} {row['asset']}" for row in rows)
+        raise Invalid(
+            f"at checkpoint {checkpoint.number} there are {sum(row['moves'] for row in rows)} moves between shards in "
+            f"transit, of {amounts} min-units that are owed and in no balance: ask again after the next checkpoint"
+        )
 
 
 async def _balances(connection: Connection, checkpoint: Checkpoint) -> Balances:
