@@ -1,21 +1,27 @@
 """Moves in the books of two shards: in every state the database says what the pure rules say, and no money is lost."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
-from fixtures.databases import LedgerDatabase
+from fixtures.databases import LedgerDatabase, PostgresServer
 from fixtures.move_states import ACCOUNT, AMOUNT, ASSET, HAD, MAIN, SECOND, STATES, TwoShards, begin, move_of
+from fixtures.streams import deliveries, record_transfers
 from openbourse.ledger import moves, store
 from openbourse.ledger.books import open_books
-from openbourse.ledger.errors import Conflict, Diverged
+from openbourse.ledger.errors import Conflict, Diverged, Invalid
+from openbourse.ledger.migrate import migrate
 from openbourse.ledger.move_books import MoveBooks
 from openbourse.ledger.moves import Move
 from openbourse.ledger.transfers import Leg, TransferState
 
 pytestmark = pytest.mark.server
+
+# The last migration that knows of no moves.
+BEFORE = 6
 
 
 @pytest.fixture
@@ -142,6 +148,37 @@ async def test_what_waits_is_counted_with_its_age(two: TwoShards) -> None:
     assert (main.transfers, main.moves, second.transfers, second.moves) == (1, 3, 1, 3)
     assert 0 < second.transfer_oldest_s <= second.move_oldest_s < 60
     assert 0 < main.transfer_oldest_s < main.move_oldest_s
+
+
+async def test_the_migration_keeps_what_there_is(postgres: PostgresServer) -> None:
+    """With transfers in each state; and afterwards none of them is a leg, and money can be moved."""
+    name = f"before_{uuid.uuid4().hex}"
+    await asyncio.to_thread(postgres.execute, f"CREATE DATABASE {name}")
+    dsn = postgres.dsn(name, "openbourse_ledger")
+    await migrate(postgres.dsn(name), to=BEFORE)
+    connection = await store.connect(dsn)
+    try:
+        stream = deliveries("asset USDT 2\ncredit 1000 USDT 500\nrefuse 1000 USDT 900\ndebit 1000 USDT 20")
+        await connection.execute("INSERT INTO ledger.watermarks (shard) VALUES ('main')")
+        await store.settle(connection, MAIN, stream[:1])
+        await record_transfers(connection, [*stream, *deliveries("credit 1000 USDT 7", first_seq=99)])
+        await store.settle(connection, MAIN, stream[1:])
+        read = "SELECT transfer_id, account, amount, state::text, reason, posted_seq FROM ledger.transfers ORDER BY 1"
+        before = await connection.fetch(read)
+        assert {row["state"] for row in before} == {"pending", "posted", "voided"}
+        assert (await migrate(postgres.dsn(name)))[0] == "0007_pre_moves.sql"
+        assert await connection.fetch(read) == before
+        assert await connection.fetchval("SELECT count(*) FROM ledger.transfers WHERE move_id IS NOT NULL") == 0
+        with pytest.raises(Invalid, match="is not taken back to 0006"):
+            await migrate(postgres.dsn(name), to=BEFORE)
+        async with open_books(dsn, MAIN) as main, open_books(dsn, SECOND) as second:
+            two = TwoShards(connection, {MAIN: main, SECOND: second}, {MAIN: stream[-1].last_seq, SECOND: 0})
+            await store.begin(connection, SECOND)
+            await two.settle(SECOND, "asset USDT 2")
+            assert (await found(two, (await two.make("done")).move_id)).state is TransferState.POSTED
+    finally:
+        await connection.close()
+        await asyncio.to_thread(postgres.execute, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_code_of_before_moves_goes_on(two: TwoShards) -> None:

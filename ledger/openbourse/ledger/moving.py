@@ -67,14 +67,16 @@ class Mover:
         while True:
             pause_s = LOOK_EVERY_S
             try:
-                await self.sweep(SWEEP_OLDER_THAN_S)
+                if not await self.sweep(SWEEP_OLDER_THAN_S):
+                    pause_s = RETRY_S
             except Unavailable as error:
                 log.warning("pending moves: %s; again in %g s", error, RETRY_S)
                 pause_s = RETRY_S
             await asyncio.sleep(pause_s)
 
-    async def sweep(self, older_than_s: float) -> None:
-        """What is this shard's to do in each move. Raises Unavailable when the database is away."""
+    async def sweep(self, older_than_s: float) -> bool:
+        """What is this shard's to do in each move; whether all of it could be. Raises Unavailable: no database."""
+        all_could = True
         for move in await self._books.to_carry(older_than_s, LOOK_AT_MOST):
             try:
                 await self._carry(move)
@@ -83,6 +85,8 @@ class Mover:
             except LedgerError as error:
                 # The others must not wait for it; its age is an alert.
                 log.error("move %s stays pending: %s", move.request.move_id, error)
+                all_could = False
+        return all_could
 
     async def _carry(self, move: Move) -> Move:
         """As far as this shard can."""
