@@ -5,19 +5,20 @@ import re
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import asyncpg
 import pytest
 from typer.testing import CliRunner
 
 from fixtures.databases import LedgerDatabase
-from fixtures.engines import EngineFactory
+from fixtures.engines import EngineFactory, RunningEngine
 from fixtures.figures import Show
 from fixtures.ledgers import LedgerFactory, RunningLedger
 from openbourse.cli.ledger import app
 from openbourse.contracts.component import Component
-from openbourse.ledger import rebuild
+from openbourse.ledger import moves, rebuild
+from openbourse.ledger.transfers import Leg
 
 MAIN, SECOND = "main", "second"
 runner = CliRunner()
@@ -34,18 +35,22 @@ def move(amount: str, *more: str, asset: str = "USDT", to: str = SECOND) -> tupl
 
 
 @pytest.fixture
+def engines(engine_factory: EngineFactory) -> Mapping[str, RunningEngine]:
+    return {shard: engine_factory(shard=shard) for shard in (MAIN, SECOND)}
+
+
+@pytest.fixture
 def ledgers(
-    engine_factory: EngineFactory, ledger_factory: LedgerFactory, ledger_database: LedgerDatabase
-) -> Iterator[Mapping[str, RunningLedger]]:
+    engines: Mapping[str, RunningEngine], ledger_factory: LedgerFactory, ledger_database: LedgerDatabase
+) -> Mapping[str, RunningLedger]:
     """Of two shards, each with its engine; the account has 20 dollars in the first one."""
     made = {}
-    for shard in (MAIN, SECOND):
-        engine = engine_factory(shard=shard)
+    for shard, engine in engines.items():
         engine.start()
         made[shard] = ledger_factory(engine, ledger_database)
         made[shard].start()
     assert run(made[MAIN], "deposit", "--account", "1001", "--asset", "USDT", "--amount", "20")[0] == 0
-    yield made
+    return made
 
 
 @pytest.mark.server
@@ -113,6 +118,26 @@ def test_a_move_waits_for_a_shard_that_is_away_and_says_where_the_money_is(
         "it is moved", lambda _: run(second, "show-move", waits[1])[1].startswith(f"move {waits[1]} posted")
     )
     main.wait_for("nothing waits", lambda _: metric.replace("1.0", "0.0") in metrics(main))
+
+
+@pytest.mark.server
+def test_a_move_waits_for_an_engine_that_is_away(
+    ledgers: Mapping[str, RunningLedger], engines: Mapping[str, RunningEngine]
+) -> None:
+    main, second = ledgers[MAIN], ledgers[SECOND]
+    engines[SECOND].kill()
+    code, output = run(main, *move("5"))
+    waits = re.match(r"move (\S+) pending: .*; in transit: second is asked to take it; ask again with", output)
+    assert code == 0 and waits, output
+    leg = moves.leg_id(uuid.UUID(waits[1]), Leg.CREDIT)
+    code, output = run(second, "transfer", str(leg))
+    assert code == 0 and output.startswith(f"transfer {leg} pending: deposit of 5.00000000 USDT"), output
+    second.wait_for("it waits", lambda _: 'transfers_pending{shard="second"} 1.0' in metrics(second))
+    engines[SECOND].start()
+    second.wait_for(
+        "it is moved", lambda _: run(second, "show-move", waits[1])[1].startswith(f"move {waits[1]} posted")
+    )
+    assert run(second, "transfer", str(leg))[1].startswith(f"transfer {leg} posted at seq")
 
 
 def metrics(ledger: RunningLedger) -> str:
