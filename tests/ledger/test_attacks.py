@@ -301,21 +301,42 @@ async def test_the_application_is_refused(application: Connection, state: str, s
     assert came_through == set()
 
 
+SETTLEMENTS = (
+    entry(),
+    entry(kind="'order_accepted'", account=1000, counter_account="NULL", available=-1, hold=1, counter_available=0),
+    entry(**TRADE),
+    "UPDATE ledger.balances SET available = available - 300 WHERE account = 1000 AND asset = 'USDT'",
+    "UPDATE ledger.watermarks SET session_epoch = 2, moved_at = now()",
+    f"{batch()}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+    f"{entry(seq=10, kind=MATCH)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+    f"{CREDIT_OF_5}; {post(PENDING, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+    f"{DEBIT_OF_5}; {post(WITHDRAWAL, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
+)
+VOID = (
+    f"UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() WHERE transfer_id = '{PENDING}'"
+)
+
+
 async def test_what_a_settlement_writes_is_not_refused(application: Connection) -> None:
-    for work in (
-        entry(),
-        entry(kind="'order_accepted'", account=1000, counter_account="NULL", available=-1, hold=1, counter_available=0),
-        entry(**TRADE),
-        "UPDATE ledger.balances SET available = available - 300 WHERE account = 1000 AND asset = 'USDT'",
-        "UPDATE ledger.watermarks SET session_epoch = 2, moved_at = now()",
-        f"{batch()}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
-        f"{entry(seq=10, kind=MATCH)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
-        f"{CREDIT_OF_5}; {post(PENDING, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
-        f"{DEBIT_OF_5}; {post(WITHDRAWAL, 10)}; {batch(entries=1)}; {MOVE}; SET CONSTRAINTS ALL IMMEDIATE",
-        "UPDATE ledger.transfers SET state = 'voided', reason = 'no', decided_at = now() "
-        f"WHERE transfer_id = '{PENDING}'",
-    ):
+    for work in (*SETTLEMENTS, VOID):
         assert await refusal(application, work) == "00000", work
+
+
+async def test_who_speaks_for_people_is_refused_and_cannot_settle(
+    application: Connection, state: str, show: Show
+) -> None:
+    await application.execute("SET ROLE openbourse_coordinator")
+    attacks = {**FOR_ALL, **FOR_APPLICATION}
+    came_through = {name for name, attack in attacks.items() if await refusal(application, attack) == "00000"}
+    show(
+        f"attacks on the books, {state}, by who speaks for people refused: "
+        f"{len(attacks) - len(came_through)} of {len(attacks)}"
+    )
+    assert came_through == set()
+    # For want of a privilege, whatever the rules of the tables would say.
+    for work in (*SETTLEMENTS, post(PENDING, 10)):
+        assert await refusal(application, work) == "42501", work
+    assert await refusal(application, VOID) == "00000"
 
 
 async def test_the_owner_is_refused(owner: Connection, state: str, show: Show) -> None:
@@ -374,6 +395,23 @@ async def test_nothing_else_in_the_schema_can_be_changed_by_the_application(owne
         "WHERE grantee = 'openbourse_ledger' AND privilege_type NOT IN ('SELECT', 'INSERT')"
     )
     assert whole == []
+
+
+async def test_who_speaks_for_people_may_write_nothing_of_the_books(owner: Connection) -> None:
+    granted = await owner.fetch(
+        "SELECT DISTINCT table_name::text, privilege_type::text FROM information_schema.column_privileges "
+        "WHERE grantee = 'openbourse_coordinator' AND privilege_type <> 'SELECT' ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in granted] == [
+        ("manual_decisions", "INSERT"),
+        ("manual_entries", "INSERT"),
+        ("moves", "INSERT"),
+        ("moves", "UPDATE"),
+        ("transfers", "INSERT"),
+        ("transfers", "UPDATE"),
+        # When it was locked last.
+        ("watermarks", "UPDATE"),
+    ]
 
 
 async def test_the_database_and_the_code_allow_the_same_accounts_and_signs(owner: Connection) -> None:

@@ -255,7 +255,7 @@ async def open_books(dsn: str, shard: str) -> AsyncIterator[Books]:
         connect=database.connect_for_writing,
         command_timeout=database.READ_TIMEOUT_S,
         server_settings={
-            "role": database.ROLE,
+            "role": database.COORDINATOR_ROLE,
             "application_name": f"{database.ROLE}_books",
             "jit": "off",
             "synchronous_commit": "on",

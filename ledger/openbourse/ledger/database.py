@@ -16,7 +16,9 @@ from openbourse.ledger.errors import Diverged, LedgerError, StaleSession, Unavai
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+# As which a ledger logs in, and settles; what asks for people takes a role that writes no books.
 ROLE = "openbourse_ledger"
+COORDINATOR_ROLE = "openbourse_coordinator"
 SEALER_ROLE = "openbourse_sealer"
 CONNECT_TIMEOUT_S = 5.0
 # How long a reading statement may take; settlement has no such limit (store.py says why).
