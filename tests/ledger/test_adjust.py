@@ -30,6 +30,8 @@ def propose(*more: str) -> tuple[str, ...]:
 @pytest.mark.server
 def test_one_person_proposes_and_another_approves(ledger: RunningLedger, ledger_database: LedgerDatabase) -> None:
     assert run(ledger, "ann", "deposit", "--account", "1000", "--asset", "USDT", "--amount", "20")[0] == 0
+    asked = "SELECT string_agg(DISTINCT requested_by, ',') FROM ledger.transfers"
+    assert ledger_database.server.value(asked, ledger_database.name) == "ann", "not what kind of certificate it was"
     assert run(ledger, "bob", "adjust", "list") == (0, "no manual entries\n")
     entry = str(uuid.uuid4())
     said = (

@@ -27,9 +27,9 @@ example: OPENBOURSE_DATABASE=postgresql://openbourse_ledger@db/openbourse python
 """
 _MIGRATE = """\
 Run as the owner of the database: OPENBOURSE_DATABASE is the owner's. Makes the roles openbourse_ledger, as which
-the ledger logs in and settles, openbourse_coordinator, which it takes for what people ask for, and openbourse_sealer, as
-which it is sealed. If OPENBOURSE_LEDGER_DATABASE or
-OPENBOURSE_SEALER_DATABASE is set, to what they will have as OPENBOURSE_DATABASE, the role gets the password in it.
+the ledger logs in and settles, openbourse_coordinator, which it takes for what people ask for, and openbourse_sealer,
+as which it is sealed. If OPENBOURSE_LEDGER_DATABASE or OPENBOURSE_SEALER_DATABASE is set, to what they will have as
+OPENBOURSE_DATABASE, the role gets the password in it.
 
 example: OPENBOURSE_DATABASE=postgresql://postgres@db/openbourse python -m openbourse.ledger migrate
 """

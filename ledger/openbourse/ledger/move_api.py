@@ -11,7 +11,6 @@ from fastapi.params import Depends as DependsOn
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from openbourse.contracts.component import Component
 from openbourse.ledger import moves
 from openbourse.ledger.move_books import LISTED_MOST, MoveBooks
 from openbourse.ledger.moves import Move
@@ -45,7 +44,7 @@ def add_moves(app: FastAPI, books: MoveBooks, mover: Mover, readers: DependsOn, 
     """Adds the routes."""
 
     @app.post("/v1/moves")
-    async def move(request: MovesRequest, component: Annotated[Component, cashiers]) -> JSONResponse:
+    async def move(request: MovesRequest, person: Annotated[str, cashiers]) -> JSONResponse:
         scales = await books.scales()
         wanted = moves.request(
             request.account,
@@ -56,7 +55,7 @@ def add_moves(app: FastAPI, books: MoveBooks, mover: Mover, readers: DependsOn, 
             here=books.shard,
             scales=scales,
         )
-        made = await mover.move(wanted, component)
+        made = await mover.move(wanted, person)
         status = 202 if made.state is TransferState.PENDING else 200
         return JSONResponse(_move(made, scales), status)
 
