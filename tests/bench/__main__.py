@@ -15,7 +15,7 @@ from pathlib import Path
 
 GROUPS = ("kernel", "engine", "failover", "ledger", "gateway")
 # Of a group, and by themselves.
-PARTS = ("replicated",)
+PARTS = ("replicated", "open_loop", "beside_hordak")
 
 
 def fdatasync_us(folder: Path, writes: int = 500) -> list[float]:

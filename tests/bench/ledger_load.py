@@ -1,4 +1,4 @@
-"""The ledger under loads that hurt: hot accounts under several settlers, arrivals that do not wait, statements."""
+"""The ledger under loads that hurt: hot accounts under several settlers, and statements."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate, islice
 
 import asyncpg
-from result import RUNS, Result, result, say
+from result import RUNS, Result, at_share, result, say
 
 from fixtures.databases import PostgresServer
 from openbourse.contracts import v1
@@ -23,11 +23,8 @@ SETTLERS = 4
 USERS = 10_000
 BATCH = 200
 HOT_S = 3.0
-RATES = (1_000, 3_000, 5_000)
-OPEN_LOOP_S = 3.0
-# The share of the uniform rate that hot accounts must reach, and where an open loop's p99 must stay.
+# The share of the uniform rate that hot accounts must reach.
 HOT_SHARE = 0.8
-P99_TARGETS_MS = {1_000: 50.0, 3_000: 200.0}
 PAGES = 1_000
 PAGE_LINES = 100
 
@@ -101,41 +98,6 @@ async def _settle_for(seconds: float, shard: str, connection: Connection, trades
     return settled / (time.perf_counter() - start)
 
 
-async def open_loop(connection: Connection, shard: str, trades: Iterator[bytes]) -> list[Result]:
-    """Arrival to commit, when trades come at their own rate and all that has come is a batch."""
-    times: dict[int, list[list[float]]] = {rate: [] for rate in RATES}
-    for run in range(RUNS):
-        for rate in RATES:
-            bodies = list(islice(trades, round(rate * OPEN_LOOP_S)))
-            times[rate].append(sorted(await _offered(connection, shard, bodies, rate)))
-            latest = times[rate][-1]
-            say(f"run {run + 1}: {rate}/s offered, p50 {_at(latest, 0.5):.1f} ms, p99 {_at(latest, 0.99):.1f} ms")
-    results = []
-    for rate, runs in times.items():
-        for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)):
-            target = P99_TARGETS_MS.get(rate) if name == "p99_ms" else None
-            values = [_at(latencies, share) for latencies in runs]
-            results.append(result(f"ledger.open_loop.{name}.offered_{rate}", values, "ms", "lower", target=target))
-    return results
-
-
-async def _offered(connection: Connection, shard: str, bodies: list[bytes], rate: int) -> list[float]:
-    """Milliseconds from the intended arrival of each to the commit of its batch."""
-    start, done, latencies = time.perf_counter(), 0, []
-    while done < len(bodies):
-        arrived = min(len(bodies), int((time.perf_counter() - start) * rate))
-        if arrived == done:
-            await asyncio.sleep((done + 1) / rate - (time.perf_counter() - start))
-            continue
-        until = min(arrived, done + 2_000)
-        parts = [v1.Events.FromString(body) for body in bodies[done:until]]
-        await store.settle(connection, shard, parts)
-        now = time.perf_counter() - start
-        latencies += [(now - (at + 1) / rate) * 1000 for at in range(done, until)]
-        done = until
-    return latencies
-
-
 async def statement_pages(dsn: str, shard: str) -> list[Result]:
     """The newest page of an account and, where there is one, the one before it."""
     chance = random.Random(3)  # noqa: S311
@@ -152,9 +114,5 @@ async def statement_pages(dsn: str, shard: str) -> list[Result]:
                     start = time.perf_counter()
                     await books.statement(account, "USDT", page.next, PAGE_LINES)
                 times.append((time.perf_counter() - start) * 1000)
-            values.append(_at(sorted(times), 0.99))
+            values.append(at_share(sorted(times), 0.99))
     return [result("ledger.statement.p99_ms", values, "ms", "lower")]
-
-
-def _at(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

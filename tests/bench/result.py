@@ -1,11 +1,13 @@
 """One figure of a benchmark, and how a group of them is measured: ours and the peer in turn, in one run."""
 
+import os
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-RUNS = 5
+# Fewer are for trying a benchmark out, never for a figure.
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ def result(
         low=min(values),
         high=max(values),
     )
+
+
+def at_share(ordered: list[float], share: float) -> float:
+    """Of sorted values the one that so large a share of them is below."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def say(text: str) -> None:
