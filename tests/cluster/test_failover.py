@@ -45,18 +45,18 @@ def made(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout_s=180)
     exchange = ClusterExchange(cluster, NAMESPACE, tmp_path_factory.mktemp("exchange"))
     try:
-        with cordoned(cluster, *ENGINES):
+        with cluster.cordoned(*ENGINES):
             exchange.install_operator()
             exchange.start_postgresql()
         exchange.make_keys()
-        with cordoned(cluster, REST):
+        with cluster.cordoned(REST):
             exchange.apply_exchange(standbys=0)
             exchange.deposit()
             with under_load(exchange) as load:
                 pass
             exchange.kubectl("patch", "shard", "main", "--type=merge", "-p", '{"spec": {"standbys": 1}}')
             wait_until_in_sync(exchange)
-        with cordoned(cluster, *ENGINES):
+        with cluster.cordoned(*ENGINES):
             for component in ("gateway", "ledger"):
                 exchange.kubectl("delete", "pod", "-l", f"app.kubernetes.io/component={component}")
                 exchange.kubectl("rollout", "status", "deployment", "-l", f"app.kubernetes.io/component={component}")
@@ -77,15 +77,6 @@ def test_a_shard_of_one_engine_gets_a_standby_and_loses_nothing(made: tuple[Clus
         assert wrong_in_log(exchange, load, pod) == []
     lease = exchange.cluster.get("-n", NAMESPACE, "lease", "demo-engine-main")
     assert lease["metadata"]["annotations"][EPOCH] == "2", "brought along from the engine's own volume, not begun anew"
-
-
-@contextlib.contextmanager
-def cordoned(cluster: Cluster, *nodes: str) -> Iterator[None]:
-    cluster.kubectl("cordon", *nodes)
-    try:
-        yield
-    finally:
-        cluster.kubectl("uncordon", *nodes)
 
 
 @dataclass(frozen=True, slots=True)
