@@ -1,18 +1,13 @@
 """The two PostgreSQL servers of the cluster: restricted, with passwords, and never without what was committed."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
+from fixtures.cluster_postgresql import PLATFORM, promote
 from fixtures.clusters import Cluster, CommandFailed
 from fixtures.trading import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("images")]
 
-PLATFORM = Path(__file__).resolve().parents[2] / "gitops/platform"
-PROMOTE = PLATFORM / "promote-postgresql.sh"
 HOSTS = "postgresql-0.postgresql,postgresql-1.postgresql"
 IN_SYNC = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'"
 SERVED_S = 120
@@ -31,20 +26,6 @@ def wait_until_in_sync(cluster: Cluster, namespace: str) -> None:
     rollout = ("rollout", "status", "statefulset/postgresql", f"--timeout={SERVED_S}s")
     cluster.kubectl("-n", namespace, *rollout, timeout_s=SERVED_S + 10)
     eventually(lambda: sql(cluster, namespace, IN_SYNC) == "1", SERVED_S)
-
-
-def promote(cluster: Cluster, namespace: str, *arguments: str) -> str:
-    """What the script says."""
-    done = subprocess.run(
-        [PROMOTE, "--namespace", namespace, *arguments],
-        env=os.environ | cluster.environment,
-        capture_output=True,
-        text=True,
-        timeout=SERVED_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 def test_what_was_committed_is_there_after_a_killed_pod_a_lost_volume_and_two_promotions(
