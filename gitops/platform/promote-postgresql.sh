@@ -67,7 +67,7 @@ fi
 gone=$(k get pod "$old" --ignore-not-found -o 'jsonpath={.metadata.uid}')
 if [ "$follows" = t ] && [ -n "$gone" ]; then
   if [ -n "$is_off" ]; then
-    ! in_new pg_isready --quiet --host "$old.$SERVICE" --timeout 3 || die "$old still answers: its node is not off"
+    ! in_new pg_isready --quiet --host "$old.$SERVICE" --timeout 3 2> /dev/null || die "$old still answers: its node is not off"
     node=$(k get pod "$old" -o 'jsonpath={.spec.nodeName}')
     if [ -n "$node" ]; then
       k cordon "$node" > /dev/null
