@@ -57,6 +57,16 @@ def test_what_was_committed_is_there_after_a_killed_pod_a_lost_volume_and_two_pr
     assert sql(cluster, namespace, "SELECT string_agg(word, ' ' ORDER BY word) FROM words") == "kept since"
     assert "takes writes" not in promote(cluster, namespace, "postgresql-0"), "done once is done"
 
+    # Promoted by hand, with nobody made sure of: it acknowledges nothing, and neither loses what it has nor copies it.
+    cluster.kubectl("-n", namespace, "exec", "postgresql-1", "--", "sh", "-c", 'pg_ctl promote --wait -D "$PGDATA"')
+    local = f"postgresql://postgres:{RIGHT}@/openbourse?host=/run/postgresql"
+    write = ("timeout", "3", "psql", local, "-c", "INSERT INTO words VALUES ('never')")
+    with pytest.raises(CommandFailed, match="exit code 124"):
+        cluster.kubectl("-n", namespace, "exec", "postgresql-1", "--", *write)
+    cluster.kubectl("-n", namespace, "delete", "pod", "postgresql-1", "--grace-period=0", "--force")
+    logs = ("logs", "postgresql-1", "--tail=1")
+    eventually(lambda: "and are kept" in cluster.kubectl("-n", namespace, *logs), SERVED_S)
+
 
 def test_a_standby_that_is_not_ready_is_not_promoted(cluster: Cluster, namespace: str) -> None:
     with pytest.raises(AssertionError, match="postgresql-1 is not ready"):

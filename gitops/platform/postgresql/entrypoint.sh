@@ -12,6 +12,8 @@ member=$HOSTNAME                                       # NAME-0 or NAME-1, as a 
 other=${member%-*}-$((1 - ${member##*-}))
 primary=${POSTGRES_PRIMARY:-${member%-*}-0}
 OTHER_WITHIN_S=90
+# The first process of a container is not ended by a signal that it does not name.
+trap 'exit 130' INT TERM
 
 say() { echo "$member: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -57,6 +59,8 @@ copy_other() {
     say "$other was promoted: what is here is replaced by a copy of it"
   fi
   rm -rf "$PGDATA.new"
+  # One that is left of an earlier copy may have lost what it kept.
+  ask_other "dbname=postgres replication=true" "DROP_REPLICATION_SLOT ${member//-/_}" > /dev/null || true
   ask_other "dbname=postgres replication=true" "CREATE_REPLICATION_SLOT ${member//-/_} PHYSICAL RESERVE_WAL" > /dev/null ||
     grep -q 'already exists' "$run/why" || die "no slot at $other: $(cat "$run/why")"
   pg_basebackup --dbname "$from_other" --pgdata "$PGDATA.new" --wal-method stream --checkpoint fast --slot "${member//-/_}"
