@@ -78,6 +78,7 @@ async def serve(options: argparse.Namespace) -> None:
                 log.info("market data ready https://%s:%d from seq %d", options.listen.host, port, service.stored.seq)
                 await stop.wait()
                 service.feed.end()
+                service.account_feed.end()
             await service.store()
             work.cancel()
     finally:

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from openbourse.contracts.component import Component
 from openbourse.marketdata import words
-from openbourse.marketdata.errors import Invalid, UnknownSymbol
+from openbourse.marketdata.accounts_api import accounts_router
+from openbourse.marketdata.errors import Behind, Invalid, UnknownSymbol
 from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted
 from openbourse.marketdata.intervals import DAY_MS, Interval
 from openbourse.marketdata.queries import CandlesWanted, Queries
@@ -46,6 +47,12 @@ def make_api(service: Service) -> FastAPI:
     @app.exception_handler(Invalid)
     async def invalid(_: Request, error: Invalid) -> JSONResponse:
         return JSONResponse({"reason": "Invalid", "message": str(error)}, 400)
+
+    @app.exception_handler(Behind)
+    async def behind(_: Request, error: Behind) -> JSONResponse:
+        return JSONResponse({"reason": "Behind", "message": str(error)}, 503)
+
+    app.include_router(accounts_router(service))
 
     @app.get("/v1/trades")
     async def trades(symbol: Symbol, limit: Limit, from_id: Number = None, microseconds: bool = False) -> JSONResponse:

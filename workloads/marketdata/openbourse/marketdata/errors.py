@@ -3,6 +3,8 @@
 MarketDataError
   Diverged         the stream contradicts what is stored: a person has to look
   StaleSession     the stream comes from a leader that is not the newest: find the newer one
+  TooOld           the history is of another format: a person has to remove it
+  Behind           the stream was not read so far yet: ask again
   Invalid          the asker's: such a question has no answer
   UnknownSymbol    the asker's: nothing of that symbol was heard
 """
@@ -17,6 +19,14 @@ class Diverged(MarketDataError):
 
 
 class StaleSession(MarketDataError):
+    pass
+
+
+class TooOld(MarketDataError):
+    pass
+
+
+class Behind(MarketDataError):
     pass
 
 

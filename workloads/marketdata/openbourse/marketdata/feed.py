@@ -1,4 +1,5 @@
-"""What gateways hear: every message of every stream as a line, `<stream> TAB <payload> LF`, encoded once for all.
+"""What gateways hear: of the market every message of every stream as a line, `<stream> TAB <payload> LF`, encoded once
+for all; of accounts one frame for each AccountUpdate.
 
 A gateway that does not keep up is let go: it comes again, and its traders with it.
 """
@@ -14,6 +15,8 @@ BYTES_MOST = 32 * 1024 * 1024
 # An idle feed says so: both ends know that the other is there.
 IDLE_S = 5.0
 IDLE = b"\n"
+# A frame without a message.
+IDLE_FRAME = bytes(4)
 
 
 class _Reader:
@@ -25,18 +28,28 @@ class _Reader:
 
 
 class Feed:
-    def __init__(self) -> None:
+    def __init__(self, idle: bytes = IDLE) -> None:
         self._readers: set[_Reader] = set()
+        self._idle = idle
+
+    @property
+    def is_read(self) -> bool:
+        return bool(self._readers)
 
     def publish(self, messages: Iterable[Message]) -> None:
         """Without a reader, nothing is encoded; what `messages` takes is taken all the same."""
         lines = [(stream, payload) for stream, payload in messages]
-        if not lines or not self._readers:
+        if self._readers:
+            self.put(
+                b"".join(
+                    b"%s\t%s\n" % (stream.encode(), json.dumps(payload, separators=(",", ":")).encode())
+                    for stream, payload in lines
+                )
+            )
+
+    def put(self, data: bytes) -> None:
+        if not data:
             return
-        data = b"".join(
-            b"%s\t%s\n" % (stream.encode(), json.dumps(payload, separators=(",", ":")).encode())
-            for stream, payload in lines
-        )
         for reader in self._readers:
             reader.lines.append(data)
             reader.bytes += len(data)
@@ -53,13 +66,13 @@ class Feed:
         reader = _Reader()
         self._readers.add(reader)
         try:
-            yield IDLE
+            yield self._idle
             while not reader.ended:
                 try:
                     async with asyncio.timeout(IDLE_S):
                         await reader.news.wait()
                 except TimeoutError:
-                    yield IDLE
+                    yield self._idle
                     continue
                 reader.news.clear()
                 data, reader.bytes = b"".join(reader.lines), 0

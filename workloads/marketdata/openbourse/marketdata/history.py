@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from openbourse.contracts import v1
 from openbourse.marketdata.candles import Candle
 from openbourse.marketdata.intervals import Interval
 from openbourse.marketdata.shard import Batch, Shard
@@ -20,6 +21,30 @@ class AggregatesWanted:
     from_id: int | None = None
     start_us: int | None = None
     end_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersWanted:
+    """Those changed in [start_us, end_us], or from that id on; without any of them, the latest."""
+
+    account: int
+    symbol: str
+    limit: int
+    from_id: int | None = None
+    start_us: int | None = None
+    end_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreventedWanted:
+    """That match, or those of an order, of which the account is a party."""
+
+    account: int
+    symbol: str
+    limit: int
+    prevented_match_id: int | None = None
+    order_id: int | None = None
+    from_id: int | None = None
 
 
 class History(Protocol):
@@ -44,5 +69,13 @@ class History(Protocol):
 
     def first_candle_ms(self, symbol: str, interval: Interval) -> int | None:
         """When the oldest candle with trades opened."""
+
+    def orders(self, wanted: OrdersWanted) -> list[v1.OrderRecord]:
+        """By id."""
+
+    def order(self, account: int, symbol: str, order_id: int | None, client_order_id: str) -> v1.OrderRecord | None:
+        """That order, or without an id the newest that is called so now or was when it ended."""
+
+    def prevented(self, wanted: PreventedWanted) -> list[v1.PreventedMatch]: ...
 
     def close(self) -> None: ...

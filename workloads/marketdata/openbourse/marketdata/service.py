@@ -9,9 +9,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from openbourse.contracts import v1
+from openbourse.contracts.frames import encode
 from openbourse.marketdata import publish
-from openbourse.marketdata.errors import Diverged
-from openbourse.marketdata.feed import Feed
+from openbourse.marketdata.errors import Behind, Diverged
+from openbourse.marketdata.feed import IDLE_FRAME, Feed
 from openbourse.marketdata.history import History
 from openbourse.marketdata.intervals import MINUTE_MS
 from openbourse.marketdata.market import Market
@@ -27,6 +28,8 @@ FAST_TURNS_A_SECOND = 10
 GRACE_MS = 1_000
 # Further behind, the wall clock says nothing about where the stream is.
 BEHIND_MS = 5_000
+# A question about what a gateway was told already waits so long for the stream to come by.
+HEARD_TIMEOUT_S = 2.0
 
 Source = Callable[[Watermark], AsyncIterator[v1.Events]]
 
@@ -39,12 +42,14 @@ class Service:
     def __init__(self, shard: Shard, history: History, source: Source) -> None:
         self.shard = shard
         self.feed = Feed()
+        self.account_feed = Feed(IDLE_FRAME)
         self.history = history
         self.stored = shard.watermark
         self._source = source
         self._storing = asyncio.Lock()
         self._changed_fast: dict[str, Market] = {}
         self._changed_slow: dict[str, Market] = {}
+        self._heard = asyncio.Condition()
         self._heard_s = time.monotonic()
         self._minute = 0
         self._trouble = "nothing read yet"
@@ -60,10 +65,14 @@ class Service:
         self._trouble = ""
         try:
             async for delivery in self._source(self.shard.watermark):
+                self.shard.accounts.listened = self.account_feed.is_read
                 for market in self.shard.apply(delivery):
                     self._changed_fast[market.symbol] = self._changed_slow[market.symbol] = market
                     self.feed.publish(publish.at_once(market, now_ms()))
+                self.account_feed.put(b"".join(map(encode, self.shard.accounts.take_told())))
                 self._heard_s = time.monotonic()
+                async with self._heard:
+                    self._heard.notify_all()
                 if self.shard.events_not_stored >= BACKLOG_EVENTS:
                     await self.store()
         except Diverged as error:
@@ -74,6 +83,16 @@ class Service:
         while True:
             await asyncio.sleep(STORE_EVERY_S)
             await self.store()
+
+    async def heard(self, seq: int) -> None:
+        """Comes back when the stream was read that far, and all of it is in the history. Raises Behind."""
+        try:
+            async with asyncio.timeout(HEARD_TIMEOUT_S), self._heard:
+                await self._heard.wait_for(lambda: self.shard.watermark.seq >= seq)
+        except TimeoutError:
+            at = self.shard.watermark.seq
+            raise Behind(f"the stream of shard {self.shard.name} was read up to {at}, not yet to {seq}") from None
+        await self.store()
 
     async def store(self) -> None:
         """When it returns, everything that was heard before it was called is in the history."""

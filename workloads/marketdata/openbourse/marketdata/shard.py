@@ -1,4 +1,4 @@
-"""All markets of a shard, from its committed stream. No clock, no I/O.
+"""All markets and accounts of a shard, from its committed stream. No clock, no I/O.
 
 Deliveries come without a gap and without a repeat; what goes back, or comes from an older leader, is refused.
 """
@@ -8,6 +8,7 @@ from itertools import groupby
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import SymbolUnits
+from openbourse.marketdata.accounts import Accounts, AccountsRecord
 from openbourse.marketdata.errors import Diverged, StaleSession
 from openbourse.marketdata.market import Market, Record
 
@@ -32,6 +33,7 @@ class Batch:
     records: dict[str, Record]
     update_ids: dict[str, int]
     last_aggregate_ids: dict[str, int]
+    accounts: AccountsRecord
 
 
 class Shard:
@@ -40,6 +42,7 @@ class Shard:
         self.watermark = Watermark()
         self.scales: dict[str, int] = {}
         self.markets: dict[str, Market] = {}
+        self.accounts = Accounts()
         # To be stored.
         self._touched: set[str] = set()
         self.events_not_stored = 0
@@ -56,7 +59,8 @@ class Shard:
                 f"the stream of shard {self.name} goes on at {delivery.first_seq}, {self.watermark.seq} was the last"
             )
         touched: dict[str, Market] = {}
-        for seq, events_of_seq in groupby(delivery.events, key=lambda event: event.seq):
+        for seq, grouped in groupby(delivery.events, key=lambda event: event.seq):
+            events_of_seq = list(grouped)
             if not delivery.first_seq <= seq <= delivery.last_seq:
                 raise Diverged(f"event of seq {seq} in a delivery of {delivery.first_seq} to {delivery.last_seq}")
             of_symbol: dict[str, list[v1.Event]] = {}
@@ -74,6 +78,7 @@ class Shard:
                     raise Diverged(f"seq {seq} is of {symbol}, which was not listed before")
                 market.apply(events)
                 touched[symbol] = market
+            self.accounts.apply(events_of_seq)
         time_us = max(self.watermark.time_us, delivery.events[-1].occurred_at_us if delivery.events else 0)
         self.watermark = Watermark(delivery.last_seq, delivery.epoch, time_us)
         self._touched |= touched.keys()
@@ -105,4 +110,5 @@ class Shard:
             {symbol: market.take_record() for symbol, market in touched.items()},
             {symbol: market.book.update_id for symbol, market in touched.items()},
             {symbol: market.last_aggregate_id for symbol, market in touched.items()},
+            self.accounts.take_record(),
         )

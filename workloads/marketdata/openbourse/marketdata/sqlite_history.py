@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import SymbolUnits
+from openbourse.marketdata import sqlite_accounts
 from openbourse.marketdata.candles import Candle
-from openbourse.marketdata.errors import Diverged, Invalid
-from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted
+from openbourse.marketdata.errors import Diverged, Invalid, TooOld
+from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted, OrdersWanted, PreventedWanted
 from openbourse.marketdata.intervals import Interval
 from openbourse.marketdata.market import MINUTES_KEPT_MS, Market
 from openbourse.marketdata.shard import Batch, Shard, Watermark
@@ -22,6 +24,8 @@ from openbourse.marketdata.trades import AggregateTrade, Trade
 CANDLE = "open_ms, open, high, low, close, lots, quote_units, trades, taker_lots, taker_quote_units, first_id, last_id"
 TRADE = "trade_id, price_ticks, quantity_lots, quote_units, time_us, buyer_is_maker"
 AGGREGATE = "aggregate_id, price_ticks, quantity_lots, first_id, last_id, time_us, buyer_is_maker"
+# Of the file. 0, without orders, is what the first ones were.
+FORMAT = 1
 # Longer than any write of ours takes; nobody else writes.
 BUSY_S = 5.0
 # A month of minutes: what a candle in another time zone may be made of, a thousand times.
@@ -30,9 +34,12 @@ CANDLES_MOST = 1_000_000
 
 class SqliteHistory:
     def __init__(self, path: Path) -> None:
+        """Raises TooOld."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = _opened(path)
         self._writer.executescript(files(__package__).joinpath("sql/schema.sql").read_text())
+        sqlite_accounts.create(self._writer)
+        _check_format(self._writer, path)
         self._reader = _opened(path)
         self._writing, self._reading = threading.Lock(), threading.Lock()
 
@@ -40,7 +47,7 @@ class SqliteHistory:
         self._reader.close()
         self._writer.close()
 
-    def _rows(self, query: str, *values: object) -> list[tuple[int, ...]]:
+    def _rows(self, query: str, *values: object) -> list[Any]:
         with self._reading:
             return self._reader.execute(query, values).fetchall()
 
@@ -77,6 +84,7 @@ class SqliteHistory:
                     "DELETE FROM levels WHERE symbol = ? AND side = ? AND price_ticks = ?",
                     [(symbol, *level) for level, lots in record.levels.items() if not lots],
                 )
+            sqlite_accounts.write(self._writer, batch.accounts)
 
     def _write(self, table: str, columns: int, rows: Iterable[tuple[object, ...]]) -> None:
         places = ", ".join("?" * columns)
@@ -93,7 +101,8 @@ class SqliteHistory:
         loaded.watermark = Watermark(*mark)
         loaded.scales = {str(asset): scale for asset, scale in self._rows("SELECT asset, scale FROM assets")}
         with self._reading:
-            symbols = self._reader.execute("SELECT definition, update_id, last_aggregate_id FROM symbols").fetchall()
+            sqlite_accounts.load(self._reader, loaded.accounts)
+        symbols = self._rows("SELECT definition, update_id, last_aggregate_id FROM symbols")
         for definition_bytes, update_id, aggregate_id in symbols:
             definition = v1.SymbolDefinition.FromString(definition_bytes)
             market = Market(definition, SymbolUnits.of(definition, loaded.scales))
@@ -169,6 +178,24 @@ class SqliteHistory:
         query = "SELECT open_ms FROM candles WHERE symbol = ? AND interval = ? ORDER BY open_ms LIMIT 1"
         rows = self._rows(query, symbol, interval.value)
         return rows[0][0] if rows else None
+
+    def orders(self, wanted: OrdersWanted) -> list[v1.OrderRecord]:
+        return sqlite_accounts.orders(self._rows, wanted)
+
+    def order(self, account: int, symbol: str, order_id: int | None, client_order_id: str) -> v1.OrderRecord | None:
+        return sqlite_accounts.order(self._rows, account, symbol, order_id, client_order_id)
+
+    def prevented(self, wanted: PreventedWanted) -> list[v1.PreventedMatch]:
+        return sqlite_accounts.prevented(self._rows, wanted)
+
+
+def _check_format(writer: sqlite3.Connection, path: Path) -> None:
+    [(found,)] = writer.execute("PRAGMA user_version")
+    if found != FORMAT and writer.execute("SELECT 1 FROM watermark").fetchone():
+        raise TooOld(
+            f"{path} is a history of format {found}, not {FORMAT}: remove it, and it is made anew from the log"
+        )
+    writer.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

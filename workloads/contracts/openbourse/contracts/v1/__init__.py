@@ -3,6 +3,15 @@
 Generated beside their `.proto` files by `make regen`; this module gives them one place to be imported from.
 """
 
+from openbourse.contracts.v1.account_pb2 import (
+    AccountUpdate,
+    OrderChange,
+    OrderHistory,
+    OrderRecord,
+    OrderUpdate,
+    PreventedMatch,
+    PreventedMatches,
+)
 from openbourse.contracts.v1.command_pb2 import (
     AmendOrder,
     AssetAmount,
@@ -134,6 +143,7 @@ from openbourse.contracts.v1.session_pb2 import (
 __all__ = [
     "AccountConfigured",
     "AccountQuery",
+    "AccountUpdate",
     "Ack",
     "AmendOrder",
     "Answer",
@@ -193,15 +203,21 @@ __all__ = [
     "OrderAccepted",
     "OrderAmended",
     "OrderCanceled",
+    "OrderChange",
     "OrderExpired",
+    "OrderHistory",
     "OrderQuery",
+    "OrderRecord",
     "OrderRejected",
     "OrderResult",
     "OrderStatus",
     "OrderType",
+    "OrderUpdate",
     "OrdersAnswer",
     "Passed",
     "PlaceOrder",
+    "PreventedMatch",
+    "PreventedMatches",
     "PreventedParty",
     "PriceBand",
     "Problem",
