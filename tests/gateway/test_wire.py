@@ -15,6 +15,7 @@ import pytest
 from openbourse.contracts.session import Address, EngineSession
 from openbourse.gateway import engines
 from openbourse.gateway.app import make_app
+from openbourse.gateway.calls import Call
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.keys import Key, KeyRing, create_key
 from openbourse.gateway.ledger import Ledger
@@ -22,7 +23,7 @@ from openbourse.gateway.limits import Limits, Usage
 from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.rest import Rest
 from openbourse.gateway.streams.connections import Streams
-from openbourse.gateway.wire import BODY_BYTES_MOST, Call
+from openbourse.gateway.wire import BODY_BYTES_MOST
 
 WEIGHT_PER_MINUTE = 600
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from openbourse.gateway.keys import Key, KeyFileInvalid, NoSuchKey, create_key, read_keys, revoke_key
+from openbourse.gateway.keys import PERMISSIONS, Key, KeyFileInvalid, NoSuchKey, create_key, read_keys, revoke_key
 
 __all__ = ["Key", "app", "create_key", "read_keys"]
 
@@ -22,19 +22,28 @@ def create(
     file: Path = File,
     account: int = typer.Option(..., help="Account that the key trades for, from 1000."),
     label: str = typer.Option("", help="For people: what the key is for."),
+    public_key: Path | None = typer.Option(
+        None, help="PEM file of the trader's Ed25519 or RSA public key, in place of a secret."
+    ),
+    permission: list[str] = typer.Option(  # noqa: B008 - as typer has it
+        list(PERMISSIONS), help=f"What it may do: {', '.join(PERMISSIONS)}. Repeatable."
+    ),
 ) -> None:
-    """Make a key, add it to the file and print it with its secret.
+    """Make a key, add it to the file and print it, with its secret where it has one.
 
     \b
     openbourse keys create --file keys.json --account 1001 --label bot
+    openbourse keys create --file keys.json --account 1001 --public-key ed25519.pem --permission USER_DATA
     """
     try:
-        key = create_key(file, account=account, label=label)
-    except (OSError, KeyFileInvalid) as error:
+        pem = public_key.read_text() if public_key else ""
+        key = create_key(file, account=account, label=label, public_key=pem, permissions=tuple(permission))
+    except (OSError, UnicodeDecodeError, KeyFileInvalid) as error:
         _fail(error)
     typer.echo(f"account  {key.account}")
     typer.echo(f"api key  {key.api_key}")
-    typer.echo(f"secret   {key.secret}")
+    if key.secret:
+        typer.echo(f"secret   {key.secret}")
 
 
 @app.command("list")

@@ -12,9 +12,10 @@ from typing import NoReturn
 from openbourse.contracts import v1
 from openbourse.contracts.session import Busy, EngineSession, NotTaken
 from openbourse.contracts.session import Unavailable as EngineUnavailable
-from openbourse.gateway import errors
+from openbourse.gateway import errors, refusals
 from openbourse.gateway.errors import Unavailable
 from openbourse.gateway.markets import Market, Markets
+from openbourse.gateway.parameters import SYMBOL, Parameters
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Engine:
         self._markets_at_s = 0.0
         self._refreshing = asyncio.Lock()
         self.listed = asyncio.Event()
+        # The newest state that an answer of the shard was of.
+        self.seq = 0
 
     async def run(self) -> None:
         """Keeps the connection and the listings, until cancelled."""
@@ -75,25 +78,40 @@ class Engine:
             markets = await self.markets()
         return markets.market(symbol)
 
+    async def named_market(self, sent: Parameters) -> Market:
+        """The one that a request's `symbol` names. Raises Invalid and Unavailable."""
+        return await self.market(sent.mandatory("symbol", SYMBOL))
+
     async def command(self, command: v1.Command) -> v1.Reply:
         """The shard's one answer, which may be a rejection. Raises Unavailable."""
         try:
-            return await self.session.command(command, COMMAND_TIMEOUT_S)
+            reply = await self.session.command(command, COMMAND_TIMEOUT_S)
         except NotTaken as error:
             raise Unavailable(errors.BUSY, detail=str(error)) from error
         except EngineUnavailable as error:
             raise Unavailable(errors.TIMEOUT, detail=str(error)) from error
         except Busy as error:
             raise Unavailable(errors.BUSY, detail=str(error)) from error
+        self.seq = max(self.seq, reply.seq)
+        return reply
 
     async def query(self, query: v1.Query) -> v1.Answer:
         """The shard's answer, which may be `refused`. Raises Unavailable."""
         try:
-            return await self.session.query(query, QUERY_TIMEOUT_S)
+            answer = await self.session.query(query, QUERY_TIMEOUT_S)
         except EngineUnavailable as error:
             _disconnected(error)
         except Busy as error:
             raise Unavailable(errors.BUSY, detail=str(error)) from error
+        self.seq = max(self.seq, answer.seq)
+        return answer
+
+    async def ask(self, query: v1.Query) -> v1.Answer:
+        """The shard's answer. Raises Refused where it refused, and Unavailable."""
+        answer = await self.query(query)
+        if answer.HasField("refused"):
+            raise refusals.of_query(answer.refused)
+        return answer
 
 
 def _disconnected(error: Exception) -> NoReturn:

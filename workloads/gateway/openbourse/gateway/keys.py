@@ -1,6 +1,7 @@
 """The API keys that traders sign with: a file of them, read again when it changes. A secret is never shown.
 
-The file is JSON, `{"keys": [{"api_key", "secret", "account", "label", "created"}]}`, readable by its owner alone.
+The file is JSON, `{"keys": [{"api_key", "secret", "account", "label", "created", "permissions"}]}`, readable by its
+owner alone. A key that its holder made has `public_key`, in PEM, in place of the secret: Ed25519 or RSA.
 """
 
 import datetime
@@ -14,18 +15,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from openbourse.contracts import durable
 from openbourse.contracts.units import FIRST_TRADER
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Invalid
+from openbourse.gateway.signatures import VerifyingKey, public_key
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 0.5
 API_KEY = re.compile(r"[A-Za-z0-9]{16,64}")
+
+
+Permission = Literal["TRADE", "USER_DATA", "USER_STREAM"]
+PERMISSIONS: tuple[Permission, ...] = ("TRADE", "USER_DATA", "USER_STREAM")
 
 
 class Key(BaseModel):
@@ -34,10 +41,23 @@ class Key(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     api_key: str = Field(pattern=f"^{API_KEY.pattern}$")
-    secret: str = Field(min_length=16, max_length=128, pattern=r"^[!-~]+$", repr=False)
+    secret: str = Field(default="", max_length=128, pattern=r"^([!-~]{16,})?$", repr=False)
+    public_key: str = Field(default="", max_length=2048)
     account: int = Field(ge=FIRST_TRADER, lt=2**63)
     label: str = Field(default="", max_length=64)
     created: str = Field(description="UTC, ISO 8601", max_length=40)
+    permissions: tuple[Permission, ...] = PERMISSIONS
+
+    @model_validator(mode="after")
+    def _one_way_to_sign(self) -> Self:
+        if bool(self.secret) == bool(self.public_key):
+            raise ValueError("a key has a secret or a public_key")
+        if self.public_key:
+            public_key(self.public_key)
+        return self
+
+    def verifying(self) -> VerifyingKey:
+        return public_key(self.public_key) if self.public_key else self.secret.encode()
 
 
 class _KeyFile(BaseModel):
@@ -69,12 +89,30 @@ def read_keys(path: Path) -> list[Key]:
         raise KeyFileInvalid(f"{path}: {_first_problem(error)}") from None
 
 
-def create_key(path: Path, *, account: int, label: str = "") -> Key:
-    """Adds a new key to the file, which is made if need be. Raises OSError, KeyFileInvalid."""
+def create_key(
+    path: Path,
+    *,
+    account: int,
+    label: str = "",
+    public_key: str = "",
+    permissions: tuple[str, ...] = PERMISSIONS,
+) -> Key:
+    """Adds a new key to the file, which is made if need be; without a public key, one with a secret.
+
+    Raises OSError, KeyFileInvalid.
+    """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        key = Key(
-            api_key=secrets.token_hex(32), secret=secrets.token_hex(32), account=account, label=label, created=now
+        key = Key.model_validate(
+            {
+                "api_key": secrets.token_hex(32),
+                "secret": "" if public_key else secrets.token_hex(32),
+                "public_key": public_key,
+                "account": account,
+                "label": label,
+                "created": now,
+                "permissions": permissions,
+            }
         )
     except ValidationError as error:
         raise KeyFileInvalid(_first_problem(error)) from None
@@ -118,10 +156,12 @@ def _write(path: Path, keys: list[Key]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose key it is, and what it signs with."""
+    """Whose key it is, what shows that it was they who signed, and what they may do with it."""
 
     account: int
-    secret: bytes
+    key: VerifyingKey
+    api_key: str = ""
+    permissions: frozenset[str] = frozenset(PERMISSIONS)
 
     def __repr__(self) -> str:
         return f"Holder(account={self.account})"
@@ -169,4 +209,7 @@ class KeyRing:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     def _read(self) -> dict[str, Holder]:
-        return {key.api_key: Holder(key.account, key.secret.encode()) for key in read_keys(self._path)}
+        return {
+            key.api_key: Holder(key.account, key.verifying(), key.api_key, frozenset(key.permissions))
+            for key in read_keys(self._path)
+        }

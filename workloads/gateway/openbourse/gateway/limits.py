@@ -23,8 +23,19 @@ class Limits:
     orders_per_day: int = 50_000_000
 
     def as_json(self) -> list[dict[str, object]]:
+        return [self._of_weight(), *self._of_orders()]
+
+    def weight_as_json(self, used: int) -> list[dict[str, object]]:
+        return [{**self._of_weight(), "count": used}]
+
+    def orders_as_json(self, used: tuple[int, int]) -> list[dict[str, object]]:
+        return [{**limit, "count": count} for limit, count in zip(self._of_orders(), used, strict=True)]
+
+    def _of_weight(self) -> dict[str, object]:
+        return _limit("REQUEST_WEIGHT", "MINUTE", 1, self.weight_per_minute)
+
+    def _of_orders(self) -> list[dict[str, object]]:
         return [
-            _limit("REQUEST_WEIGHT", "MINUTE", 1, self.weight_per_minute),
             _limit("ORDERS", "SECOND", 10, self.orders_per_10s),
             _limit("ORDERS", "DAY", 1, self.orders_per_day),
         ]
@@ -52,8 +63,13 @@ class Window:
         if key not in self._used and len(self._used) >= COUNTED_MOST:
             key = _OTHERS
         used = self._used.get(key, 0) + amount
-        self._used[key] = used
+        if amount:
+            self._used[key] = used
         return used
+
+    def used(self, key: object, now_s: int) -> int:
+        """Without counting."""
+        return self.add(key, 0, now_s)
 
     def rest_s(self, now_s: int) -> int:
         """Until the next window."""
@@ -89,3 +105,7 @@ class Usage:
                 raise TooMany(errors.TOO_MANY_ORDERS, window.most, name, retry_after_s=window.rest_s(now_s))
             counts.append(used)
         return counts[0], counts[1]
+
+    def orders(self, account: int, now_s: int) -> tuple[int, int]:
+        """What the account has used of ten seconds and of the day."""
+        return self._orders_10s.used(account, now_s), self._orders_day.used(account, now_s)

@@ -6,12 +6,11 @@ What a trader sends is checked here, in Binance's order and words; the numbers a
 import re
 
 from openbourse.gateway import errors
+from openbourse.gateway.calls import Call, Endpoint, Endpoints
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.parameters import SYMBOL, Parameters
-from openbourse.gateway.signatures import MICROSECONDS_FROM
-from openbourse.gateway.wire import Call, Endpoint
 
 ROWS_DEFAULT = 500
 ROWS_MOST = 1_000
@@ -34,49 +33,51 @@ class MarketRest:
         self._engine = engine
         self._marketdata = marketdata
 
-    def endpoints(self) -> dict[str, dict[str, Endpoint]]:
-        """By path, then method."""
-        candles = Endpoint(
-            self.candles, weight=2, parameters=frozenset({"symbol", "interval", "timeZone", "limit"}) | _TIMES
-        )
+    def endpoints(self) -> Endpoints:
+        candles = frozenset({"symbol", "interval", "timeZone", "limit"}) | _TIMES
+        rows = frozenset({"symbol", "limit"})
         each_symbol = _SEVERAL | {"type"}
-        return {
-            "/api/v3/trades": {"GET": Endpoint(self.trades, weight=25, parameters=frozenset({"symbol", "limit"}))},
-            "/api/v3/historicalTrades": {
-                "GET": Endpoint(self.trades, weight=25, parameters=frozenset({"symbol", "limit", "fromId"}))
-            },
-            "/api/v3/aggTrades": {
-                "GET": Endpoint(
-                    self.aggregate_trades, weight=4, parameters=frozenset({"symbol", "fromId", "limit"}) | _TIMES
-                )
-            },
-            "/api/v3/klines": {"GET": candles},
-            "/api/v3/uiKlines": {"GET": candles},
-            "/api/v3/avgPrice": {"GET": Endpoint(self.average_price, weight=2, parameters=frozenset({"symbol"}))},
-            "/api/v3/ticker/24hr": {"GET": Endpoint(self.day, weight=_day_weight, parameters=each_symbol)},
-            "/api/v3/ticker/tradingDay": {
-                "GET": Endpoint(self.trading_day, weight=_weight_of_each, parameters=each_symbol | {"timeZone"})
-            },
-            "/api/v3/ticker": {
-                "GET": Endpoint(self.window, weight=_weight_of_each, parameters=each_symbol | {"windowSize"})
-            },
-            "/api/v3/ticker/price": {"GET": Endpoint(self.price, weight=_light_weight, parameters=_SEVERAL)},
-            "/api/v3/ticker/bookTicker": {"GET": Endpoint(self.best, weight=_light_weight, parameters=_SEVERAL)},
+        of_each = {
+            "24hr": Endpoint(self.day, weight=_day_weight, parameters=each_symbol, name="ticker.24hr"),
+            "tradingDay": Endpoint(
+                self.trading_day,
+                weight=_weight_of_each,
+                parameters=each_symbol | {"timeZone"},
+                name="ticker.tradingDay",
+            ),
+            "price": Endpoint(self.price, weight=_light_weight, parameters=_SEVERAL, name="ticker.price"),
+            "bookTicker": Endpoint(self.best, weight=_light_weight, parameters=_SEVERAL, name="ticker.book"),
         }
+        window = Endpoint(self.window, weight=_weight_of_each, parameters=each_symbol | {"windowSize"}, name="ticker")
+        calls = {
+            "trades": Endpoint(self.trades, weight=25, parameters=rows, name="trades.recent"),
+            "historicalTrades": Endpoint(
+                self.trades, weight=25, parameters=rows | {"fromId"}, name="trades.historical"
+            ),
+            "aggTrades": Endpoint(
+                self.aggregate_trades, weight=4, parameters=rows | {"fromId"} | _TIMES, name="trades.aggregate"
+            ),
+            "klines": Endpoint(self.candles, weight=2, parameters=candles, name="klines"),
+            "uiKlines": Endpoint(self.candles, weight=2, parameters=candles, name="uiKlines"),
+            "avgPrice": Endpoint(self.average_price, weight=2, parameters=frozenset({"symbol"}), name="avgPrice"),
+            "ticker": window,
+            **{f"ticker/{which}": endpoint for which, endpoint in of_each.items()},
+        }
+        return {f"/api/v3/{path}": {"GET": endpoint} for path, endpoint in calls.items()}
 
     async def trades(self, call: Call) -> object:
         symbol = await self._symbol(call.parameters)
-        from_id, limit = call.parameters.optional_integer("fromId"), _limit(call.parameters)
+        from_id, limit = call.parameters.optional_integer("fromId"), call.parameters.limit(ROWS_DEFAULT, ROWS_MOST)
         return await self._ask(call, "trades", symbol=symbol, from_id=from_id, limit=limit)
 
     async def aggregate_trades(self, call: Call) -> object:
         sent = call.parameters
         symbol = await self._symbol(sent)
-        start_ms, end_ms = _time_ms(sent, "startTime"), _time_ms(sent, "endTime")
+        start_ms, end_ms = sent.time_ms("startTime"), sent.time_ms("endTime")
         from_id = sent.optional_integer("fromId")
         if from_id is not None and (start_ms is not None or end_ms is not None):
             raise Invalid(errors.BAD_COMBINATION)
-        limit = _limit(sent)
+        limit = sent.limit(ROWS_DEFAULT, ROWS_MOST)
         return await self._ask(
             call, "aggregates", symbol=symbol, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit
         )
@@ -92,10 +93,10 @@ class MarketRest:
             "candles",
             symbol=symbol,
             interval=interval,
-            start_ms=_time_ms(sent, "startTime"),
-            end_ms=_time_ms(sent, "endTime"),
+            start_ms=sent.time_ms("startTime"),
+            end_ms=sent.time_ms("endTime"),
             offset_ms=_zone_ms(sent),
-            limit=_limit(sent),
+            limit=sent.limit(ROWS_DEFAULT, ROWS_MOST),
         )
 
     async def average_price(self, call: Call) -> object:
@@ -122,7 +123,7 @@ class MarketRest:
         return await self._of_symbols(call, "bests")
 
     async def _symbol(self, sent: Parameters) -> str:
-        return (await self._engine.market(sent.mandatory("symbol", SYMBOL))).symbol
+        return (await self._engine.named_market(sent)).symbol
 
     async def _ask(self, call: Call, what: str, **wanted: object) -> object:
         return await self._marketdata.ask(what, call.request_id, microseconds=call.microseconds or None, **wanted)
@@ -145,22 +146,6 @@ class MarketRest:
         rows = await self._ask(call, what, symbols=[market.symbol for market in chosen], **wanted)
         assert isinstance(rows, list)
         return rows[0] if symbol is not None else rows
-
-
-def _limit(sent: Parameters) -> int:
-    """As Binance does, more than the most is the most; less than 1 is a mistake."""
-    limit = sent.optional_integer("limit")
-    if limit is None:
-        return ROWS_DEFAULT
-    if limit < 1:
-        raise Invalid(errors.BAD_VALUE, "limit", detail=f"limit is 1 to {ROWS_MOST}")
-    return min(limit, ROWS_MOST)
-
-
-def _time_ms(sent: Parameters, name: str) -> int | None:
-    """Milliseconds from milliseconds or microseconds, told apart by their size."""
-    time = sent.optional_integer(name, most=10**17)
-    return time // 1000 if time is not None and time >= MICROSECONDS_FROM else time
 
 
 def _zone_ms(sent: Parameters) -> int | None:

@@ -37,20 +37,27 @@ class MarketData:
             # Never by way of a proxy that the environment names.
             trust_env=False,
         )
+        self.is_there = url is not None
         self.following = asyncio.Event()
 
     async def ask(self, what: str, request_id: str, **wanted: object) -> object:
         """What was asked for, without what is None. Raises Unavailable."""
+        answer = await self.get(what, request_id, **wanted)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise _not_given(what, error) from error
+
+    async def get(self, what: str, request_id: str, **wanted: object) -> httpx.Response:
+        """Raises Unavailable."""
         if not self._http:
             raise Unavailable(errors.DISCONNECTED, detail="this gateway was started without market data")
         sent = {name: _text(value) for name, value in wanted.items() if value is not None}
         try:
             answer = await self._http.get(f"/v1/{what}", params=sent, headers={"X-Request-Id": request_id})
-            answer.raise_for_status()
-            return answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            detail = f"the market data did not give {what}: {type(error).__name__}"
-            raise Unavailable(errors.DISCONNECTED, detail=detail) from error
+            return answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise _not_given(what, error) from error
 
     async def follow(self, publish: Callable[[str, str], None], lost: Callable[[], None]) -> None:
         """Every message of the feed, until cancelled; `lost` is called where messages may be missing."""
@@ -76,6 +83,10 @@ class MarketData:
     async def close(self) -> None:
         if self._http:
             await self._http.aclose()
+
+
+def _not_given(what: str, error: Exception) -> Unavailable:
+    return Unavailable(errors.DISCONNECTED, detail=f"the market data did not give {what}: {type(error).__name__}")
 
 
 async def _read(answer: httpx.Response, publish: Callable[[str, str], None]) -> None:

@@ -17,6 +17,9 @@ from openbourse.gateway.errors import Invalid, Word
 PARAMETERS_MOST = 64
 NAME_LENGTH_MOST = 40
 LONG_MOST = 2**63 - 1
+# A time of this and above counts microseconds: as milliseconds it would be after the year 5000.
+MICROSECONDS_FROM = 10**14
+TIME_MOST = 10**17
 
 INTEGER = "^[0-9]{1,20}$"
 DECIMAL = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
@@ -172,6 +175,20 @@ class Parameters:
         if int(text) > most:
             raise Invalid(errors.VALUE_TOO_GREAT, name, most)
         return int(text)
+
+    def limit(self, default: int, most: int) -> int:
+        """As Binance does, more than the most is the most; less than 1 is a mistake."""
+        limit = self.optional_integer("limit")
+        if limit is None:
+            return default
+        if limit < 1:
+            raise Invalid(errors.BAD_VALUE, "limit", detail=f"limit is 1 to {most}")
+        return min(limit, most)
+
+    def time_ms(self, name: str) -> int | None:
+        """Milliseconds from milliseconds or microseconds, told apart by their size."""
+        time = self.optional_integer(name, TIME_MOST)
+        return time // 1000 if time is not None and time >= MICROSECONDS_FROM else time
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         match self.optional(name):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from openbourse.contracts import v1
 from openbourse.contracts.units import format_units
 from openbourse.gateway import words
-from openbourse.gateway.markets import Market
+from openbourse.gateway.markets import Market, fee_text
 from openbourse.gateway.words import ResponseType
 
 # Microseconds since 1970 to the time unit of the answer.
@@ -64,9 +64,9 @@ def amended_as_json(reply: v1.Reply, previous_client_order_id: str, market: Mark
     }
 
 
-def order_as_json(order: v1.Order, market: Market, clock: Clock) -> dict[str, object]:
+def order_as_json(order: v1.Order, market: Market, clock: Clock, prevented_match_id: int = 0) -> dict[str, object]:
     """An order as the queries show it."""
-    return {
+    shown: dict[str, object] = {
         "symbol": order.symbol,
         "orderId": order.order_id,
         "orderListId": -1,
@@ -78,6 +78,45 @@ def order_as_json(order: v1.Order, market: Market, clock: Clock) -> dict[str, ob
         "updateTime": clock(order.updated_at_us),
         "isWorking": True,
         "workingTime": clock(order.created_at_us),
+    }
+    if prevented_match_id:
+        shown["preventedMatchId"] = prevented_match_id
+    return shown
+
+
+def prevented_as_json(prevented: v1.PreventedMatch, market: Market, clock: Clock) -> dict[str, object]:
+    match, quantity = prevented.match, market.units.format_quantity
+    shown: dict[str, object] = {
+        "symbol": prevented.symbol,
+        "preventedMatchId": match.prevented_match_id,
+        "takerOrderId": match.taker.order_id,
+        "makerSymbol": prevented.symbol,
+        "makerOrderId": match.maker.order_id,
+        "tradeGroupId": prevented.trade_group or -1,
+        "selfTradePreventionMode": market.prevention(match.self_trade_prevention),
+        "price": market.units.format_price(match.price_ticks),
+    }
+    for name, party in (("taker", match.taker), ("maker", match.maker)):
+        if party.prevented_lots:
+            shown[f"{name}PreventedQuantity"] = quantity(party.prevented_lots)
+    return {**shown, "transactTime": clock(prevented.occurred_at_us)}
+
+
+def commission_as_json(market: Market, suffix: str = "") -> dict[str, object]:
+    """What its trades pay. Nobody pays more or less than the symbol says."""
+    none = dict.fromkeys(("maker", "taker", "buyer", "seller"), fee_text(0))
+    definition = market.definition
+    own = {"maker": fee_text(definition.maker_fee_ppm), "taker": fee_text(definition.taker_fee_ppm)}
+    return {
+        f"standardCommission{suffix}": none | own,
+        f"specialCommission{suffix}": none,
+        f"taxCommission{suffix}": none,
+        "discount": {
+            "enabledForAccount": False,
+            "enabledForSymbol": False,
+            "discountAsset": "",
+            "discount": fee_text(0),
+        },
     }
 
 

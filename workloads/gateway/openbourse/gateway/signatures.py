@@ -1,21 +1,33 @@
-"""Is this request from the holder of the secret, and fresh? Bytes and times in, a refusal or nothing out.
+"""Is this request from the holder of the key, and fresh? Bytes and times in, a refusal or nothing out.
 
-The signature covers the query string and the body exactly as they were received, put together without anything in
-between, less the signature itself.
+Over HTTP the signature covers the query string and the body exactly as they were received, put together without
+anything in between, less the signature itself; over WebSocket the parameters, sorted by name.
 """
 
+import base64
+import binascii
 import hmac
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from openbourse.contracts.units import InvalidDecimal, parse_units
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Invalid
-from openbourse.gateway.parameters import DECIMAL, INTEGER, Parameters
+from openbourse.gateway.parameters import DECIMAL, INTEGER, MICROSECONDS_FROM, Parameters
 
 RECV_WINDOW_MS = 5_000
 RECV_WINDOW_MS_MOST = 60_000
 AHEAD_US_MOST = 1_000_000
-# A timestamp of this and above counts microseconds: as milliseconds it would be after the year 5000.
-MICROSECONDS_FROM = 10**14
+RSA_BITS_LEAST, RSA_BITS_MOST = 2048, 4096
+
+# A shared secret of HMAC, or a public key.
+VerifyingKey: TypeAlias = bytes | RSAPublicKey | Ed25519PublicKey
 
 _MARK = b"signature="
 
@@ -31,11 +43,43 @@ def _without_signature(data: bytes) -> bytes:
     return b"&".join(pair for pair in data.split(b"&") if not pair.startswith(_MARK))
 
 
-def check_signature(secret: bytes, signed: bytes, signature: str) -> None:
-    """Raises Invalid unless `signature` is the HMAC-SHA256 of `signed`, in hexadecimal of either case."""
-    expected = hmac.digest(secret, signed, "sha256").hex()
-    if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
-        raise Invalid(errors.BAD_SIGNATURE)
+def signed_parameters(sent: Mapping[str, str]) -> bytes:
+    """What was signed of a request over WebSocket."""
+    return "&".join(f"{name}={sent[name]}" for name in sorted(sent) if name != "signature").encode()
+
+
+def public_key(pem: str) -> RSAPublicKey | Ed25519PublicKey:
+    """Raises ValueError, which says what is allowed."""
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except Exception as error:
+        raise ValueError("not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from error
+    match key:
+        case Ed25519PublicKey():
+            return key
+        case RSAPublicKey() if RSA_BITS_LEAST <= key.key_size <= RSA_BITS_MOST:
+            return key
+        case _:
+            raise ValueError(f"a public key is Ed25519, or RSA of {RSA_BITS_LEAST} to {RSA_BITS_MOST} bits")
+
+
+def check_signature(key: VerifyingKey, signed: bytes, signature: str) -> None:
+    """Raises Invalid unless `signature` is the HMAC-SHA256 of `signed`, in hexadecimal of either case, or by another
+    key its signature in base64: Ed25519, or RSA with PKCS #1 v1.5 and SHA-256."""
+    if isinstance(key, bytes):
+        expected = hmac.digest(key, signed, "sha256").hex()
+        if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
+            raise Invalid(errors.BAD_SIGNATURE)
+        return
+    try:
+        # A plus that was not written as %2B was read as a space.
+        made = base64.b64decode(signature.replace(" ", "+"), validate=True)
+        if isinstance(key, RSAPublicKey):
+            key.verify(made, signed, padding.PKCS1v15(), hashes.SHA256())
+        else:
+            key.verify(made, signed)
+    except (binascii.Error, ValueError, InvalidSignature):
+        raise Invalid(errors.BAD_SIGNATURE) from None
 
 
 def check_timestamp(parameters: Parameters, now_us: int) -> None:

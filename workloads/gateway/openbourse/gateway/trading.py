@@ -9,12 +9,13 @@ import secrets
 
 from openbourse.contracts import v1
 from openbourse.gateway import errors, orders, refusals, reports
+from openbourse.gateway.account_history import AccountHistory
+from openbourse.gateway.calls import Call, Endpoint, Endpoints, Security, new_id
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.limits import Usage
-from openbourse.gateway.markets import Market, fee_text
-from openbourse.gateway.parameters import CLIENT_ORDER_ID, SYMBOL, Parameters
-from openbourse.gateway.wire import Call, Endpoint, Security, new_id
+from openbourse.gateway.markets import Market
+from openbourse.gateway.parameters import CLIENT_ORDER_ID, SYMBOL
 
 # The kernel cancels at most 10,000 orders with one command, and an account has no more open unless it is told so.
 CANCEL_ALL_ROUNDS_MOST = 10
@@ -25,42 +26,60 @@ ASK_AT_ONCE_MOST = 500
 class Trading:
     """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
 
-    def __init__(self, engine: Engine, usage: Usage) -> None:
+    def __init__(self, engine: Engine, history: AccountHistory, usage: Usage) -> None:
         self._engine = engine
+        self._history = history
         self._usage = usage
 
-    def endpoints(self) -> dict[str, dict[str, Endpoint]]:
-        """By path, then method."""
-        signed = Security.SIGNED
+    def endpoints(self) -> Endpoints:
+        trade, user_data = Security.TRADE, Security.USER_DATA
+        symbol = frozenset({"symbol"})
+        test = orders.PLACE | {"computeCommissionRates"}
         return {
             "/api/v3/order": {
-                "POST": Endpoint(self.place_order, signed, 1, orders.PLACE, orders.PLACE_UNSUPPORTED),
-                "GET": Endpoint(self.order, signed, 4, orders.TARGET),
-                "DELETE": Endpoint(self.cancel_order, signed, 1, orders.CANCEL),
+                "POST": Endpoint(
+                    self.place_order, trade, 1, orders.PLACE, orders.PLACE_UNSUPPORTED, name="order.place"
+                ),
+                "GET": Endpoint(self.order, user_data, 4, orders.TARGET, name="order.status"),
+                "DELETE": Endpoint(self.cancel_order, trade, 1, orders.CANCEL, name="order.cancel"),
             },
             "/api/v3/order/test": {
                 "POST": Endpoint(
                     self.test_order,
-                    signed,
+                    trade,
                     lambda sent: 20 if sent.flag("computeCommissionRates") else 1,
-                    orders.PLACE | {"computeCommissionRates"},
+                    test,
                     orders.PLACE_UNSUPPORTED,
+                    name="order.test",
                 )
             },
             "/api/v3/order/cancelReplace": {
-                "POST": Endpoint(self.replace_order, signed, 1, orders.REPLACE, orders.REPLACE_UNSUPPORTED)
+                "POST": Endpoint(
+                    self.replace_order,
+                    trade,
+                    1,
+                    orders.REPLACE,
+                    orders.REPLACE_UNSUPPORTED,
+                    name="order.cancelReplace",
+                )
             },
-            "/api/v3/order/amend/keepPriority": {"PUT": Endpoint(self.amend_order, signed, 4, orders.AMEND)},
+            "/api/v3/order/amend/keepPriority": {
+                "PUT": Endpoint(self.amend_order, trade, 4, orders.AMEND, name="order.amend.keepPriority")
+            },
             "/api/v3/openOrders": {
                 "GET": Endpoint(
-                    self.open_orders, signed, lambda sent: 6 if sent.optional("symbol") else 80, frozenset({"symbol"})
+                    self.open_orders,
+                    user_data,
+                    lambda sent: 6 if sent.optional("symbol") else 80,
+                    symbol,
+                    name="openOrders.status",
                 ),
-                "DELETE": Endpoint(self.cancel_open_orders, signed, 1, frozenset({"symbol"})),
+                "DELETE": Endpoint(self.cancel_open_orders, trade, 1, symbol, name="openOrders.cancelAll"),
             },
         }
 
     async def place_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
+        market = await self._engine.named_market(call.parameters)
         kind = orders.response_type(call.parameters)
         order = orders.place(call.parameters, market, call.account, _new_client_order_id())
         self._count_order(call)
@@ -72,34 +91,20 @@ class Trading:
         return reports.placed_as_json(reply.order, reply.occurred_at_us, kind, market, call.clock)
 
     async def test_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
+        market = await self._engine.named_market(call.parameters)
         orders.response_type(call.parameters)
         orders.place(call.parameters, market, call.account, _new_client_order_id())
         if not call.parameters.flag("computeCommissionRates"):
             return {}
-        none = {"maker": fee_text(0), "taker": fee_text(0)}
-        return {
-            "standardCommissionForOrder": {
-                "maker": fee_text(market.definition.maker_fee_ppm),
-                "taker": fee_text(market.definition.taker_fee_ppm),
-            },
-            "specialCommissionForOrder": none,
-            "taxCommissionForOrder": none,
-            "discount": {
-                "enabledForAccount": False,
-                "enabledForSymbol": False,
-                "discountAsset": "",
-                "discount": fee_text(0),
-            },
-        }
+        return reports.commission_as_json(market, "ForOrder")
 
     async def cancel_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
+        market = await self._engine.named_market(call.parameters)
         target = orders.target(call.parameters)
         cancel_id = call.parameters.optional("newClientOrderId", CLIENT_ORDER_ID) or _new_client_order_id()
         cancel = orders.cancel(call.parameters, market, call.account, *target)
         await self._check_both(call.account, market, *target)
-        command = _command(call)
+        command = _command(call, caused_by=cancel_id)
         command.cancel_order.CopyFrom(cancel)
         reply = await self._engine.command(command)
         if reply.HasField("rejection"):
@@ -108,7 +113,7 @@ class Trading:
 
     async def replace_order(self, call: Call) -> object:
         sent = call.parameters
-        market = await self._market(sent)
+        market = await self._engine.named_market(sent)
         mode = orders.replace_mode(sent)
         kind = orders.response_type(sent)
         target = orders.target(sent, "cancelOrderId", "cancelOrigClientOrderId")
@@ -120,7 +125,7 @@ class Trading:
         )
         await self._check_both(call.account, market, *target)
         self._count_order(call)
-        command = _command(call)
+        command = _command(call, caused_by=cancel_id)
         command.replace_order.CopyFrom(replace)
         reply = await self._engine.command(command)
         if reply.HasField("rejection"):
@@ -148,7 +153,7 @@ class Trading:
         raise refusals.of_replace(cancel_answer, canceled, place_answer, placed, attempted=attempted)
 
     async def amend_order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
+        market = await self._engine.named_market(call.parameters)
         order_id, client_order_id = orders.target(call.parameters)
         order = await self._order(call.account, market, order_id, client_order_id, errors.UNKNOWN_ORDER_TO_AMEND)
         if client_order_id is not None and order.client_order_id != client_order_id:
@@ -163,13 +168,13 @@ class Trading:
 
     async def cancel_open_orders(self, call: Call) -> object:
         """Shows what was open when it was asked for and is cancelled now. What came in between is cancelled as well."""
-        market = await self._market(call.parameters)
+        market = await self._engine.named_market(call.parameters)
         query = v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=market.symbol))
-        open_before = (await self._ask(query)).orders.orders
-        canceled = 0
+        open_before = (await self._engine.ask(query)).orders.orders
+        canceled, cancel_id = 0, _new_client_order_id()
         for round_ in range(CANCEL_ALL_ROUNDS_MOST):
             # The first is the request itself: sent again, it gets the same answer.
-            command = _command(call, call.id if round_ == 0 else new_id(call.now_us))
+            command = _command(call, call.id if round_ == 0 else new_id(call.now_us), caused_by=cancel_id)
             command.cancel_all_orders.CopyFrom(
                 v1.CancelAllOrders(
                     account=call.account, symbol=market.symbol, reason=v1.CancelReason.CANCEL_REASON_REQUEST
@@ -185,36 +190,41 @@ class Trading:
             raise Invalid(errors.UNKNOWN_ORDER, detail="no order is open")
         closed = await self._orders(call.account, market, [order.order_id for order in open_before])
         return [
-            reports.canceled_as_json(order, _new_client_order_id(), order.updated_at_us, market, call.clock)
+            reports.canceled_as_json(order, cancel_id, order.updated_at_us, market, call.clock)
             for order in closed
             if order.status == v1.OrderStatus.ORDER_STATUS_CANCELED
         ]
 
     async def order(self, call: Call) -> object:
-        market = await self._market(call.parameters)
+        market = await self._engine.named_market(call.parameters)
         order_id, client_order_id = orders.target(call.parameters)
-        order = await self._order(call.account, market, order_id, client_order_id, errors.NO_SUCH_ORDER)
+        prevented_match_id = 0
+        try:
+            order = await self._order(call.account, market, order_id, client_order_id, errors.NO_SUCH_ORDER)
+        except Invalid:
+            # The engine remembers what ended of late; the history has all.
+            record = await self._history.order(call, market.symbol, order_id, client_order_id)
+            if record is None:
+                raise
+            order, prevented_match_id = record.order, record.prevented_match_id
         if client_order_id is not None and order.client_order_id != client_order_id:
             raise Invalid(errors.WRONG_CLIENT_ORDER_ID)
-        return reports.order_as_json(order, market, call.clock)
+        return reports.order_as_json(order, market, call.clock, prevented_match_id)
 
     async def open_orders(self, call: Call) -> object:
         symbol = call.parameters.optional("symbol", SYMBOL)
         if symbol is not None:
             await self._engine.market(symbol)
-        answer = await self._ask(v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=symbol or "")))
+        answer = await self._engine.ask(
+            v1.Query(open_orders=v1.OpenOrdersQuery(account=call.account, symbol=symbol or ""))
+        )
         found = answer.orders.orders
         markets = {name: await self._engine.market(name) for name in {order.symbol for order in found}}
         return [reports.order_as_json(order, markets[order.symbol], call.clock) for order in found]
 
     def _count_order(self, call: Call) -> None:
         """Raises TooMany."""
-        used_10s, used_day = self._usage.add_order(call.account, call.now_us // 1_000_000)
-        call.headers.append((b"x-mbx-order-count-10s", b"%d" % used_10s))
-        call.headers.append((b"x-mbx-order-count-1d", b"%d" % used_day))
-
-    async def _market(self, sent: Parameters) -> Market:
-        return await self._engine.market(sent.mandatory("symbol", SYMBOL))
+        call.order_counts = self._usage.add_order(call.account, call.now_us // 1_000_000)
 
     async def _check_both(
         self, account: int, market: Market, order_id: int | None, client_order_id: str | None
@@ -252,15 +262,15 @@ class Trading:
                 found.extend(answer.orders.orders)
         return found
 
-    async def _ask(self, query: v1.Query) -> v1.Answer:
-        answer = await self._engine.query(query)
-        if answer.HasField("refused"):
-            raise refusals.of_query(answer.refused)
-        return answer
 
-
-def _command(call: Call, command_id: bytes | None = None) -> v1.Command:
-    return v1.Command(command_id=command_id or call.id, correlation_id=call.request_id, causation_id=call.request_id)
+def _command(call: Call, command_id: bytes | None = None, caused_by: str = "") -> v1.Command:
+    """`caused_by` is the trader's own name for a cancel: who hears of it on a stream is told it, through whichever
+    gateway."""
+    return v1.Command(
+        command_id=command_id or call.id,
+        correlation_id=call.request_id,
+        causation_id=caused_by or call.request_id,
+    )
 
 
 def _new_client_order_id() -> str:

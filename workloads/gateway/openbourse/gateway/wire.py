@@ -7,15 +7,14 @@ the log. What is logged of a request never includes its query, its body or its k
 
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
 from openbourse.gateway import errors, parameters, signatures
+from openbourse.gateway.calls import Call, Endpoint, Security, microseconds, new_id, proven_holder
 from openbourse.gateway.errors import Invalid, Refused, TooMany
 from openbourse.gateway.keys import KeyRing
 from openbourse.gateway.limits import Usage
@@ -31,64 +30,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-SIGNED_PARAMETERS = frozenset({"timestamp", "recvWindow", "signature"})
-
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADERS = frozenset({b"x-mbx-apikey", b"content-type", b"content-length", b"x-request-id", b"x-mbx-time-unit"})
-
-
-class Security(Enum):
-    NONE = auto()
-    # A key, a signature, a timestamp.
-    SIGNED = auto()
-
-
-@dataclass(slots=True)
-class Call:
-    """One request as a handler sees it."""
-
-    parameters: Parameters
-    # 16 bytes of this request alone: its command's id, and in hexadecimal its request id when it brought none.
-    id: bytes
-    request_id: str
-    now_us: int
-    microseconds: bool
-    # Of the answer.
-    headers: list[tuple[bytes, bytes]]
-    signed_by: int | None = None
-
-    @property
-    def account(self) -> int:
-        """Of a signed request."""
-        assert self.signed_by is not None
-        return self.signed_by
-
-    def clock(self, time_us: int) -> int:
-        """A time in the unit that the request asked for."""
-        return time_us if self.microseconds else time_us // 1000
-
-
-Handler = Callable[[Call], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """What one method of one path takes; `parameters` without those of the signature."""
-
-    handler: Handler
-    security: Security = Security.NONE
-    weight: int | Callable[[Parameters], int] = 1
-    parameters: frozenset[str] = frozenset()
-    unsupported: frozenset[str] = frozenset()
-
-    @property
-    def known(self) -> frozenset[str]:
-        return self.parameters | SIGNED_PARAMETERS if self.security is Security.SIGNED else self.parameters
-
-
-def new_id(now_us: int) -> bytes:
-    """16 bytes that no other request has: milliseconds first, as in a version 7 UUID, then chance."""
-    return (now_us // 1000).to_bytes(6) + os.urandom(10)
 
 
 @dataclass(slots=True)
@@ -127,8 +70,6 @@ class Resource:
 
     def __init__(self, endpoints: Mapping[str, Endpoint], keys: KeyRing, usage: Usage) -> None:
         self.endpoints = endpoints
-        # Worked out once: they are asked for in every request.
-        self._known = {method: endpoint.known for method, endpoint in endpoints.items()}
         self._keys = keys
         self._usage = usage
 
@@ -163,26 +104,25 @@ class Resource:
                 raise Invalid(errors.NO_SUCH_METHOD if self.endpoints else errors.NO_SUCH_PATH)
             body = await read_body(request.headers, receive)
             call = _call(request, body)
-            weight = endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(call.parameters)
+            weight = endpoint.weight_of(call.parameters)
         finally:
             # What is refused is counted too: nonsense is not for free.
             used = self._usage.add_weight(request.address, weight, now_s)
             request.answer_headers.append((b"x-mbx-used-weight-1m", b"%d" % used))
             request.answer_headers.append((b"x-mbx-used-weight", b"%d" % used))
         self._usage.check_weight(used, now_s)
-        if endpoint.security is Security.SIGNED:
-            call.signed_by = self._authenticated(request, call, body)
-        call.parameters.check_names(self._known[request.method], endpoint.unsupported)
-        return await endpoint.handler(call)
-
-    def _authenticated(self, request: _Request, call: Call, body: bytes) -> int:
-        """The account whose key and signature these are. Raises Invalid."""
-        holder = self._keys.holder(request.headers.get(b"x-mbx-apikey", b"").decode("latin-1"))
-        signature = call.parameters.mandatory("signature")
-        call.parameters.mandatory("timestamp")
-        signatures.check_signature(holder.secret, signatures.signed_bytes(request.query, body), signature)
-        signatures.check_timestamp(call.parameters, call.now_us)
-        return holder.account
+        if endpoint.security is not Security.NONE:
+            api_key = request.headers.get(b"x-mbx-apikey", b"").decode("latin-1")
+            signed = signatures.signed_bytes(request.query, body)
+            call.holder = proven_holder(self._keys, api_key, endpoint.security, call, signed)
+        call.parameters.check_names(endpoint.known, endpoint.unsupported)
+        try:
+            return await endpoint.handler(call)
+        finally:
+            if call.order_counts is not None:
+                in_10s, in_day = call.order_counts
+                request.answer_headers.append((b"x-mbx-order-count-10s", b"%d" % in_10s))
+                request.answer_headers.append((b"x-mbx-order-count-1d", b"%d" % in_day))
 
 
 def _call(request: _Request, body: bytes) -> Call:
@@ -190,24 +130,14 @@ def _call(request: _Request, body: bytes) -> Call:
     if len(request.query) > QUERY_BYTES_MOST:
         raise Invalid(errors.TOO_LARGE, detail=f"a query string has at most {QUERY_BYTES_MOST} bytes")
     sent = parameters.parse(request.query, request.headers.get(b"content-type", b""), body)
+    unit = request.headers.get(b"x-mbx-time-unit")
     return Call(
         parameters=Parameters(sent),
         id=request.id,
         request_id=request.request_id,
         now_us=request.now_us,
-        microseconds=_microseconds(request.headers.get(b"x-mbx-time-unit")),
-        headers=request.answer_headers,
+        microseconds=microseconds(None if unit is None else unit.decode("latin-1")),
     )
-
-
-def _microseconds(unit: bytes | None) -> bool:
-    match unit and unit.upper():
-        case None | b"MILLISECOND":
-            return False
-        case b"MICROSECOND":
-            return True
-        case _:
-            raise Invalid(errors.BAD_TIME_UNIT)
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:

@@ -5,12 +5,12 @@ that sends, as fast as its client reads, and one that listens.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections import defaultdict, deque
 from urllib.parse import parse_qs
 
+from openbourse.gateway.sockets import POLICY, RESTART, SHUTDOWN_S, TRY_LATER, Peer, written
 from openbourse.gateway.streams.outbox import Message, Outbox
 from openbourse.gateway.streams.requests import NAME_LENGTH_MOST, STREAMS_MOST, Subscriptions, answer, canonical
 from openbourse.gateway.wire import Receive, Scope, Send
@@ -18,23 +18,19 @@ from openbourse.gateway.wire import Receive, Scope, Send
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MOST = 8_000
-LIFE_S = 24 * 3600.0
 # What a client may send: Binance lets go of it beyond.
 MESSAGES_A_SECOND = 5
 ANSWERS_MOST = 100
-POLICY, RESTART, TRY_LATER = 1008, 1012, 1013
-SHUTDOWN_S = 0.5
+ANSWERS_BYTES_MOST = 1024 * 1024
 
 
-class Connection:
+class Connection(Peer):
+    """Answers go before what is in the outbox."""
+
     def __init__(self, subscriptions: Subscriptions) -> None:
+        super().__init__(ANSWERS_MOST, ANSWERS_BYTES_MOST)
         self.subscriptions = subscriptions
         self.outbox = Outbox()
-        self.answers: deque[str] = deque()
-        self.news = asyncio.Event()
-        # Code and reason.
-        self.ended: tuple[int, str] | None = None
-        self.end_wanted = asyncio.Event()
 
     def hear(self, name: str, message: Message) -> None:
         if self.ended is not None:
@@ -43,26 +39,14 @@ class Connection:
             self.end(POLICY, f"too slow: {len(self.outbox)} messages of {self.outbox.bytes} bytes wait")
         self.news.set()
 
-    def say(self, document: object) -> None:
-        if len(self.answers) >= ANSWERS_MOST:
-            self.end(POLICY, f"too slow: {ANSWERS_MOST} answers wait")
-        else:
-            self.answers.append(json.dumps(document, separators=(",", ":")))
-        self.news.set()
-
-    def end(self, code: int, reason: str) -> None:
-        if self.ended is None:
-            self.ended = code, reason
-            self.end_wanted.set()
-
     def next(self) -> str | None:
-        if self.answers:
-            return self.answers.popleft()
+        if (text := super().next()) is not None:
+            return text
         taken = self.outbox.take()
         if taken is None:
             return None
         name, text = taken
-        return f'{{"stream":{json.dumps(name)},"data":{text}}}' if self.subscriptions.combined else text
+        return f'{{"stream":{written(name)},"data":{text}}}' if self.subscriptions.combined else text
 
 
 class Streams:
@@ -109,33 +93,12 @@ class Streams:
         self.connections.add(connection)
         self._hear(connection, connection.subscriptions.names)
         try:
-            await self._serve(connection, receive, send)
+            await connection.serve(self._listen(connection, receive), scope, send)
         finally:
             self.connections.discard(connection)
             self._hear(connection, {})
         if connection.ended is not None:
-            code, reason = connection.ended
-            log.info("stream of %s ended: %s", scope["client"], reason)
-            scope["extensions"]["cut"](code, reason)
-
-    async def _serve(self, connection: Connection, receive: Receive, send: Send) -> None:
-        """Until the client leaves or is let go."""
-        listening = asyncio.create_task(self._listen(connection, receive))
-        sending = asyncio.create_task(_send_all(connection, send))
-        ending = asyncio.create_task(connection.end_wanted.wait())
-        tasks = {listening, sending, ending}
-        try:
-            done, _ = await asyncio.wait(tasks, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                connection.end(RESTART, "24 hours are over")
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            # A client that went away while it was sent to is none of our errors.
-            if isinstance(result, Exception) and not isinstance(result, OSError):
-                raise result
+            log.info("stream of %s ended: %s", scope["client"], connection.ended[1])
 
     async def _listen(self, connection: Connection, receive: Receive) -> None:
         heard_s: deque[float] = deque(maxlen=MESSAGES_A_SECOND)
@@ -168,14 +131,6 @@ class Streams:
                     del self._hearers[stream]
         for stream, own in names.items():
             self._hearers[stream][connection] = tuple(own)
-
-
-async def _send_all(connection: Connection, send: Send) -> None:
-    while True:
-        await connection.news.wait()
-        connection.news.clear()
-        while (text := connection.next()) is not None:
-            await send({"type": "websocket.send", "text": text})
 
 
 def _asked_for(scope: Scope) -> Subscriptions:
