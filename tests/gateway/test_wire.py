@@ -14,15 +14,13 @@ import pytest
 
 from openbourse.contracts.session import Address, EngineSession
 from openbourse.gateway import engines
-from openbourse.gateway.app import make_app
+from openbourse.gateway.app import make_port
 from openbourse.gateway.calls import Call
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.keys import Key, KeyRing, create_key
 from openbourse.gateway.ledger import Ledger
 from openbourse.gateway.limits import Limits, Usage
 from openbourse.gateway.marketdata import MarketData
-from openbourse.gateway.rest import Rest
-from openbourse.gateway.streams.connections import Streams
 from openbourse.gateway.wire import BODY_BYTES_MOST
 
 WEIGHT_PER_MINUTE = 600
@@ -34,7 +32,6 @@ class Gateway(NamedTuple):
 
     http: httpx.AsyncClient
     key: Key
-    rest: Rest
 
     def signed(self, parameters: str, **headers: str) -> dict[str, object]:
         """What httpx sends for signed parameters in the query."""
@@ -53,10 +50,10 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     engine = Engine(EngineSession("main", [Address("127.0.0.1", 9)], None, "gateway"))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ledger = Ledger("https://127.0.0.1:9", tls)
-    rest = Rest(engine, ledger, MarketData(None, tls), usage)
-    transport = httpx.ASGITransport(app=make_app(rest, Streams(), KeyRing(file), usage))
+    port = make_port(engine, ledger, MarketData(None, tls), KeyRing(file), usage)
+    transport = httpx.ASGITransport(app=port.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-        yield Gateway(http, key, rest)
+        yield Gateway(http, key)
     await ledger.close()
 
 

@@ -15,6 +15,8 @@ __all__ = ["Key", "app", "create_key", "read_keys"]
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke the API keys of traders.")
 
 File = typer.Option(..., "--file", help="The gateway's file of keys (its --keys).")
+PublicKey = typer.Option(None, help="PEM file of the trader's Ed25519 or RSA public key, in place of a secret.")
+Permissions = typer.Option(list(PERMISSIONS), "--permission", help="What the key may do; may be repeated.")
 
 
 @app.command()
@@ -22,12 +24,8 @@ def create(
     file: Path = File,
     account: int = typer.Option(..., help="Account that the key trades for, from 1000."),
     label: str = typer.Option("", help="For people: what the key is for."),
-    public_key: Path | None = typer.Option(
-        None, help="PEM file of the trader's Ed25519 or RSA public key, in place of a secret."
-    ),
-    permission: list[str] = typer.Option(  # noqa: B008 - as typer has it
-        list(PERMISSIONS), help=f"What it may do: {', '.join(PERMISSIONS)}. Repeatable."
-    ),
+    public_key: Path | None = PublicKey,
+    permission: list[str] = Permissions,
 ) -> None:
     """Make a key, add it to the file and print it, with its secret where it has one.
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import signal
@@ -17,15 +18,13 @@ from fastapi import FastAPI
 
 from openbourse.contracts.session import Address, EngineSession
 from openbourse.contracts.tls import client_context
-from openbourse.gateway.app import make_app
+from openbourse.gateway.app import make_port
 from openbourse.gateway.engines import Engine
 from openbourse.gateway.keys import KeyFileInvalid, KeyRing
 from openbourse.gateway.ledger import Ledger
 from openbourse.gateway.limits import Limits, Usage
-from openbourse.gateway.marketdata import MarketData
-from openbourse.gateway.rest import Rest
+from openbourse.gateway.marketdata import MarketData, read_lines
 from openbourse.gateway.status import Drain, make_status_app
-from openbourse.gateway.streams.connections import Streams
 from openbourse.gateway.streams.protocol import MESSAGE_BYTES_MOST, PING_EVERY_S, PONG_WITHIN_S, StreamProtocol
 
 log = logging.getLogger("openbourse.gateway")
@@ -129,14 +128,16 @@ async def serve(options: argparse.Namespace) -> None:
     engine = Engine(EngineSession(options.shard, options.engine, tls, "gateway"))
     ledger = Ledger(options.ledger, tls)
     drain = Drain()
-    marketdata, streams = MarketData(options.marketdata, tls), Streams()
-    streams.open = options.marketdata is not None
-    traders = listener(make_app(Rest(engine, ledger, marketdata, usage), streams, keys, usage))
+    marketdata = MarketData(options.marketdata, tls)
+    port = make_port(engine, ledger, marketdata, keys, usage)
+    traders = listener(port.app)
     status = listener(make_status_app(engine, keys, drain))
     sockets = [listen(options.listen), listen(options.status)]
     async with asyncio.TaskGroup() as tasks:
         shard = tasks.create_task(engine.run())
-        feed = tasks.create_task(marketdata.follow(streams.publish, streams.lost))
+        read = functools.partial(read_lines, port.streams.publish)
+        feed = tasks.create_task(marketdata.follow("feed", read, port.streams.lost, marketdata.following))
+        accounts = tasks.create_task(port.user_data.run())
         servers = [
             tasks.create_task(server.serve([opened])) for server, opened in zip((traders, status), sockets, strict=True)
         ]
@@ -145,7 +146,9 @@ async def serve(options: argparse.Namespace) -> None:
         log.info("gateway stopping")
         drain.begun = True
         ready.cancel()
-        await streams.shut_down()
+        async with asyncio.TaskGroup() as goodbyes:
+            goodbyes.create_task(port.streams.shut_down())
+            goodbyes.create_task(port.websocket_api.shut_down())
         # Traders first: the engine and the probes stay until the last request is answered.
         traders.should_exit = True
         await servers[0]
@@ -153,6 +156,7 @@ async def serve(options: argparse.Namespace) -> None:
         await servers[1]
         await ledger.close()
         feed.cancel()
+        accounts.cancel()
         await marketdata.close()
         shard.cancel()
     log.info("gateway stopped")

@@ -8,32 +8,45 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from openbourse.gateway import errors, signatures
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.keys import Holder, KeyRing
 from openbourse.gateway.parameters import Parameters
 
+if TYPE_CHECKING:
+    from openbourse.gateway.websocket_api.sessions import Session
+
 SIGNED_PARAMETERS = frozenset({"timestamp", "recvWindow", "signature"})
 
 
 class Security(Enum):
-    """Binance's word for what a key has to be permitted. All but NONE and KEY take a key, a signature, a timestamp."""
+    """What a call takes of its key. All but NONE and KEY take a signature and a timestamp too."""
 
     NONE = auto()
     TRADE = auto()
     USER_DATA = auto()
     USER_STREAM = auto()
+    # A key that may sign, whatever else it is permitted.
+    LOGON = auto()
     # A key that is permitted USER_STREAM, without a signature: it tells nothing and moves nothing.
     KEY = auto()
 
     @property
     def is_signed(self) -> bool:
-        return self in (Security.TRADE, Security.USER_DATA, Security.USER_STREAM)
+        return self not in (Security.NONE, Security.KEY)
 
     @property
-    def permission(self) -> str:
-        return Security.USER_STREAM.name if self is Security.KEY else self.name
+    def permission(self) -> str | None:
+        """None: any key will do."""
+        match self:
+            case Security.NONE | Security.LOGON:
+                return None
+            case Security.KEY:
+                return Security.USER_STREAM.name
+            case _:
+                return self.name
 
 
 @dataclass(slots=True)
@@ -47,6 +60,8 @@ class Call:
     now_us: int
     microseconds: bool
     holder: Holder | None = None
+    # Over the WebSocket API.
+    session: "Session | None" = None
     # Of the account, in ten seconds and in the day, where the request counts as an order.
     order_counts: tuple[int, int] | None = None
 
@@ -75,6 +90,8 @@ class Endpoint:
     unsupported: frozenset[str] = frozenset()
     # On the WebSocket API. Empty: it is not there.
     name: str = ""
+    # There, the request names its key itself: the one that the connection is logged on with is not taken.
+    own_key: bool = False
     # Worked out once: they are asked for in every request.
     known: frozenset[str] = field(init=False)
 
@@ -119,7 +136,20 @@ def proven_holder(keys: KeyRing, api_key: str, security: Security, call: Call, s
     return holder
 
 
+def check_fresh(holder: Holder, call: Call, signed: bytes) -> None:
+    """Of a request of a session that this holder began: it need not be signed, and if it is, then rightly.
+
+    Raises Invalid.
+    """
+    call.parameters.mandatory("timestamp")
+    signature = call.parameters.optional("signature")
+    if signature is not None:
+        signatures.check_signature(holder.key, signed, signature)
+    signatures.check_timestamp(call.parameters, call.now_us)
+
+
 def check_permission(holder: Holder, security: Security) -> None:
     """Raises Invalid."""
-    if security.permission not in holder.permissions:
-        raise Invalid(errors.BAD_KEY, detail=f"the key has no permission {security.permission}")
+    needed = security.permission
+    if needed is not None and needed not in holder.permissions:
+        raise Invalid(errors.BAD_KEY, detail=f"the key has no permission {needed}")

@@ -69,6 +69,11 @@ class Engine:
         assert self._markets is not None
         return self._markets
 
+    async def newest_markets(self) -> Markets:
+        """What is listed now. Raises Unavailable."""
+        await self._refresh()
+        return await self.markets()
+
     async def market(self, symbol: str) -> Market:
         """Raises Invalid for a symbol that is not listed, and Unavailable."""
         markets = await self.markets()

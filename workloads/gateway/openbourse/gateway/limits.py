@@ -89,6 +89,10 @@ class Usage:
         """What the address has used in this minute, this request included. Raises nothing: see `check_weight`."""
         return self._weight.add(address, weight, now_s)
 
+    def weight(self, address: str, now_s: int) -> int:
+        """What the address has used in this minute."""
+        return self._weight.used(address, now_s)
+
     def check_weight(self, used: int, now_s: int) -> None:
         """Raises TooMany."""
         if used > self._weight.most:

@@ -1,4 +1,4 @@
-"""The gateway's side of the market data: their HTTP API and their feed, over mutual TLS.
+"""The gateway's side of the market data: their HTTP API and their feeds, over mutual TLS.
 
 Answers come in Binance's words and go on as they are; nothing here knows a price.
 """
@@ -6,7 +6,7 @@ Answers come in Binance's words and go on as they are; nothing here knows a pric
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
@@ -59,24 +59,33 @@ class MarketData:
         except httpx.HTTPError as error:
             raise _not_given(what, error) from error
 
-    async def follow(self, publish: Callable[[str, str], None], lost: Callable[[], None]) -> None:
-        """Every message of the feed, until cancelled; `lost` is called where messages may be missing."""
+    async def follow(
+        self,
+        feed: str,
+        read: Callable[[AsyncIterator[bytes]], Awaitable[None]],
+        lost: Callable[[], None],
+        following: asyncio.Event,
+    ) -> None:
+        """A feed, until cancelled; `following` while it is there, `lost` is called where messages may be missing.
+
+        `read` takes its bytes to their end, and raises ValueError for what is no such feed.
+        """
         if not self._http:
             return
         retry_s = RETRY_FIRST_S
         while True:
             try:
-                async with self._http.stream("GET", "/v1/feed", timeout=httpx.Timeout(SILENCE_MOST_S)) as answer:
+                async with self._http.stream("GET", f"/v1/{feed}", timeout=httpx.Timeout(SILENCE_MOST_S)) as answer:
                     answer.raise_for_status()
-                    self.following.set()
-                    retry_s = RETRY_FIRST_S
-                    await _read(answer, publish)
-                    log.warning("the feed of market data ended; again in %.2f s", retry_s)
+                    # The first bytes come at once: from then on nothing is missing.
+                    await read(_noticed(answer.aiter_raw(), following))
+                    log.warning("the %s of market data ended; again in %.2f s", feed, retry_s)
             except (httpx.HTTPError, ValueError) as error:
-                log.warning("the feed of market data: %s; again in %.2f s", error or type(error).__name__, retry_s)
-            if self.following.is_set():
-                self.following.clear()
+                log.warning("the %s of market data: %s; again in %.2f s", feed, error or type(error).__name__, retry_s)
+            if following.is_set():
+                following.clear()
                 lost()
+                retry_s = RETRY_FIRST_S
             await asyncio.sleep(retry_s)
             retry_s = min(retry_s * 2, RETRY_MOST_S)
 
@@ -89,10 +98,16 @@ def _not_given(what: str, error: Exception) -> Unavailable:
     return Unavailable(errors.DISCONNECTED, detail=f"the market data did not give {what}: {type(error).__name__}")
 
 
-async def _read(answer: httpx.Response, publish: Callable[[str, str], None]) -> None:
-    """Raises ValueError for what is no feed."""
+async def _noticed(chunks: AsyncIterator[bytes], following: asyncio.Event) -> AsyncIterator[bytes]:
+    async for data in chunks:
+        following.set()
+        yield data
+
+
+async def read_lines(publish: Callable[[str, str], None], chunks: AsyncIterator[bytes]) -> None:
+    """The feed of the market: one message a line. Raises ValueError for what is no feed."""
     rest = b""
-    async for data in answer.aiter_raw():
+    async for data in chunks:
         *lines, rest = (rest + data).split(b"\n")
         if len(rest) > LINE_BYTES_MOST:
             raise ValueError(f"a line of more than {LINE_BYTES_MOST} bytes")

@@ -27,7 +27,7 @@ SYMBOL = "^[A-Z0-9-_.]{1,32}$"
 CLIENT_ORDER_ID = "^[a-zA-Z0-9-_]{1,36}$"
 
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_LEGAL = {pattern: re.compile(pattern) for pattern in (INTEGER, DECIMAL, SYMBOL, CLIENT_ORDER_ID)}
+LEGAL = {pattern: re.compile(pattern) for pattern in (INTEGER, DECIMAL, SYMBOL, CLIENT_ORDER_ID)}
 
 E = TypeVar("E", bound=Enum)
 
@@ -65,7 +65,7 @@ def _form(data: bytes) -> dict[str, str]:
         # What most requests are: nothing to decode, so one decode is enough.
         pairs = [(name, value) for name, _, value in _pairs(_text(data).split("&"), "=")]
     for name, value in pairs:
-        _add(sent, name, value)
+        add(sent, name, value)
     return sent
 
 
@@ -93,9 +93,9 @@ def _json(data: bytes) -> dict[str, str]:
         for name, value in members:
             match value:
                 case bool():
-                    _add(sent, name, "true" if value else "false")
+                    add(sent, name, "true" if value else "false")
                 case str():
-                    _add(sent, name, value)
+                    add(sent, name, value)
                 case _:
                     raise Invalid(errors.BAD_JSON, detail=f"{name[:40]!r} is neither text, a number, true nor false")
         return sent
@@ -116,7 +116,7 @@ def _no_number(text: str) -> str:
     raise ValueError(f"{text} is no number")
 
 
-def _add(sent: dict[str, str], name: str, value: str) -> None:
+def add(sent: dict[str, str], name: str, value: str) -> None:
     if not (name.isalnum() and name.isascii() and len(name) <= NAME_LENGTH_MOST):
         raise Invalid(errors.ILLEGAL_CHARACTERS, detail="a parameter's name is letters and digits")
     if name in sent:
@@ -124,6 +124,17 @@ def _add(sent: dict[str, str], name: str, value: str) -> None:
     if not value.isprintable():
         raise Invalid(errors.ILLEGAL_CHARACTERS, detail=f"{name} is not plain text")
     sent[name] = value
+
+
+def flag_of(name: str, text: str) -> bool:
+    """Raises Invalid."""
+    match text:
+        case "true" | "TRUE":
+            return True
+        case "false" | "FALSE":
+            return False
+        case _:
+            raise Invalid(errors.BAD_VALUE, name, detail=f"{name} is true or false")
 
 
 class Parameters:
@@ -157,7 +168,7 @@ class Parameters:
             return None
         if not value:
             raise Invalid(errors.EMPTY_PARAMETER, name)
-        if pattern is not None and _LEGAL[pattern].fullmatch(value) is None:
+        if pattern is not None and LEGAL[pattern].fullmatch(value) is None:
             raise Invalid(errors.ILLEGAL_CHARACTERS_IN, name, pattern)
         return value
 
@@ -191,15 +202,8 @@ class Parameters:
         return time // 1000 if time is not None and time >= MICROSECONDS_FROM else time
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        match self.optional(name):
-            case None:
-                return default
-            case "true" | "TRUE":
-                return True
-            case "false" | "FALSE":
-                return False
-            case _:
-                raise Invalid(errors.BAD_VALUE, name)
+        text = self.optional(name)
+        return default if text is None else flag_of(name, text)
 
     def choice(self, name: str, choices: Mapping[str, E], wrong: Word) -> E:
         value = self.mandatory(name)

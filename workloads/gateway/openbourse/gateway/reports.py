@@ -11,6 +11,9 @@ from openbourse.gateway import words
 from openbourse.gateway.markets import Market, fee_text
 from openbourse.gateway.words import ResponseType
 
+# At most, of those that are about orders.
+EVENTS_OF_A_COMMAND = 2**17
+
 # Microseconds since 1970 to the time unit of the answer.
 Clock = Callable[[int], int]
 
@@ -22,7 +25,7 @@ def placed_as_json(
     body = _acknowledged(order, order.client_order_id, at_us, clock)
     if kind is ResponseType.ACK:
         return body
-    body |= _terms(order, market)
+    body |= terms_as_json(order, market)
     body["workingTime"] = clock(order.created_at_us)
     if kind is ResponseType.FULL:
         body["fills"] = [_fill(fill, market) for fill in result.fills]
@@ -34,17 +37,22 @@ def canceled_as_json(order: v1.Order, cancel_id: str, at_us: int, market: Market
         "symbol": order.symbol,
         "origClientOrderId": order.client_order_id,
         **_acknowledged(order, cancel_id, at_us, clock),
-        **_terms(order, market),
+        **terms_as_json(order, market),
     }
+
+
+def execution_id(seq: int, index: int) -> int:
+    """Names one event of one command: nothing else of this shard has this number."""
+    return seq * EVENTS_OF_A_COMMAND + index
 
 
 def amended_as_json(reply: v1.Reply, previous_client_order_id: str, market: Market, clock: Clock) -> dict[str, object]:
     order, units = reply.order.order, market.units
-    terms = _terms(order, market)
+    terms = terms_as_json(order, market)
     return {
         "transactTime": clock(reply.occurred_at_us),
-        # Names the amendment: nothing else of this shard has this number.
-        "executionId": reply.seq,
+        # An amendment is the first event of its command.
+        "executionId": execution_id(reply.seq, 0),
         "amendedOrder": {
             "symbol": order.symbol,
             "orderId": order.order_id,
@@ -71,7 +79,7 @@ def order_as_json(order: v1.Order, market: Market, clock: Clock, prevented_match
         "orderId": order.order_id,
         "orderListId": -1,
         "clientOrderId": order.client_order_id,
-        **_terms(order, market),
+        **terms_as_json(order, market),
         "stopPrice": market.units.format_price(0),
         "icebergQty": market.units.format_quantity(0),
         "time": clock(order.created_at_us),
@@ -139,7 +147,7 @@ def _acknowledged(order: v1.Order, client_order_id: str, at_us: int, clock: Cloc
     }
 
 
-def _terms(order: v1.Order, market: Market) -> dict[str, object]:
+def terms_as_json(order: v1.Order, market: Market) -> dict[str, object]:
     units = market.units
     is_market = order.type == v1.OrderType.ORDER_TYPE_MARKET
     terms: dict[str, object] = {

@@ -8,8 +8,11 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from urllib.parse import parse_qs
 
+from openbourse.gateway.calls import microseconds
+from openbourse.gateway.errors import Invalid
 from openbourse.gateway.sockets import POLICY, RESTART, SHUTDOWN_S, TRY_LATER, Peer, written
 from openbourse.gateway.streams.outbox import Message, Outbox
 from openbourse.gateway.streams.requests import NAME_LENGTH_MOST, STREAMS_MOST, Subscriptions, answer, canonical
@@ -35,7 +38,7 @@ class Connection(Peer):
     def hear(self, name: str, message: Message) -> None:
         if self.ended is not None:
             return
-        if not self.outbox.put(name, message):
+        if not self.outbox.put(name, message.in_microseconds if self.subscriptions.microseconds else message):
             self.end(POLICY, f"too slow: {len(self.outbox)} messages of {self.outbox.bytes} bytes wait")
         self.news.set()
 
@@ -58,11 +61,20 @@ class Streams:
         self._hearers: defaultdict[str, dict[Connection, tuple[str, ...]]] = defaultdict(dict)
         self.open = False
 
-    def publish(self, stream: str, payload: str) -> None:
+    def is_heard(self, stream: str) -> bool:
+        return stream in self._hearers
+
+    def end_hearers(self, streams: Iterable[str], code: int, reason: str) -> None:
+        for stream in streams:
+            for connection in self._hearers.get(stream, ()):
+                connection.end(code, reason)
+
+    def publish(self, stream: str, payload: str, microseconds: str | None = None) -> None:
+        """`microseconds`: the same for who asked for these."""
         hearers = self._hearers.get(stream)
         if not hearers:
             return
-        message = Message(stream, payload)
+        message = Message(stream, payload, microseconds)
         for connection, names in hearers.items():
             for name in names:
                 connection.hear(name, message)
@@ -88,7 +100,12 @@ class Streams:
             # Before it is accepted: an answer of HTTP, 403.
             await send({"type": "websocket.close", "code": TRY_LATER})
             return
-        connection = Connection(_asked_for(scope))
+        try:
+            connection = Connection(_asked_for(scope))
+        except Invalid as refusal:
+            log.info("stream of %s refused: %s", scope["client"], refusal.message)
+            await send({"type": "websocket.close", "code": POLICY})
+            return
         await send({"type": "websocket.accept"})
         self.connections.add(connection)
         self._hear(connection, connection.subscriptions.names)
@@ -134,12 +151,13 @@ class Streams:
 
 
 def _asked_for(scope: Scope) -> Subscriptions:
-    """`/ws/a/b` hears a and b bare, `/stream?streams=a/b` with their names beside. What is no stream is never heard."""
+    """`/ws/a/b` hears a and b bare, `/stream?streams=a/b` with their names beside. What is no stream is never heard.
+
+    Raises Invalid for a `timeUnit` that does not exist.
+    """
     path: str = scope["path"]
     combined = path == "/stream"
-    if combined:
-        named = parse_qs(scope["query_string"].decode("latin-1")).get("streams", [""])[0]
-    else:
-        named = path.removeprefix("/ws").strip("/")
+    asked = parse_qs(scope["query_string"].decode("latin-1"))
+    named = asked.get("streams", [""])[0] if combined else path.removeprefix("/ws").strip("/")
     names = [name for name in named.split("/") if 0 < len(name) <= NAME_LENGTH_MOST][:STREAMS_MOST]
-    return Subscriptions(dict.fromkeys(names), combined)
+    return Subscriptions(dict.fromkeys(names), combined, microseconds(asked.get("timeUnit", [None])[0]))

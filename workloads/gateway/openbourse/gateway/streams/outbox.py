@@ -12,6 +12,8 @@ from enum import Enum, auto
 from functools import cached_property
 from typing import Any
 
+from openbourse.gateway.streams.time_units import in_microseconds
+
 # From so many on, messages are merged where they can be.
 MERGED_FROM = 16
 MESSAGES_MOST = 2_000
@@ -48,11 +50,19 @@ def merging_of(stream: str) -> Merging:
 
 
 class Message:
-    """One message of a stream, the same object for all who hear it: it is taken apart once at most."""
+    """One message of a stream, the same object for all who hear it: it is taken apart once at most.
 
-    def __init__(self, stream: str, payload: str) -> None:
+    `microseconds` is the payload for who asked for these, where somebody knows it better than by the milliseconds.
+    """
+
+    def __init__(self, stream: str, payload: str, microseconds: str | None = None) -> None:
         self.stream = stream
         self.payload = payload
+        self._microseconds = microseconds
+
+    @cached_property
+    def in_microseconds(self) -> "Message":
+        return Message(self.stream, self._microseconds or _json(in_microseconds(self.document)))
 
     @cached_property
     def document(self) -> Any:

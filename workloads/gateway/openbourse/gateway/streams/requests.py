@@ -17,6 +17,7 @@ class Subscriptions:
 
     names: dict[str, None]
     combined: bool
+    microseconds: bool = False
 
 
 class Refused(Exception):

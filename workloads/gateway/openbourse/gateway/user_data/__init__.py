@@ -1,0 +1,1 @@
+"""What an account hears of itself: its orders, balances, deposits and withdrawals."""
