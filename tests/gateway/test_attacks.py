@@ -48,7 +48,8 @@ async def holders(venue: Venue, private_keys: dict[str, PrivateKey]) -> Holders:
     revoke_key(file, gone.api_key)
     made = Holders(
         of_secret(key),
-        *(signer(file, account, private_keys[kind]) for kind in ("ed25519", "rsa")),
+        signer(file, account, private_keys["ed25519"]),
+        signer(file, account, private_keys["rsa"]),
         signer(file, account, private_keys["ed25519"], ("USER_DATA", "USER_STREAM")),
         signer(file, account, private_keys["ed25519"], ("TRADE",)),
         of_secret(gone),
@@ -113,6 +114,10 @@ def without(name: str) -> Callable[[Sent], Sent]:
     return lambda sent: {key: of for key, of in sent.items() if key != name}
 
 
+def swapped(sent: Sent) -> Sent:
+    return {**sent, "signature": str(sent["signature"]).swapcase()}
+
+
 ATTACKS: dict[str, tuple[str, dict[str, object], Callable[[Sent], Sent], int]] = {
     "another price than was signed": ("hmac", {}, changed(price="99"), -1022),
     "another account's key": ("hmac", {}, changed(apiKey="0" * 64), -2015),
@@ -125,17 +130,11 @@ ATTACKS: dict[str, tuple[str, dict[str, object], Callable[[Sent], Sent], int]] =
     "no time": ("hmac", {}, without("timestamp"), -1102),
     "a time long ago": ("hmac", {"timestamp": 1_600_000_000_000}, changed(), -1021),
     "a time to come": ("ed25519", {"timestamp": 4_000_000_000_000}, changed(), -1021),
-    "a time outside of its own window": (
-        *("rsa", {"timestamp": time.time_ns() // 1_000_000 - 10_000, "recvWindow": 1}),
-        *(changed(), -1021),
-    ),
+    "a time outside of its own window": ("rsa", {"timestamp": 1_600_000_000_000, "recvWindow": 1}, changed(), -1021),
     "a window that is too wide": ("hmac", {"recvWindow": 60_001}, changed(), -1102),
     "a key that was revoked": ("revoked", {}, changed(), -2015),
     "a key that may only look": ("looking", {}, changed(), -2015),
-    "the signature in capitals, of a key whose case counts": (
-        *("ed25519", {}),
-        *(lambda sent: {**sent, "signature": str(sent["signature"]).swapcase()}, -1022),
-    ),
+    "the signature in capitals, of a key whose case counts": ("ed25519", {}, swapped, -1022),
 }
 
 

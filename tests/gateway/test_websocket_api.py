@@ -14,7 +14,7 @@ from fixtures.websocket_apis import Api, Signer, connected, ed25519, of_secret, 
 pytestmark = pytest.mark.server
 
 Pair = tuple[Trader, Trader]
-PAIR = {"symbol": "BTCUSDT"}
+PAIR: dict[str, object] = {"symbol": "BTCUSDT"}
 LIMIT = {**PAIR, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.10", "price": "100"}
 
 
@@ -198,7 +198,7 @@ async def test_requests_of_a_connection_are_done_in_their_order_until_they_wait_
     stamp = key.query({})["timestamp"]
     asked = [await api.send("session.logon", key.query({}))]
     asked += [await api.send("order.place", {**LIMIT, "price": f"{100 + n}", "timestamp": stamp}) for n in range(20)]
-    answers = {}
+    answers = dict[int, Any]()
     async with asyncio.timeout(20):
         while len(answers) < len(asked):
             message = json.loads(await api.socket.recv())
@@ -234,6 +234,8 @@ async def test_requests_of_a_connection_are_done_in_their_order_until_they_wait_
         ('{"id": 1, "method": "depth", "params": {"symbol": ""}}', 400, -1102),
         ('{"id": 1, "method": "depth", "params": {"symbol": "NONE"}}', 400, -1121),
         ('{"id": 1, "method": "depth", "params": {"symbol": "a\\u0000b"}}', 400, -1100),
+        ('{"id": 1, "method": "depth", "params": {"symbol": "\\ud800"}}', 400, -1100),
+        ('{"id": 1, "method": "\\ud800"}', 400, -5000),
         ('{"id": 1, "method": "depth", "params": {"symbol": "BTCUSDT", "limit": 1e3}}', 400, -1100),
         ('{"id": 1, "method": "order.place"}', 400, -1102),
         ('{"id": 1, "method": "ping", "params": {"returnRateLimits": "perhaps"}}', 400, -1130),
@@ -265,7 +267,7 @@ async def test_bytes_and_what_is_too_long_end_the_connection_with_a_reason(venue
 
 async def test_more_requests_than_are_carried_out_at_once_are_all_answered(api: Api, alice: Signer) -> None:
     asked = [await api.send("openOrders.status", alice.query(PAIR)) for _ in range(500)]
-    answered = set()
+    answered = set[int]()
     async with asyncio.timeout(30):
         while len(answered) < len(asked):
             message = json.loads(await api.socket.recv())
