@@ -1,9 +1,14 @@
 """What an account is told of itself, over the wire and before a real engine and real market data."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import httpx
 import pytest
 
 from fixtures.gateways import Trader, Venue
+from openbourse.contracts.component import Component
+from openbourse.contracts.tls import client_context
 
 pytestmark = pytest.mark.server
 
@@ -168,3 +173,33 @@ async def test_with_market_data_away_orders_that_the_engine_knows_are_there(trad
         venue.marketdata.start()
     unknown = await trader.call("GET", "/api/v3/order", **PAIR, orderId=number + 1_000_000)
     assert (unknown.status_code, unknown.json()["code"]) == (400, -2013)
+
+
+@pytest.mark.parametrize("component", list(Component))
+async def test_market_data_tell_of_accounts_to_gateways_alone(
+    venue: Venue, tls_material: Mapping[Component, Path], component: Component
+) -> None:
+    asked = {"account": "1001", "symbol": "BTCUSDT", "limit": "1", "seq": "0"}
+    url, tls = venue.marketdata.url, client_context(tls_material[component])
+    async with httpx.AsyncClient(base_url=url, verify=tls, trust_env=False) as http:
+        for path in ("orders", "order", "prevented"):
+            answer = await http.get(f"/v1/accounts/{path}", params=asked)
+            assert answer.status_code == (200 if component is Component.GATEWAY else 403), answer.text
+        if component is not Component.GATEWAY:
+            assert (await http.get("/v1/accounts/feed")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"seq": 10**15}, 503), ({"account": 1}, 422), ({"limit": 1_001}, 422), ({"seq": -1}, 422), ({"symbol": ""}, 422)],
+)
+async def test_a_question_about_an_account_that_has_no_answer_is_refused(
+    venue: Venue, tls_material: Mapping[Component, Path], change: dict[str, object], status: int
+) -> None:
+    asked = {"account": 1001, "symbol": "BTCUSDT", "limit": 1, "seq": 0, **change}
+    tls = client_context(tls_material[Component.GATEWAY])
+    async with httpx.AsyncClient(base_url=venue.marketdata.url, verify=tls, trust_env=False) as http:
+        answer = await http.get("/v1/accounts/orders", params={name: str(of) for name, of in asked.items()})
+    assert answer.status_code == status
+    if status == 503:
+        assert answer.json()["reason"] == "Behind"

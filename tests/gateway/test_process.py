@@ -1,18 +1,23 @@
 """One gateway process without an engine: it lives, says that it is not ready and why, and stops cleanly."""
 
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from fixtures.gateways import NOWHERE, GatewayProcess, running_gateway, signed
+from fixtures.websocket_apis import of_secret
 from openbourse.contracts.component import Component
 from openbourse.gateway.keys import read_keys
 
@@ -60,6 +65,29 @@ def test_a_query_without_an_engine_is_answered_in_time(idle: GatewayProcess) -> 
     assert re.search(r"GET /api/v3/account 503 \d+ us", logged)
     assert key.secret not in logged
     assert "signature=" not in logged
+
+
+def test_a_stop_is_said_on_the_websocket_api_and_what_is_under_way_is_answered(tmp_path: Path, tls: Path) -> None:
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, keys):
+        by = of_secret(keys[0])
+        with connect(f"ws://{gateway.address}/ws-api/v3", proxy=None) as api:
+            # The engine is away: it takes a while until that is sure.
+            api.send(json.dumps({"id": 1, "method": "openOrders.status", "params": by.query({})}))
+            time.sleep(0.5)
+            stopped = threading.Thread(target=gateway.stop)
+            stopped.start()
+            said = []
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    said.append(json.loads(api.recv(timeout=20)))
+        stopped.join()
+        assert said[0]["event"]["e"] == "serverShutdown"
+        assert [(answer["id"], answer["status"]) for answer in said[1:]] == [(1, 503)]
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1012, "the gateway stops")
+        log = gateway.log.read_text()
+        assert "gateway stopped" in log
+        assert "Traceback" not in log
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(idle: GatewayProcess) -> None:

@@ -284,6 +284,25 @@ async def test_where_an_event_may_be_missing_connections_end(venue: Venue, trade
         assert (await deaf.heard("executionReport"))["x"] == "NEW"
 
 
+async def test_an_engine_that_dies_and_comes_back_costs_no_event(hearing: Api, traders: Pair, venue: Venue) -> None:
+    trader = traders[0]
+    placing = asyncio.create_task(place_all(trader, 60))
+    await asyncio.sleep(0.1)
+    venue.engine.kill()
+    venue.engine.start()
+    placed = await placing
+    heard = set[int]()
+    async with asyncio.timeout(HEARD_S):
+        while heard < placed:
+            heard.add((await hearing.heard("executionReport", x="NEW"))["i"])
+    assert heard == placed
+
+
+async def place_all(trader: Trader, count: int) -> set[int]:
+    answers = [await trader.place("BUY", "0.01", f"{100 + number}") for number in range(count)]
+    return {answer.json()["orderId"] for answer in answers}
+
+
 async def test_through_many_orders_at_once_none_is_missed(hearing: Api, traders: Pair) -> None:
     maker, taker = traders
     await asyncio.gather(*(maker.place("SELL", "0.01", f"{30000 + n}") for n in range(100)))

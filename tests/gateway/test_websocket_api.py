@@ -1,6 +1,7 @@
 """The WebSocket API before a real engine: every call of REST by its name, the same answers, sessions, bounds."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -274,3 +275,25 @@ async def test_more_requests_than_are_carried_out_at_once_are_all_answered(api: 
             assert message["status"] == 200
             answered.add(message["id"])
     assert answered == set(asked)
+
+
+async def test_who_does_not_read_answers_is_let_go(venue: Venue) -> None:
+    frame = b'{"id":1,"method":"exchangeInfo"}'
+    # Masked with zeros: as it is.
+    data = bytes([0x81, 0x80 | len(frame)]) + bytes(4) + frame
+    _, writer = await asyncio.open_connection(venue.gateway.address.host, venue.gateway.address.port, limit=1024)
+    asking = "GET /ws-api/v3 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    asking += "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    writer.write(asking.encode())
+    client = writer.get_extra_info("sockname")
+    async with asyncio.timeout(90):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(data * 100)
+                await writer.drain()
+                await asyncio.sleep(0)
+    writer.close()
+    said = f"WebSocket API of {client} ended: too slow"
+    async with asyncio.timeout(20):
+        while said not in venue.gateway.log.read_text():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.1)

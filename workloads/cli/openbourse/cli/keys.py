@@ -56,7 +56,9 @@ def list_(file: Path = File) -> None:
     except (OSError, KeyFileInvalid) as error:
         _fail(error)
     for key in keys:
-        typer.echo(f"{key.api_key}  account {key.account}  {key.created}  {key.label}".rstrip())
+        how = "public key" if key.public_key else "secret"
+        may = ",".join(key.permissions)
+        typer.echo(f"{key.api_key}  account {key.account}  {how}  {may}  {key.created}  {key.label}".rstrip())
     typer.echo(f"{len(keys)} keys")
 
 

@@ -176,13 +176,19 @@ class KeyRing:
         self._stamp = self._stamp_now()
         self._holders = self._read()
         self._checked_s = time.monotonic()
+        self._version = 0
+
+    def version(self) -> int:
+        """Another one as soon as the file has been read again."""
+        if time.monotonic() - self._checked_s >= CHECK_EVERY_S:
+            self._check()
+        return self._version
 
     def holder(self, api_key: str) -> Holder:
         """Raises Invalid."""
         if not API_KEY.fullmatch(api_key):
             raise Invalid(errors.BAD_KEY_FORMAT)
-        if time.monotonic() - self._checked_s >= CHECK_EVERY_S:
-            self._check()
+        self.version()
         holder = self._holders.get(api_key)
         if holder is None:
             raise Invalid(errors.BAD_KEY)
@@ -199,6 +205,7 @@ class KeyRing:
                 return
             self._stamp = stamp
             self._holders = self._read()
+            self._version += 1
         except (OSError, KeyFileInvalid) as error:
             log.error("keys are as they were, the file could not be read again: %s", error)
         else:

@@ -12,7 +12,18 @@ from openbourse.contracts.units import FIRST_TRADER
 from openbourse.marketdata.errors import Diverged
 
 KERNEL_WITH_SCHEDULES = 2
-_OPEN = frozenset({v1.OrderStatus.ORDER_STATUS_NEW, v1.OrderStatus.ORDER_STATUS_PARTIALLY_FILLED})
+# By name once, not in each event.
+ACCEPTED = v1.OrderChange.ORDER_CHANGE_ACCEPTED
+TRADED = v1.OrderChange.ORDER_CHANGE_TRADED
+PREVENTED = v1.OrderChange.ORDER_CHANGE_PREVENTED
+AMENDED = v1.OrderChange.ORDER_CHANGE_AMENDED
+CANCELED = v1.OrderChange.ORDER_CHANGE_CANCELED
+EXPIRED = v1.OrderChange.ORDER_CHANGE_EXPIRED
+NEW = v1.OrderStatus.ORDER_STATUS_NEW
+PARTIALLY_FILLED = v1.OrderStatus.ORDER_STATUS_PARTIALLY_FILLED
+FILLED = v1.OrderStatus.ORDER_STATUS_FILLED
+EXPIRED_IN_MATCH = v1.OrderStatus.ORDER_STATUS_EXPIRED_IN_MATCH
+_OPEN = frozenset({NEW, PARTIALLY_FILLED})
 
 
 def is_open(order: v1.Order) -> bool:
@@ -77,16 +88,17 @@ class Accounts:
 
     def apply(self, events: Sequence[v1.Event]) -> None:
         """Of one command, all of them in their order. Raises Diverged."""
+        named = [(event, event.WhichOneof("body")) for event in events]
         # An order by amount that the book could not fill expires behind a trade that left nothing of it.
-        expiring = {event.order_expired.order.order_id for event in events if event.HasField("order_expired")}
-        for event in events:
+        expiring = {event.order_expired.order.order_id for event, body in named if body == "order_expired"}
+        for event, body in named:
             for movement in event.movements:
                 self._move(movement)
-            match event.WhichOneof("body"):
+            match body:
                 case "order_accepted":
                     record = v1.OrderRecord(order=event.order_accepted.order)
                     self.open_orders[record.order.order_id] = record
-                    self._changed(event, record, v1.OrderChange.ORDER_CHANGE_ACCEPTED)
+                    self._changed(event, record, ACCEPTED)
                 case "trade_executed":
                     self._trade(event, expiring)
                 case "match_prevented":
@@ -95,12 +107,12 @@ class Accounts:
                     self._amend(event)
                 case "order_canceled":
                     record = self._replaced(event, event.order_canceled.order)
-                    update = self._changed(event, record, v1.OrderChange.ORDER_CHANGE_CANCELED)
+                    update = self._changed(event, record, CANCELED)
                     if update is not None:
                         update.cancel_reason = event.order_canceled.reason
                 case "order_expired":
                     record = self._replaced(event, event.order_expired.order)
-                    self._changed(event, record, v1.OrderChange.ORDER_CHANGE_EXPIRED)
+                    self._changed(event, record, EXPIRED)
                 case "funds_credited":
                     self._fund(event, event.funds_credited, 1)
                 case "funds_debited":
@@ -161,10 +173,8 @@ class Accounts:
             order.executed_quote_units += trade.quote_units
             order.updated_at_us = event.occurred_at_us
             filled = party.leaves_lots == 0 and order.order_id not in expiring
-            order.status = (
-                v1.OrderStatus.ORDER_STATUS_FILLED if filled else v1.OrderStatus.ORDER_STATUS_PARTIALLY_FILLED
-            )
-            update = self._changed(event, record, v1.OrderChange.ORDER_CHANGE_TRADED)
+            order.status = FILLED if filled else PARTIALLY_FILLED
+            update = self._changed(event, record, TRADED)
             if update is not None:
                 update.maker = is_maker
                 update.fill.CopyFrom(
@@ -195,14 +205,14 @@ class Accounts:
             record.order.prevented_lots += party.prevented_lots
             record.order.updated_at_us = event.occurred_at_us
             if party.leaves_lots == 0:
-                record.order.status = v1.OrderStatus.ORDER_STATUS_EXPIRED_IN_MATCH
-            update = self._changed(event, record, v1.OrderChange.ORDER_CHANGE_PREVENTED)
+                record.order.status = EXPIRED_IN_MATCH
+            update = self._changed(event, record, PREVENTED)
             if update is not None:
                 update.prevented.CopyFrom(prevented)
 
     def _amend(self, event: v1.Event) -> None:
         record = self._replaced(event, event.order_amended.order)
-        update = self._changed(event, record, v1.OrderChange.ORDER_CHANGE_AMENDED)
+        update = self._changed(event, record, AMENDED)
         if update is not None:
             update.previous_client_order_id = event.order_amended.previous_client_order_id
 

@@ -124,14 +124,24 @@ class UserData:
 
     async def _keep_looking(self) -> None:
         """For listen keys that expired, and for API keys that were revoked: they hear nothing more."""
+        version = self._key_ring.version()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            for key in self.keys.take_expired(time.monotonic(), self._may_hear):
-                self.end_key(key, "listenKeyExpired")
-            for hearers in list(self._hearers.values()):
-                for subscription in list(hearers):
-                    if not self._may_hear(subscription.api_key):
-                        subscription.end("the API key may not hear this any more")
+            self._end_keys(self.keys.take_expired(time.monotonic()))
+            if (now := self._key_ring.version()) != version:
+                version = now
+                self._end_revoked()
+
+    def _end_revoked(self) -> None:
+        self._end_keys(self.keys.take_revoked(self._may_hear))
+        for hearers in list(self._hearers.values()):
+            for subscription in list(hearers):
+                if not self._may_hear(subscription.api_key):
+                    subscription.end("the API key may not hear this any more")
+
+    def _end_keys(self, keys: list[str]) -> None:
+        for key in keys:
+            self.end_key(key, "listenKeyExpired")
 
     def _may_hear(self, api_key: str) -> bool:
         try:

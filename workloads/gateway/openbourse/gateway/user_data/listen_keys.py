@@ -55,12 +55,17 @@ class ListenKeys:
     def of(self, account: int) -> str | None:
         return self._of_account.get(account)
 
-    def take_expired(self, now_s: float, may_hear: Callable[[str], bool]) -> list[str]:
-        """Those too whose API key may not hear any more."""
-        expired = [key for key, valid in self._valid.items() if valid.until_s <= now_s or not may_hear(valid.api_key)]
-        for key in expired:
+    def take_expired(self, now_s: float) -> list[str]:
+        return self._take([key for key, valid in self._valid.items() if valid.until_s <= now_s])
+
+    def take_revoked(self, may_hear: Callable[[str], bool]) -> list[str]:
+        """Those whose API key may not hear any more."""
+        return self._take([key for key, valid in self._valid.items() if not may_hear(valid.api_key)])
+
+    def _take(self, keys: list[str]) -> list[str]:
+        for key in keys:
             self._drop(key)
-        return expired
+        return keys
 
     def _own(self, key: str, account: int) -> _Valid:
         valid = self._valid.get(key)
