@@ -1,6 +1,7 @@
-"""Signed orders over HTTP keep-alive, placed and cancelled in turn, through a real gateway and a real durable engine.
+"""Signed orders over HTTP keep-alive and over the WebSocket API, placed and cancelled in turn, through a real gateway
+and a real durable engine.
 
-The load generator is a process of its own (`rest_load.py`) with its requests signed beforehand; engine, gateway and
+The load generator is a process of its own (`orders_load.py`) with its requests signed beforehand; engine, gateway and
 generator share the machine's cores, so a saturation here is the machine's, the gateway's share of it being the largest.
 """
 
@@ -11,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from openbourse.contracts.certificates import issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.gateway.keys import Key
 
+WIRES = ("rest", "ws")
 SECONDS = 5.0
 OFFERED = 1_000
 # Below this share of what was offered a rate does not hold, and its latencies are those of a queue.
@@ -35,29 +38,35 @@ FUNDS = {"USDT": "1000000000"}
 
 
 def measure() -> list[Result]:
-    latencies: dict[str, list[float]] = {"p50_ms": [], "p99_ms": []}
-    throughputs: list[float] = []
+    """REST and WebSocket in turn."""
+    found: dict[str, list[float]] = defaultdict(list)
     with _gateway() as (port, key):
-        _load(port, key, seconds=2.0, offered=OFFERED)
+        for wire in WIRES:
+            _load(port, key, wire, seconds=2.0, offered=OFFERED)
         for run in range(RUNS):
-            open_loop = _load(port, key, seconds=SECONDS, offered=OFFERED)
-            achieved = open_loop["answers"] / open_loop["seconds"]
-            if achieved < HOLDS * OFFERED:
-                # Said, and measured all the same: the name stands for what a trader sees at this rate.
-                print(f"run {run}: {OFFERED}/s does not hold here, {achieved:.0f}/s were answered", file=sys.stderr)
-            for name, values in latencies.items():
-                values.append(open_loop[name])
-            saturated = _load(port, key, seconds=SECONDS, offered=0)
-            throughputs.append(saturated["answers"] / saturated["seconds"])
-            print(
-                f"run {run}: at {OFFERED}/s p50 {open_loop['p50_ms']:.2f} ms, p99 {open_loop['p99_ms']:.2f} ms; "
-                f"saturated {throughputs[-1]:.0f}/s",
-                file=sys.stderr,
-            )
+            for wire in WIRES:
+                open_loop = _load(port, key, wire, seconds=SECONDS, offered=OFFERED)
+                achieved = open_loop["answers"] / open_loop["seconds"]
+                if achieved < HOLDS * OFFERED:
+                    # Said, and measured all the same: the name stands for what a trader sees at this rate.
+                    print(f"run {run}: {OFFERED}/s does not hold here, {achieved:.0f}/s were answered", file=sys.stderr)
+                for name in ("p50_ms", "p99_ms"):
+                    found[f"{wire}.{name}"].append(open_loop[name])
+                saturated = _load(port, key, wire, seconds=SECONDS, offered=0)
+                found[f"{wire}.throughput"].append(saturated["answers"] / saturated["seconds"])
+                print(
+                    f"run {run}, {wire}: at {OFFERED}/s p50 {open_loop['p50_ms']:.2f} ms, "
+                    f"p99 {open_loop['p99_ms']:.2f} ms; saturated {found[f'{wire}.throughput'][-1]:.0f}/s",
+                    file=sys.stderr,
+                )
     return [
-        result(f"gateway.rest.p50_ms.offered_{OFFERED}", latencies["p50_ms"], "ms", "lower", target=10),
-        result(f"gateway.rest.p99_ms.offered_{OFFERED}", latencies["p99_ms"], "ms", "lower", target=50),
-        result("gateway.rest.throughput", throughputs, "1/s", "higher"),
+        measured
+        for wire in WIRES
+        for measured in (
+            result(f"gateway.{wire}.p50_ms.offered_{OFFERED}", found[f"{wire}.p50_ms"], "ms", "lower", target=10),
+            result(f"gateway.{wire}.p99_ms.offered_{OFFERED}", found[f"{wire}.p99_ms"], "ms", "lower", target=50),
+            result(f"gateway.{wire}.throughput", found[f"{wire}.throughput"], "1/s", "higher"),
+        )
     ]
 
 
@@ -91,10 +100,11 @@ def _certificates(folder: Path) -> dict[Component, Path]:
     return {component: folder / component for component in Component}
 
 
-def _load(port: int, key: Key, *, seconds: float, offered: int) -> dict[str, float]:
+def _load(port: int, key: Key, wire: str, *, seconds: float, offered: int) -> dict[str, float]:
     """What one run of the load generator measured. Raises AssertionError when an order was refused."""
     plan = {
         "port": port,
+        "websocket": wire == "ws",
         "api_key": key.api_key,
         "secret": key.secret,
         "connections": CONNECTIONS if offered else SATURATING,
@@ -104,7 +114,7 @@ def _load(port: int, key: Key, *, seconds: float, offered: int) -> dict[str, flo
         "requests": int(2 * offered * seconds) if offered else REQUESTS_MOST,
     }
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("rest_load.py"))],
+        [sys.executable, str(Path(__file__).with_name("orders_load.py"))],
         input=json.dumps(plan),
         capture_output=True,
         text=True,

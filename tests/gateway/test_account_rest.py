@@ -1,5 +1,7 @@
 """What an account is told of itself, over the wire and before a real engine and real market data."""
 
+import asyncio
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -139,6 +141,19 @@ async def test_an_account_is_told_how_many_orders_it_has_used(traders: Pair) -> 
     for _ in range(3):
         await trader.place("BUY", "0.01", "100")
     assert (await used())["1 DAY"] == 3
+
+
+async def test_what_was_acknowledged_is_in_the_next_answer(traders: Pair, venue: Venue) -> None:
+    """Also where the market data hear the question before they hear of the order."""
+    trader, process = traders[0], venue.marketdata.process
+    assert process is not None
+    for number in range(10):
+        process.send_signal(signal.SIGSTOP)
+        placed = await order_id(await trader.place("BUY", "0.01", f"{100 + number}"))
+        asking = asyncio.create_task(rows(trader, "allOrders"))
+        await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGCONT)
+        assert [row["orderId"] for row in await asking][-1] == placed
 
 
 async def test_market_data_that_begin_anew_tell_the_same_orders(traders: Pair, venue: Venue) -> None:

@@ -32,50 +32,14 @@ class AccountHistory:
         found = await self._ask(call, "order", v1.OrderHistory, symbol=symbol, **named)
         return found.orders[0] if found.orders else None
 
-    async def orders(
-        self,
-        call: Call,
-        symbol: str,
-        limit: int,
-        *,
-        from_id: int | None,
-        start_us: int | None,
-        end_us: int | None,
-    ) -> list[v1.OrderRecord]:
-        """Raises Unavailable."""
-        found = await self._ask(
-            call,
-            "orders",
-            v1.OrderHistory,
-            symbol=symbol,
-            limit=limit,
-            from_id=from_id,
-            start_us=start_us,
-            end_us=end_us,
-        )
+    async def orders(self, call: Call, symbol: str, limit: int, **wanted: int | None) -> list[v1.OrderRecord]:
+        """`from_id`, `start_us`, `end_us`. Raises Unavailable."""
+        found = await self._ask(call, "orders", v1.OrderHistory, symbol=symbol, limit=limit, **wanted)
         return list(found.orders)
 
-    async def prevented(
-        self,
-        call: Call,
-        symbol: str,
-        limit: int,
-        *,
-        prevented_match_id: int | None,
-        order_id: int | None,
-        from_id: int | None,
-    ) -> list[v1.PreventedMatch]:
-        """Raises Unavailable."""
-        found = await self._ask(
-            call,
-            "prevented",
-            v1.PreventedMatches,
-            symbol=symbol,
-            limit=limit,
-            prevented_match_id=prevented_match_id,
-            order_id=order_id,
-            from_id=from_id,
-        )
+    async def prevented(self, call: Call, symbol: str, limit: int, **wanted: int | None) -> list[v1.PreventedMatch]:
+        """`prevented_match_id`, `order_id`, `from_id`. Raises Unavailable."""
+        found = await self._ask(call, "prevented", v1.PreventedMatches, symbol=symbol, limit=limit, **wanted)
         return list(found.matches)
 
     async def _ask(self, call: Call, what: str, kind: type[M], **wanted: object) -> M:

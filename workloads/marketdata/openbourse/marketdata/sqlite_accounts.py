@@ -6,6 +6,7 @@ Writes are part of its transaction; nothing here begins or ends one.
 import sqlite3
 from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 from openbourse.contracts import v1
 from openbourse.marketdata.accounts import Accounts, AccountsRecord
@@ -63,19 +64,17 @@ def load(reader: sqlite3.Connection, accounts: Accounts) -> None:
 
 def orders(rows: Rows, wanted: OrdersWanted) -> list[v1.OrderRecord]:
     _check(wanted.limit)
-    conditions, values = ["account = ?", "symbol = ?"], [_signed(wanted.account), wanted.symbol]
-    for condition, value in (
+    conditions, values = _wanted(
+        ("account = ?", _signed(wanted.account)),
+        ("symbol = ?", wanted.symbol),
         ("order_id >= ?", wanted.from_id),
         ("updated_us >= ?", wanted.start_us),
         ("updated_us <= ?", wanted.end_us),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values.append(value)
+    )
     by_time = wanted.start_us is not None or wanted.end_us is not None
     latest = wanted.from_id is None and wanted.start_us is None
     order = ", ".join(f"{column}{' DESC' * latest}" for column in (["updated_us"] * by_time + ["order_id"]))
-    query = f"SELECT record FROM orders WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"  # noqa: S608
+    query = f"SELECT record FROM orders WHERE {conditions} ORDER BY {order} LIMIT ?"  # noqa: S608
     found = [v1.OrderRecord.FromString(data) for (data,) in rows(query, *values, wanted.limit)]
     return sorted(found, key=lambda record: record.order.order_id)
 
@@ -89,18 +88,22 @@ def order(rows: Rows, account: int, symbol: str, order_id: int | None, client_or
 
 def prevented(rows: Rows, wanted: PreventedWanted) -> list[v1.PreventedMatch]:
     _check(wanted.limit)
-    conditions, values = ["symbol = ?", "? IN (taker_account, maker_account)"], [wanted.symbol, _signed(wanted.account)]
-    if wanted.prevented_match_id is not None:
-        conditions.append("prevented_match_id = ?")
-        values.append(wanted.prevented_match_id)
-    if wanted.order_id is not None:
-        conditions.append("(taker_order_id = ? OR maker_order_id = ?)")
-        values += [wanted.order_id, wanted.order_id]
-    if wanted.from_id is not None:
-        conditions.append("prevented_match_id >= ?")
-        values.append(wanted.from_id)
-    query = f"SELECT record FROM prevented WHERE {' AND '.join(conditions)} ORDER BY prevented_match_id LIMIT ?"  # noqa: S608
+    conditions, values = _wanted(
+        # An order has few: found by it, not among all of the symbol.
+        ("symbol = ?" if wanted.order_id is None else "+symbol = ?", wanted.symbol),
+        ("? IN (taker_account, maker_account)", _signed(wanted.account)),
+        ("prevented_match_id = ?", wanted.prevented_match_id),
+        ("(taker_order_id = ? OR maker_order_id = ?)", wanted.order_id, wanted.order_id),
+        ("prevented_match_id >= ?", wanted.from_id),
+    )
+    query = f"SELECT record FROM prevented WHERE {conditions} ORDER BY prevented_match_id LIMIT ?"  # noqa: S608
     return [v1.PreventedMatch.FromString(data) for (data,) in rows(query, *values, wanted.limit)]
+
+
+def _wanted(*conditions: tuple[Any, ...]) -> tuple[str, list[object]]:
+    """Conditions, each with its values: those that have some, as one."""
+    given = [(condition, values) for condition, *values in conditions if None not in values]
+    return " AND ".join(condition for condition, _ in given), [value for _, values in given for value in values]
 
 
 def _prevented_values(prevented: v1.PreventedMatch) -> tuple[object, ...]:

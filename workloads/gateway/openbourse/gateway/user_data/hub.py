@@ -5,6 +5,7 @@ again and to ask how things are.
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections import defaultdict
@@ -21,6 +22,7 @@ from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid, Refused, Unavailable
 from openbourse.gateway.keys import KeyRing
 from openbourse.gateway.marketdata import MarketData
+from openbourse.gateway.markets import Markets
 from openbourse.gateway.sockets import RESTART, written
 from openbourse.gateway.streams.connections import Streams
 from openbourse.gateway.user_data.events import events, is_known
@@ -98,23 +100,33 @@ class UserData:
         key_is_heard = key is not None and self._streams.is_heard(key)
         if not hearers and not key_is_heard:
             return
+        markets = await self._markets_of(update)
+        now_us = time.time_ns() // 1000
+
+        @functools.cache
+        def texts(microseconds: bool) -> list[str]:
+            """In the one unit or the other, made when somebody wants it."""
+            clock = int if microseconds else _milliseconds
+            return [written(event) for event in events(update, markets, clock, now_us)]
+
+        for subscription in list(hearers):
+            for text in texts(subscription.microseconds):
+                subscription.tell(text)
+        if key is not None and key_is_heard:
+            for milli, micro in zip(texts(False), texts(True), strict=True):
+                self._streams.publish(key, milli, micro)
+
+    async def _markets_of(self, update: v1.AccountUpdate) -> Markets:
+        """That know all that the update names. Raises ValueError: then it cannot be told."""
         try:
             markets = await self._engine.markets()
             if not is_known(update, markets):
                 markets = await self._engine.newest_markets()
         except Refused as error:
             raise ValueError(f"what is listed is not known: {error.detail or error}") from error
-        now_us = time.time_ns() // 1000
-        in_us, in_ms = (
-            [written(event) for event in events(update, markets, clock, now_us)]
-            for clock in (int, lambda time_us: time_us // 1000)
-        )
-        for subscription in list(hearers):
-            for text in in_us if subscription.microseconds else in_ms:
-                subscription.tell(text)
-        if key is not None and key_is_heard:
-            for micro, milli in zip(in_us, in_ms, strict=True):
-                self._streams.publish(key, milli, micro)
+        if not is_known(update, markets):
+            raise ValueError(f"seq {update.seq} names what is not listed")
+        return markets
 
     def _lost(self) -> None:
         for hearers in self._hearers.values():
@@ -155,3 +167,7 @@ class UserData:
         text = written({"e": event, "E": time.time_ns() // 1_000_000, "listenKey": key})
         self._streams.publish(key, text)
         self._streams.end_hearers([key], RESTART, "the listen key is not valid any more")
+
+
+def _milliseconds(time_us: int) -> int:
+    return time_us // 1000

@@ -1,8 +1,9 @@
-"""Loads a gateway over HTTP keep-alive from a process of its own: signed orders, placed and cancelled in turn.
+"""Loads a gateway over HTTP keep-alive, or its WebSocket API, from a process of its own: signed orders, placed and
+cancelled in turn.
 
-    python tests/bench/rest_load.py < plan.json
+    python tests/bench/orders_load.py < plan.json
 
-with {"port", "api_key", "secret", "connections", "seconds", "offered", "requests"}: see Plan.
+with {"port", "api_key", "secret", "connections", "seconds", "offered", "requests", "websocket"}: see Plan.
 
 Every request is written and signed before the run begins (with the widest recvWindow), so that the load generator
 spends its core on sending. With `offered` the load is open: request n is due at n / offered seconds on any idle
@@ -39,6 +40,8 @@ class Plan(TypedDict):
     offered: int
     # How many requests to sign beforehand.
     requests: int
+    # Over the WebSocket API.
+    websocket: bool
 
 
 @dataclass(slots=True)
@@ -89,14 +92,17 @@ class Trader(asyncio.Protocol):
         length = int(self._answer[at : self._answer.index(b"\r", at)])
         if len(self._answer) < head + 4 + length:
             return
+        self._answered(self._answer.startswith(b"HTTP/1.1 200"), self._answer[head + 4 :])
+
+    def _answered(self, accepted: bool, body: bytes) -> None:
         now = time.perf_counter()
         run = self._run
         run.last_answer = now
         run.latencies.append(now - self._due)
         if len(run.latencies) >= run.wanted:
             run.done.set()
-        if not self._answer.startswith(b"HTTP/1.1 200"):
-            why = self._answer[head + 4 :].decode()
+        if not accepted:
+            why = body.decode()
             run.refused[why] = run.refused.get(why, 0) + 1
         self._answer = b""
         if self.exhausted:
@@ -117,6 +123,52 @@ class Trader(asyncio.Protocol):
         self._transport.close()
 
 
+class SocketTrader(Trader):
+    """One connection of the WebSocket API with one request under way."""
+
+    def __init__(self, run: Run, requests: list[bytes]) -> None:
+        super().__init__(run, requests)
+        self.opened = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._transport.write(HANDSHAKE)
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if not self.opened.is_set():
+            head = self._answer.find(HEADER_END)
+            if head < 0:
+                return
+            assert self._answer.startswith(b"HTTP/1.1 101"), self._answer
+            self._answer = self._answer[head + 4 :]
+            self.opened.set()
+        if len(self._answer) < 4:
+            return
+        # A frame of text, shorter than 65,536 bytes. Pings do not come within a run.
+        assert self._answer[0] == 0x81, self._answer
+        short = self._answer[1] < 126
+        begin = 2 if short else 4
+        length = self._answer[1] if short else int.from_bytes(self._answer[2:4])
+        if len(self._answer) < begin + length:
+            return
+        body = self._answer[begin : begin + length]
+        self._answered(b'"status":200,' in body, body)
+
+
+HANDSHAKE = (
+    b"GET /ws-api/v3?returnRateLimits=false HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def frame(text: bytes) -> bytes:
+    """Masked with zeros, which is as it is."""
+    assert len(text) < 65_536
+    length = bytes([0x80 | len(text)]) if len(text) < 126 else bytes([0x80 | 126]) + len(text).to_bytes(2)
+    return b"\x81" + length + bytes(4) + text
+
+
 def signed_requests(plan: Plan) -> list[list[bytes]]:
     """For each connection: place, cancel, place, cancel, ..."""
     secret = plan["secret"].encode()
@@ -124,8 +176,14 @@ def signed_requests(plan: Plan) -> list[list[bytes]]:
     stamp = time.time_ns() // 1_000_000
     each = plan["requests"] // plan["connections"]
 
-    def request(method: str, parameters: str) -> bytes:
-        query = f"{parameters}&recvWindow=60000&timestamp={stamp}"
+    def request(method: str, parameters: dict[str, str]) -> bytes:
+        if plan["websocket"]:
+            sent = {**parameters, "recvWindow": "60000", "timestamp": str(stamp), "apiKey": plan["api_key"]}
+            signed = "&".join(f"{name}={sent[name]}" for name in sorted(sent))
+            sent["signature"] = hmac.digest(secret, signed.encode(), "sha256").hex()
+            name = {"POST": "order.place", "DELETE": "order.cancel"}[method]
+            return frame(json.dumps({"id": 1, "method": name, "params": sent}).encode())
+        query = "&".join(f"{name}={of}" for name, of in parameters.items()) + f"&recvWindow=60000&timestamp={stamp}"
         signature = hmac.digest(secret, query.encode(), "sha256").hex()
         return (
             f"{method} /api/v3/order?{query}&signature={signature} HTTP/1.1\r\n"
@@ -133,10 +191,10 @@ def signed_requests(plan: Plan) -> list[list[bytes]]:
         ).encode()
 
     def pair(name: str, price: int) -> tuple[bytes, bytes]:
-        terms = f"symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.001&price={price}"
+        terms = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.001"}
         return (
-            request("POST", f"{terms}&newClientOrderId={name}"),
-            request("DELETE", f"symbol=BTCUSDT&origClientOrderId={name}"),
+            request("POST", {**terms, "price": str(price), "newClientOrderId": name}),
+            request("DELETE", {"symbol": "BTCUSDT", "origClientOrderId": name}),
         )
 
     return [
@@ -152,10 +210,14 @@ def signed_requests(plan: Plan) -> list[list[bytes]]:
 async def load(plan: Plan) -> dict[str, object]:
     run = Run(plan, signed_requests(plan))
     loop = asyncio.get_running_loop()
+    kind = SocketTrader if plan["websocket"] else Trader
     traders = [
-        (await loop.create_connection(lambda requests=requests: Trader(run, requests), "127.0.0.1", plan["port"]))[1]  # type: ignore[misc]
+        (await loop.create_connection(lambda requests=requests: kind(run, requests), "127.0.0.1", plan["port"]))[1]  # type: ignore[misc]
         for requests in run.requests
     ]
+    for trader in traders:
+        if isinstance(trader, SocketTrader):
+            await trader.opened.wait()
     gc.collect()
     gc.freeze()
     run.began = time.perf_counter()
