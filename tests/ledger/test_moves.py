@@ -1,11 +1,15 @@
 """What people see of moves between shards: two real engines and ledgers, on one database."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 import time
 import urllib.request
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -55,7 +59,7 @@ def ledgers(
 
 @pytest.mark.server
 def test_a_person_moves_money_and_sees_it_in_both_shards(
-    ledgers: Mapping[str, RunningLedger], ledger_database: LedgerDatabase
+    ledgers: Mapping[str, RunningLedger], engines: Mapping[str, RunningEngine], ledger_database: LedgerDatabase
 ) -> None:
     main, second = ledgers[MAIN], ledgers[SECOND]
     assert run(main, "moves") == (0, "no moves\n")
@@ -93,9 +97,20 @@ def test_a_person_moves_money_and_sees_it_in_both_shards(
         output
     )
     assert run(second, "moves", "--pending") == (0, "no moves\n")
-    for shard in ledgers:
+    for shard, engine in engines.items():
         found = asyncio.run(rebuild.rebuild(ledger_database.owner, shard, swap=False))
         assert found.differences == 0
+        # The engine's log makes the same of it.
+        command = [
+            str(Path(sys.executable).with_name("openbourse")),
+            "ledger",
+            "rebuild",
+            "--from-wal",
+            str(engine.wal),
+        ]
+        environment = os.environ | {"OPENBOURSE_DATABASE": ledger_database.application}
+        done = subprocess.run([*command, "--shard", shard], env=environment, timeout=60, check=False)
+        assert done.returncode == 0
 
 
 @pytest.mark.server
