@@ -181,8 +181,10 @@ async def owner(made: LedgerDatabase) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def test_the_application_is_refused(application: Connection, show: Show) -> None:
-    await states_of(application, {**FOR_ALL, **FOR_APPLICATION}, "moves by the application", show)
+@pytest.mark.parametrize("role", ["openbourse_ledger", "openbourse_coordinator"])
+async def test_the_application_is_refused(application: Connection, role: str, show: Show) -> None:
+    await application.execute(f"SET ROLE {role}")
+    await states_of(application, {**FOR_ALL, **FOR_APPLICATION}, f"moves by {role}", show)
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
@@ -194,6 +196,7 @@ async def test_the_owner_is_refused(owner: Connection, role: str, show: Show) ->
 
 
 async def test_what_ledgers_do_is_not_refused(application: Connection) -> None:
+    await application.execute("SET ROLE openbourse_coordinator")
     for work in (
         move(),
         move(from_shard="'second'", to_shard="'main'"),
