@@ -88,7 +88,8 @@ async def _fund(connection: Connection) -> None:
         first_seq = 4 + FUNDING_SEQS * (first - FIRST_TRADER)
         stream = deliveries("\n".join(lines), first_seq=first_seq)
         # What the engine credits is a deposit that somebody asked for.
-        await record_transfers(connection, stream)
+        async with connection.transaction():
+            await record_transfers(connection, stream)
         await store.settle(connection, SHARD, stream)
 
 
