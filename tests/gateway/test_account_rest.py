@@ -1,14 +1,14 @@
 """What an account is told of itself, over the wire and before a real engine and real market data."""
 
-import asyncio
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from fixtures.gateways import Trader, Venue
+from fixtures.engines import RunningEngine
+from fixtures.gateways import Trader, Venue, running_gateway
+from fixtures.marketdatas import RunningMarketData
 from openbourse.contracts.component import Component
 from openbourse.contracts.tls import client_context
 
@@ -143,17 +143,32 @@ async def test_an_account_is_told_how_many_orders_it_has_used(traders: Pair) -> 
     assert (await used())["1 DAY"] == 3
 
 
-async def test_what_was_acknowledged_is_in_the_next_answer(traders: Pair, venue: Venue) -> None:
-    """Also where the market data hear the question before they hear of the order."""
-    trader, process = traders[0], venue.marketdata.process
-    assert process is not None
-    for number in range(10):
-        process.send_signal(signal.SIGSTOP)
-        placed = await order_id(await trader.place("BUY", "0.01", f"{100 + number}"))
-        asking = asyncio.create_task(rows(trader, "allOrders"))
-        await asyncio.sleep(0.1)
-        process.send_signal(signal.SIGCONT)
-        assert [row["orderId"] for row in await asking][-1] == placed
+async def test_what_market_data_have_not_heard_of_yet_is_not_said_to_be_nothing(
+    traders: Pair, venue: Venue, tmp_path: Path, tls_material: Mapping[Component, Path]
+) -> None:
+    """They read another log here, which ends before what the engine acknowledged."""
+    engine = RunningEngine(tmp_path, tls_material)
+    marketdata = RunningMarketData(tmp_path, tls_material, engine.address)
+    engine.start()
+    try:
+        marketdata.start()
+        options = ("--marketdata", marketdata.url)
+        tls, leader = tls_material[Component.GATEWAY], venue.engine.address
+        with running_gateway(tmp_path / "gateway", tls, leader, *options, accounts=0, keys_of=venue.gateway) as (
+            late,
+            _,
+        ):
+            late.wait_until_ready()
+            async with httpx.AsyncClient(base_url=late.url, timeout=20) as http:
+                trader = Trader(http, traders[0].key)
+                number = await order_id(await trader.place("BUY", "0.01", "100"))
+                for path, named in (("allOrders", {}), ("order", {"orderId": number + 1_000_000})):
+                    answer = await trader.call("GET", f"/api/v3/{path}", **PAIR, **named)
+                    assert (answer.status_code, answer.json()["code"]) == (503, -1001)
+    finally:
+        for process in (marketdata, engine):
+            if process.process is not None:
+                process.stop()
 
 
 async def test_market_data_that_begin_anew_tell_the_same_orders(traders: Pair, venue: Venue) -> None:
