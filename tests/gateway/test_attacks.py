@@ -40,7 +40,8 @@ def private_keys() -> dict[str, PrivateKey]:
 
 
 @pytest.fixture
-async def holders(venue: Venue, private_keys: dict[str, PrivateKey]) -> Holders:
+async def holders(venue: Venue, private_keys: dict[str, PrivateKey]) -> AsyncIterator[Holders]:
+    """What they leave in the book is cancelled."""
     key = venue.unused.pop()
     file, account = venue.gateway.keys, key.account
     await credit(venue.engine, account, FUNDS)
@@ -55,7 +56,8 @@ async def holders(venue: Venue, private_keys: dict[str, PrivateKey]) -> Holders:
         of_secret(gone),
     )
     await asyncio.sleep(READ_AGAIN_S)
-    return made
+    yield made
+    await over_rest(venue, made.hmac, "DELETE", "openOrders", PAIR)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ class AccountRest:
 
     async def commission(self, call: Call) -> object:
         market = await self._engine.named_market(call.parameters)
-        return {"symbol": market.symbol, **reports.commission_as_json(market)}
+        return {"symbol": market.symbol, **reports.commission_as_json(market, more=("buyer", "seller"))}
 
     async def order_counts(self, call: Call) -> object:
         return self._usage.limits.orders_as_json(self._usage.orders(call.account, call.now_us // 1_000_000))

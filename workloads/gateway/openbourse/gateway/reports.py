@@ -110,9 +110,9 @@ def prevented_as_json(prevented: v1.PreventedMatch, market: Market, clock: Clock
     return {**shown, "transactTime": clock(prevented.occurred_at_us)}
 
 
-def commission_as_json(market: Market, suffix: str = "") -> dict[str, object]:
-    """What its trades pay. Nobody pays more or less than the symbol says."""
-    none = dict.fromkeys(("maker", "taker", "buyer", "seller"), fee_text(0))
+def commission_as_json(market: Market, suffix: str = "", more: tuple[str, ...] = ()) -> dict[str, object]:
+    """What its trades pay: nobody pays more or less than the symbol says. `more` are sides that pay nothing."""
+    none = dict.fromkeys(("maker", "taker", *more), fee_text(0))
     definition = market.definition
     own = {"maker": fee_text(definition.maker_fee_ppm), "taker": fee_text(definition.taker_fee_ppm)}
     return {
