@@ -104,11 +104,10 @@ class Local:
         )
 
     def reconcile(self) -> str:
-        ledger = self.found(r"ledger +http://127.0.0.1:(\d+)/status")
-        command = [OPENBOURSE, "ledger", "reconcile", "--ledger", f"https://127.0.0.1:{int(ledger) - 1}"]
-        done = subprocess.run(
-            [*command, "--tls", str(self.data / "tls" / "cli")], capture_output=True, text=True, timeout=60, check=False
-        )
+        """As the first lines say that people ask the ledger."""
+        told = self.found(r"people +openbourse ledger \.\.\. (--ledger .*)")
+        command = [OPENBOURSE, "ledger", "reconcile", *told.split()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

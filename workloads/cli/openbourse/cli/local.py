@@ -340,7 +340,9 @@ def _any_free() -> int:
 def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> None:
     """Lines that can be copied: nothing is wrapped or boxed."""
     base = f"http://127.0.0.1:{ports.gateway}"
+    people = data / "tls" / Component.CLI
     rows = [("traders", f"{base}/api/v3")]
+    rows.append(("people", f"openbourse ledger ... --ledger https://127.0.0.1:{ports.ledger} --tls {people}"))
     rows += [(child.name, f"http://127.0.0.1:{child.status_port}/status   {child.log}") for child in children]
     rows.append(("listing", f"{data / 'listings.json'}   edit it: the engine reads it again"))
     for key in keys:
