@@ -10,7 +10,7 @@ import pytest
 from fixtures.attacks import refusal
 from fixtures.databases import LedgerDatabase
 from fixtures.figures import Show
-from fixtures.streams import SHARD, deliveries, record_transfers, transfer_id
+from fixtures.streams import ONE_TRADE, SHARD, deliveries, record_transfers, transfer_id
 from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT, FIRST_TRADER, INT64_MAX
 from openbourse.ledger import rebuild, store
 from openbourse.ledger.accounts import ADJUSTMENT_ACCOUNT, MAY_BE_NEGATIVE, SUSPENSE_ACCOUNT, AccountKind, kind_of
@@ -18,17 +18,7 @@ from openbourse.ledger.database import Connection
 
 pytestmark = pytest.mark.server
 
-STREAM = deliveries("""
-    asset USDT 2
-    asset BTC 8
-    symbol BTC USDT
-    credit 1000 USDT 500
-    credit 1001 BTC 50
-    hold 1000 USDT 200
-    hold 1001 BTC 20
-    trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1
-    checkpoint abcd
-""")
+STREAM = deliveries(f"{ONE_TRADE}\ncheckpoint abcd")
 POSTED, VOIDED, PENDING = transfer_id(4), transfer_id(100), transfer_id(101)
 # Pending too: a deposit that asks for what POSTED asked for, and a withdrawal.
 AGAIN, WITHDRAWAL = transfer_id(102), transfer_id(103)

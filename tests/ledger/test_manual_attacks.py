@@ -9,22 +9,13 @@ import pytest
 from fixtures.attacks import refusal, states_of
 from fixtures.databases import LedgerDatabase
 from fixtures.figures import Show
-from fixtures.streams import SHARD, deliveries, record_transfers
+from fixtures.streams import ONE_TRADE, SHARD, deliveries, record_transfers
 from openbourse.ledger import store
 from openbourse.ledger.database import Connection
 
 pytestmark = pytest.mark.server
 
-STREAM = deliveries("""
-    asset USDT 2
-    asset BTC 8
-    symbol BTC USDT
-    credit 1000 USDT 500
-    credit 1001 BTC 50
-    hold 1000 USDT 200
-    hold 1001 BTC 20
-    trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1
-""")
+STREAM = deliveries(ONE_TRADE)
 # Fees are 1 USDT and 2 BTC, or the other way round: less than 5 of each.
 POSTED, PROPOSED, REJECTED, REVERSED, REVERSAL, AGAIN = (uuid.UUID(int=number) for number in range(1, 7))
 NEW = "gen_random_uuid()"

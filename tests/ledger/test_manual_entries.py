@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from fixtures.databases import LedgerDatabase
-from fixtures.streams import SHARD, deliveries, record_transfers
+from fixtures.streams import ONE_TRADE, SHARD, deliveries, record_transfers
 from openbourse.contracts import v1
 from openbourse.contracts.units import EXTERNAL_ACCOUNT, FEES_ACCOUNT
 from openbourse.ledger import manual, rebuild, store
@@ -21,16 +21,7 @@ from openbourse.ledger.reconcile import compare
 from openbourse.ledger.statements import Line
 
 SCALES = {"USDT": 2, "BTC": 8}
-STREAM = deliveries("""
-    asset USDT 2
-    asset BTC 8
-    symbol BTC USDT
-    credit 1000 USDT 500
-    credit 1001 BTC 50
-    hold 1000 USDT 200
-    hold 1001 BTC 20
-    trade 1001 sells 20 BTC for 200 USDT to 1000, fees 2 1
-""")
+STREAM = deliveries(ONE_TRADE)
 
 
 def proposal(

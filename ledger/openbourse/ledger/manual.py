@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from openbourse.contracts.units import InvalidDecimal, parse_units
 from openbourse.ledger.accounts import HOUSE_ACCOUNTS
 from openbourse.ledger.errors import Conflict, Invalid
-from openbourse.ledger.transfers import not_listed
+from openbourse.ledger.transfers import positive_units
 
 REASON_MOST = 500
 
@@ -73,14 +72,7 @@ def propose(
             )
     if from_account == to_account:
         raise Invalid(f"from and to are both account {from_account}: give two of {_house()}")
-    if asset not in scales:
-        raise Invalid(not_listed(asset, scales))
-    try:
-        units = parse_units(amount, scales[asset])
-    except InvalidDecimal as error:
-        raise Invalid(f"amount {error}") from None
-    if units <= 0:
-        raise Invalid("amount must be greater than 0: swap from and to instead")
+    units = positive_units(amount, asset, scales)
     return Proposal(entry_id, None, asset, from_account, to_account, units, _reason(reason), requested_by)
 
 

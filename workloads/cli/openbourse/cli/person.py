@@ -16,6 +16,8 @@ import typer
 from openbourse.contracts import certificates, durable
 from openbourse.contracts.certificates import CERTIFICATE_DAYS, Issued
 from openbourse.contracts.component import Component
+from openbourse.ledger.errors import Invalid
+from openbourse.ledger.seal.folders import make_new
 
 app = typer.Typer(
     no_args_is_help=True, help="Certificates of people, so that what one did is told from what another did."
@@ -62,7 +64,7 @@ def issue(
             days=days,
         )
         write(out, made.files(signer))
-    except (NotIssued, OSError, ValueError) as error:
+    except (NotIssued, Invalid, OSError, ValueError) as error:
         typer.echo(f"openbourse person: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{out}: certificate of {name}, good for {days} days; use it with --tls {out}")
@@ -99,9 +101,8 @@ def _of_secret(text: str) -> Issued:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
-    """Readable by its owner alone. Raises NotIssued and OSError."""
+    """Readable by its owner alone. Raises Invalid and OSError."""
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-    if any(folder.iterdir()):
-        raise NotIssued(f"{folder} is not empty: name a new folder")
+    make_new(folder)
     for name, content in files.items():
         durable.create(folder / name, content, 0o600)
