@@ -5,12 +5,19 @@ from typing import Protocol
 
 from openbourse.contracts import v1
 from openbourse.marketdata.candles import Candle
+from openbourse.marketdata.errors import Invalid
 from openbourse.marketdata.intervals import Interval
 from openbourse.marketdata.shard import Batch, Shard
 from openbourse.marketdata.trades import AggregateTrade, Trade
 
 # No question is answered with more rows.
 ROWS_MOST = 1_000
+
+
+def require_limit(limit: int) -> None:
+    """Raises Invalid."""
+    if not 1 <= limit <= ROWS_MOST:
+        raise Invalid(f"limit is 1 to {ROWS_MOST}, not {limit}")
 
 
 @dataclass(frozen=True, slots=True)

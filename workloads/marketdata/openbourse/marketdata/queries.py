@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from openbourse.marketdata import tickers, words
 from openbourse.marketdata.candles import Candle, rolled_up, summed, without_gaps
 from openbourse.marketdata.errors import Invalid, UnknownSymbol
-from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted, History
+from openbourse.marketdata.history import AggregatesWanted, History, require_limit
 from openbourse.marketdata.intervals import (
     DAY_MS,
     HOUR_MS,
@@ -68,8 +68,7 @@ class Queries:
 
     async def candles(self, symbol: str, wanted: CandlesWanted, clock: words.Clock) -> list[list[object]]:
         market = self.market(symbol)
-        if not 1 <= wanted.limit <= ROWS_MOST:
-            raise Invalid(f"limit is 1 to {ROWS_MOST}, not {wanted.limit}")
+        require_limit(wanted.limit)
         await self._service.store()
         found = await asyncio.to_thread(stored_candles, self._history, symbol, wanted, now_ms())
         return [words.candle_row(market, wanted.interval, candle, clock, wanted.offset_ms) for candle in found]

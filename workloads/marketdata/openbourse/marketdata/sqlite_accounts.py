@@ -10,8 +10,7 @@ from typing import Any
 
 from openbourse.contracts import v1
 from openbourse.marketdata.accounts import Accounts, AccountsRecord
-from openbourse.marketdata.errors import Invalid
-from openbourse.marketdata.history import ROWS_MOST, OrdersWanted, PreventedWanted
+from openbourse.marketdata.history import OrdersWanted, PreventedWanted, require_limit
 
 # SQLite's integers are signed.
 _SIGNED_END, _ALL = 2**63, 2**64
@@ -63,7 +62,7 @@ def load(reader: sqlite3.Connection, accounts: Accounts) -> None:
 
 
 def orders(rows: Rows, wanted: OrdersWanted) -> list[v1.OrderRecord]:
-    _check(wanted.limit)
+    require_limit(wanted.limit)
     conditions, values = _wanted(
         ("account = ?", _signed(wanted.account)),
         ("symbol = ?", wanted.symbol),
@@ -87,7 +86,7 @@ def order(rows: Rows, account: int, symbol: str, order_id: int | None, client_or
 
 
 def prevented(rows: Rows, wanted: PreventedWanted) -> list[v1.PreventedMatch]:
-    _check(wanted.limit)
+    require_limit(wanted.limit)
     conditions, values = _wanted(
         # An order has few: found by it, not among all of the symbol.
         ("symbol = ?" if wanted.order_id is None else "+symbol = ?", wanted.symbol),
@@ -116,8 +115,3 @@ def _prevented_values(prevented: v1.PreventedMatch) -> tuple[object, ...]:
 
 def _signed(account: int) -> int:
     return account if account < _SIGNED_END else account - _ALL
-
-
-def _check(limit: int) -> None:
-    if not 1 <= limit <= ROWS_MOST:
-        raise Invalid(f"limit is 1 to {ROWS_MOST}, not {limit}")

@@ -14,8 +14,8 @@ from openbourse.contracts import v1
 from openbourse.contracts.units import SymbolUnits
 from openbourse.marketdata import sqlite_accounts
 from openbourse.marketdata.candles import Candle
-from openbourse.marketdata.errors import Diverged, Invalid, TooOld
-from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted, OrdersWanted, PreventedWanted
+from openbourse.marketdata.errors import Diverged, TooOld
+from openbourse.marketdata.history import AggregatesWanted, OrdersWanted, PreventedWanted, require_limit
 from openbourse.marketdata.intervals import Interval
 from openbourse.marketdata.market import MINUTES_KEPT_MS, Market
 from openbourse.marketdata.shard import Batch, Shard, Watermark
@@ -132,7 +132,7 @@ class SqliteHistory:
             market.previous_close = self.close_before(symbol, from_ms)
 
     def trades(self, symbol: str, limit: int, from_id: int | None) -> list[Trade]:
-        _check(limit)
+        require_limit(limit)
         if from_id is not None:
             query = f"SELECT {TRADE} FROM trades WHERE symbol = ? AND trade_id >= ? ORDER BY trade_id LIMIT ?"  # noqa: S608
             rows = self._rows(query, symbol, from_id, limit)
@@ -142,7 +142,7 @@ class SqliteHistory:
         return [_trade(*row) for row in rows]
 
     def aggregates(self, symbol: str, wanted: AggregatesWanted) -> list[AggregateTrade]:
-        _check(wanted.limit)
+        require_limit(wanted.limit)
         conditions: list[str] = ["symbol = ?"]
         values: list[object] = [symbol]
         for condition, value in (
@@ -204,11 +204,6 @@ def _opened(path: Path) -> sqlite3.Connection:
     # The engine is told that it need not keep what is written here.
     connection.execute("PRAGMA synchronous = FULL")
     return connection
-
-
-def _check(limit: int) -> None:
-    if not 1 <= limit <= ROWS_MOST:
-        raise Invalid(f"limit is 1 to {ROWS_MOST}, not {limit}")
 
 
 def _trade(*row: int) -> Trade:
