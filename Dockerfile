@@ -1,5 +1,5 @@
-# The images of OpenBourse. gitops/bootstrap/kind/images.sh makes the build context (wheels/dependencies, wheels/own and
-# gitops/platform/postgresql) and names the base: any Debian 12 with Python 3.11 and its venv.
+# The images of OpenBourse. gitops/bootstrap/kind/images.sh makes the build context (wheels/dependencies, wheels/own,
+# gitops/platform/postgresql and .../redis) and names the base: any Debian 12 with Python 3.11 and its venv.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS postgresql
@@ -19,15 +19,28 @@ EXPOSE 5432
 STOPSIGNAL SIGINT
 ENTRYPOINT ["postgresql-entrypoint"]
 
+FROM ${BASE_IMAGE} AS redis
+RUN groupadd --gid 65531 redis && useradd --uid 65531 --gid 65531 --home-dir /run/redis --no-create-home redis \
+ && apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /etc/redis \
+ && install -d -o 65531 -g 65531 /run/redis
+COPY gitops/platform/redis/entrypoint.sh /usr/local/bin/redis-entrypoint
+COPY gitops/platform/redis/probe.sh /usr/local/bin/redis-probe
+USER 65531:65531
+EXPOSE 6379
+ENTRYPOINT ["redis-entrypoint"]
+
 FROM ${BASE_IMAGE} AS dependencies
 COPY wheels/dependencies /wheels
 RUN python3 -m venv /opt/openbourse && /opt/openbourse/bin/pip install --no-index --no-deps --no-cache-dir -q /wheels/*.whl
 
 FROM ${BASE_IMAGE} AS openbourse
 RUN groupadd --gid 65532 openbourse && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent openbourse
-# An HSM in software, for an exchange that has no other: its token lies on a volume.
+# An HSM in software, for an exchange that has no other: its token lies on a volume. nft, for rehearsals, which cut
+# engines off with it.
 RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends softhsm2 \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends softhsm2 nftables \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
 COPY --from=dependencies /opt/openbourse /opt/openbourse
 COPY wheels/own /wheels

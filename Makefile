@@ -8,11 +8,15 @@ export OPENBOURSE_CACHE := $(or $(OPENBOURSE_CACHE),$(HOME)/.cache/openbourse)
 # One for each checkout: cargo would take another checkout's older files for built already.
 export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(OPENBOURSE_CACHE)/target/$(shell pwd -P | sha256sum | cut -c1-12))
 export PATH := $(OPENBOURSE_CACHE)/bin:$(PATH)
+# Where it is set, as containers like to, each of the many processes that tests start compiles all that it imports: that
+# nearly doubles what a start costs.
+unexport PYTHONDONTWRITEBYTECODE
 
 ONLY ?=
 KIND := gitops/bootstrap/kind
 ENGINE := workloads/engine
 CONTRACTS := workloads/contracts
+WEB := workloads/gateway/web
 RUN := uv run --frozen --no-sync
 PYTEST := $(RUN) pytest
 # uv takes the extension for built where it was built before, also after `git clean`: a newer file says otherwise.
@@ -28,6 +32,7 @@ install: ## Everything that development needs, but for the cluster
 	@echo "Python packages and the engine's extension (the first time a few minutes)"
 	@$(BUILD_AGAIN)
 	@uv sync --frozen --quiet
+	@.ci/build-web dev
 
 # What `openbourse local` needs and no more: no compilers of messages, no linters, no cluster.
 .PHONY: install-local
@@ -35,7 +40,8 @@ install-local:
 	@.ci/install-uv
 	@echo "Python packages and the engine's extension (the first time a few minutes)"
 	@$(BUILD_AGAIN)
-	@uv sync --frozen --quiet --inexact --no-default-groups --extra local
+	@uv sync --frozen --quiet --inexact --no-default-groups --extra local --group web
+	@.ci/build-web
 
 .PHONY: run
 run: install-local ## The exchange on this machine: engine, ledger, gateway, a demo account (no Kubernetes)
@@ -47,6 +53,7 @@ check: install ## Formats, lints, types, import rules, message compatibility
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	cd $(WEB) && $(CURDIR)/.venv/bin/npm run --silent check
 	$(RUN) buf lint $(CONTRACTS)
 	$(RUN) buf breaking $(CONTRACTS) --against $(CONTRACTS)/baseline.binpb
 	git grep -lzE '^#!.*\b(ba)?sh\b' -- ':!*.md' | xargs -0 $(RUN) shellcheck
@@ -66,13 +73,20 @@ simulate: install ## Seeded simulations with more seeds, and small worlds to the
 	cd $(ENGINE) && SIMULATION_SEEDS=$${SIMULATION_SEEDS:-2000} cargo test --release --quiet simulation
 
 .PHONY: soak
-soak: install ## The long runs: half an hour of trading under kills, 200 faults, an hour of full load, a million commands for kernel and twin
+soak: install ## The long runs: half an hour of trading under kills, 200 faults, an hour of full load, an API server that fails at each 5th call, a million commands for kernel and twin, every rehearsal, certificates rotated on the cluster
 	SOAK_S=$${SOAK_S:-1800} SOAK_COMMANDS=$${SOAK_COMMANDS:-1000000} FAULTS=$${FAULTS:-200} \
-	  FULL_LOAD_S=$${FULL_LOAD_S:-3600} DELETED_PODS=$${DELETED_PODS:-10} $(PYTEST) -m soak
+	  FULL_LOAD_S=$${FULL_LOAD_S:-3600} DELETED_PODS=$${DELETED_PODS:-10} \
+	  FAULT_STEP=$${FAULT_STEP:-5} KILL_STEP=$${KILL_STEP:-5} SCENARIOS=$${SCENARIOS:-all} ROTATIONS=1 $(PYTEST) -m soak
 
 .PHONY: bench
 bench: install ## Benchmarks, one line of JSON last (make bench ONLY=engine: one group)
+	@.ci/install-servers
 	@ONLY=$(ONLY) $(RUN) python tests/bench
+
+.PHONY: screenshots
+screenshots: install ## Pictures of the traders' page, of an exchange with a market, into docs/images (5 minutes)
+	@.ci/install-servers
+	@PYTHONPATH=tests $(RUN) python tests/web/screenshots.py
 
 .PHONY: regen
 regen: install ## Everything that is generated: messages, custom resources, the diagram of replication

@@ -2,6 +2,7 @@
 
 pytest_plugins: list[str] = [
     "fixtures.figures",
+    "fixtures.order",
     "fixtures.clusters",
     "fixtures.databases",
     "fixtures.disks",
@@ -9,13 +10,18 @@ pytest_plugins: list[str] = [
     "fixtures.ledgers",
     "fixtures.marketdatas",
     "fixtures.gateways",
+    "fixtures.admins",
     "fixtures.members",
     "fixtures.networks",
+    "fixtures.redises",
     "fixtures.tokens",
+    "fixtures.two_shards",
     "fixtures.seals",
     "fixtures.replicas",
     "fixtures.traced",
     # After those that it imports: pytest rewrites assertions of what is not imported yet.
     "fixtures.exchanges",
+    "fixtures.browsers",
     "fixtures.apiservers",
+    "fixtures.bourses",
 ]

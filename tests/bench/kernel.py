@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import python_peer
 from result import RUNS, Result, result, side_by_side
 
 BENCH = Path(__file__).parents[2] / "workloads/engine/bench"
@@ -25,8 +26,6 @@ COUNTED_COMMANDS = 20_000
 # As the engine's container has it: a kernel's tables are gigabytes, and looked into everywhere.
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 PEER = "orderbook-rs 0.15.3"
-PYTHON_PEER = "matching-engine==0.1.1"
-PYTHON_OF_PEER = "3.12"
 # It takes some ten microseconds a message, and a thousand times that under callgrind.
 PEER_COUNTED_ORDERS = 2_000
 PEER_TIMED_ORDERS = 50_000
@@ -130,12 +129,11 @@ def _python_times(book: str, stream: str) -> list[Result]:
     """Beside a book in Python, which cannot amend: a modified order is a cancelled and a new one there."""
     orders = (TIMED_SCENARIO, str(PEER_TIMED_ORDERS))
     messages = subprocess.run([stream, *orders], check=True, stdout=subprocess.PIPE, text=True, timeout=PROGRAM_S)
-    python = ["uv", "run", "--quiet", "--no-project", "--python", _python_of_peer(), "--with", PYTHON_PEER, "python"]
     ours, theirs = [], []
     for _ in range(RUNS):
         ours.append(_run(book, *orders)["ns_per_message"])
         ran = subprocess.run(
-            [*python, str(Path(__file__).with_name("matching_engine_peer.py"))],
+            [*python_peer.command(), "python", str(Path(__file__).with_name("matching_engine_peer.py"))],
             check=False,
             input=messages.stdout,
             stdout=subprocess.PIPE,
@@ -143,19 +141,16 @@ def _python_times(book: str, stream: str) -> list[Result]:
             timeout=PROGRAM_S,
         )
         if ran.returncode:
-            _say(f"NOT MEASURED: {PYTHON_PEER}, which needs Python {PYTHON_OF_PEER}, could not be had or failed")
+            _say(
+                f"NOT MEASURED: {python_peer.NAME}, which needs Python {python_peer.PYTHON}, could not be had or failed"
+            )
             return []
         theirs.append(json.loads(ran.stdout)["ns_per_message"])
-    _say(f"{TIMED_SCENARIO}: {min(ours)} to {max(ours)} ns a message, {PYTHON_PEER} {min(theirs)} to {max(theirs)}")
+    _say(
+        f"{TIMED_SCENARIO}: {min(ours)} to {max(ours)} ns a message, {python_peer.NAME} {min(theirs)} to {max(theirs)}"
+    )
     name = f"kernel.book.ns_per_message.{TIMED_SCENARIO}.beside_python"
-    return [result(name, ours, "ns", "lower", peer=PYTHON_PEER, peer_values=theirs)]
-
-
-def _python_of_peer() -> str:
-    """A program where there is one, pyenv's too; else its version, which uv may be able to get."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(pyenv.glob(f"{PYTHON_OF_PEER}.*/bin/python{PYTHON_OF_PEER}"))
-    return str(found[-1]) if found else PYTHON_OF_PEER
+    return [result(name, ours, "ns", "lower", peer=python_peer.NAME, peer_values=theirs)]
 
 
 def _kernel(kernel: str) -> list[Result]:

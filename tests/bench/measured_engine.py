@@ -41,7 +41,9 @@ class MeasuredLoop(Loop):
         finally:
             self.seconds[stage] += time.thread_time() - before
 
-    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
+    def receive(
+        self, connection: int, data: bytes
+    ) -> tuple[bytes, int | None, bool, bool, tuple[int, int] | None] | None:
         return self._timed("receive", lambda: super(MeasuredLoop, self).receive(connection, data))
 
     def _bell(self) -> None:

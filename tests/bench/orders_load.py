@@ -3,18 +3,20 @@ cancelled in turn.
 
     python tests/bench/orders_load.py < plan.json
 
-with {"port", "api_key", "secret", "connections", "seconds", "offered", "requests", "websocket"}: see Plan.
+with {"ports", "api_key", "secret", "connections", "under_way", "seconds", "offered", "requests", "wire"}: see Plan.
 
 Every request is written and signed before the run begins (with the widest recvWindow), so that the load generator
 spends its core on sending. With `offered` the load is open: request n is due at n / offered seconds on any idle
-connection, and its latency counts from then, also when all connections are busy. Without it each connection sends the
-next request as soon as it has its answer. The last line of stdout is the result as JSON.
+connection, and its latency counts from then, also when all connections are busy. Without it each connection keeps so
+many requests under way, and sends as many as one read brought answers, in one write. The last line of stdout is the
+result as JSON.
 """
 
 import asyncio
 import contextlib
 import gc
 import hmac
+import itertools
 import json
 import sys
 import time
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict, cast
 
 import uvloop
+from ticking import ticks
 
 GRACE_S = 10.0
 HEADER_END = b"\r\n\r\n"
@@ -31,17 +34,20 @@ LENGTH = b"content-length: "
 
 
 class Plan(TypedDict):
-    port: int
+    # Of gateways; connections are spread over them.
+    ports: list[int]
     api_key: str
     secret: str
     connections: int
+    # Of each connection, where nothing is offered.
+    under_way: int
     seconds: float
     # Requests a second; 0 as fast as answers come.
     offered: int
     # How many requests to sign beforehand.
     requests: int
-    # Over the WebSocket API.
-    websocket: bool
+    # "rest", "ws", or "peer": unsigned orders of the package matching-engine.
+    wire: str
 
 
 @dataclass(slots=True)
@@ -59,13 +65,13 @@ class Run:
 
 
 class Trader(asyncio.Protocol):
-    """One connection with one request under way."""
+    """One connection: what is under way is answered in its order."""
 
     def __init__(self, run: Run, requests: list[bytes]) -> None:
         self._run = run
         self._requests = requests
         self._next = 0
-        self._due = 0.0
+        self._due: deque[float] = deque()
         self._answer = b""
         self._transport: asyncio.Transport
         self.idle: deque[Trader] | None = None
@@ -78,38 +84,52 @@ class Trader(asyncio.Protocol):
     def exhausted(self) -> bool:
         return self._next == len(self._requests)
 
-    def send(self, due: float) -> None:
-        self._due = due
-        self._transport.write(self._requests[self._next])
-        self._next += 1
+    @property
+    def under_way(self) -> int:
+        return len(self._due)
+
+    def send(self, due: float, count: int = 1) -> None:
+        requests = self._requests[self._next : self._next + count]
+        self._due.extend([due] * len(requests))
+        self._next += len(requests)
+        self._transport.write(b"".join(requests))
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
-        head = self._answer.find(HEADER_END)
-        if head < 0:
-            return
-        at = self._answer.index(LENGTH) + len(LENGTH)
-        length = int(self._answer[at : self._answer.index(b"\r", at)])
-        if len(self._answer) < head + 4 + length:
-            return
-        self._answered(self._answer.startswith(b"HTTP/1.1 200"), self._answer[head + 4 :])
+        at, count = 0, 0
+        while (end := self._end(at)) > 0:
+            if not self._is_accepted(at, end):
+                why = self._answer[at:end].decode(errors="replace")
+                self._run.refused[why] = self._run.refused.get(why, 0) + 1
+            at, count = end, count + 1
+        if count:
+            self._answer = self._answer[at:]
+            self._answered(count)
 
-    def _answered(self, accepted: bool, body: bytes) -> None:
+    def _end(self, at: int) -> int:
+        """Of the answer that begins there; -1 when it is not whole."""
+        head = self._answer.find(HEADER_END, at)
+        if head < 0:
+            return -1
+        length = self._answer.index(LENGTH, at) + len(LENGTH)
+        end = head + 4 + int(self._answer[length : self._answer.index(b"\r", length)])
+        return end if end <= len(self._answer) else -1
+
+    def _is_accepted(self, at: int, _end: int) -> bool:
+        return self._answer.startswith(b"HTTP/1.1 200", at)
+
+    def _answered(self, count: int) -> None:
         now = time.perf_counter()
         run = self._run
         run.last_answer = now
-        run.latencies.append(now - self._due)
+        run.latencies += [now - self._due.popleft() for _ in range(count)]
         if len(run.latencies) >= run.wanted:
             run.done.set()
-        if not accepted:
-            why = body.decode()
-            run.refused[why] = run.refused.get(why, 0) + 1
-        self._answer = b""
         if self.exhausted:
             return
         if self.idle is None:
             if now < run.until:
-                self.send(now)
+                self.send(now, count)
         elif self.waiting:
             self.send(self.waiting.popleft())
         else:
@@ -124,7 +144,7 @@ class Trader(asyncio.Protocol):
 
 
 class SocketTrader(Trader):
-    """One connection of the WebSocket API with one request under way."""
+    """One connection of the WebSocket API."""
 
     def __init__(self, run: Run, requests: list[bytes]) -> None:
         super().__init__(run, requests)
@@ -135,25 +155,28 @@ class SocketTrader(Trader):
         self._transport.write(HANDSHAKE)
 
     def data_received(self, data: bytes) -> None:
+        if self.opened.is_set():
+            super().data_received(data)
+            return
         self._answer += data
-        if not self.opened.is_set():
-            head = self._answer.find(HEADER_END)
-            if head < 0:
-                return
+        head = self._answer.find(HEADER_END)
+        if head >= 0:
             assert self._answer.startswith(b"HTTP/1.1 101"), self._answer
             self._answer = self._answer[head + 4 :]
             self.opened.set()
-        if len(self._answer) < 4:
-            return
-        # A frame of text, shorter than 65,536 bytes. Pings do not come within a run.
-        assert self._answer[0] == 0x81, self._answer
-        short = self._answer[1] < 126
-        begin = 2 if short else 4
-        length = self._answer[1] if short else int.from_bytes(self._answer[2:4])
-        if len(self._answer) < begin + length:
-            return
-        body = self._answer[begin : begin + length]
-        self._answered(b'"status":200,' in body, body)
+
+    def _end(self, at: int) -> int:
+        """Of a frame of text, shorter than 65,536 bytes. Pings do not come within a run."""
+        answer = self._answer
+        if len(answer) - at < 4:
+            return -1
+        assert answer[at] == 0x81, answer[at:]
+        size = answer[at + 1]
+        end = at + 2 + size if size < 126 else at + 4 + (answer[at + 2] << 8 | answer[at + 3])
+        return end if end <= len(answer) else -1
+
+    def _is_accepted(self, at: int, end: int) -> bool:
+        return self._answer.find(b'"status":200,', at, end) > 0
 
 
 HANDSHAKE = (
@@ -170,14 +193,14 @@ def frame(text: bytes) -> bytes:
 
 
 def signed_requests(plan: Plan) -> list[list[bytes]]:
-    """For each connection: place, cancel, place, cancel, ..."""
+    """For each connection: place, cancel, place, cancel, ...; of the peer, which names orders itself, orders alone."""
     secret = plan["secret"].encode()
     run = uuid.uuid4().hex[:8]
     stamp = time.time_ns() // 1_000_000
     each = plan["requests"] // plan["connections"]
 
     def request(method: str, parameters: dict[str, str]) -> bytes:
-        if plan["websocket"]:
+        if plan["wire"] == "ws":
             sent = {**parameters, "recvWindow": "60000", "timestamp": str(stamp), "apiKey": plan["api_key"]}
             signed = "&".join(f"{name}={sent[name]}" for name in sorted(sent))
             sent["signature"] = hmac.digest(secret, signed.encode(), "sha256").hex()
@@ -190,7 +213,16 @@ def signed_requests(plan: Plan) -> list[list[bytes]]:
             f"Host: 127.0.0.1\r\nX-MBX-APIKEY: {plan['api_key']}\r\nContent-Length: 0\r\n\r\n"
         ).encode()
 
+    def order_of_peer(price: int) -> bytes:
+        body = json.dumps({"account": 1, "side": "buy", "price": str(price), "quantity": "0.001"}).encode()
+        return (
+            b"POST /markets/BTC-USDT/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+
     def pair(name: str, price: int) -> tuple[bytes, bytes]:
+        if plan["wire"] == "peer":
+            return order_of_peer(price), order_of_peer(price)
         terms = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.001"}
         return (
             request("POST", {**terms, "price": str(price), "newClientOrderId": name}),
@@ -210,16 +242,17 @@ def signed_requests(plan: Plan) -> list[list[bytes]]:
 async def load(plan: Plan) -> dict[str, object]:
     run = Run(plan, signed_requests(plan))
     loop = asyncio.get_running_loop()
-    kind = SocketTrader if plan["websocket"] else Trader
+    kind = SocketTrader if plan["wire"] == "ws" else Trader
     traders = [
-        (await loop.create_connection(lambda requests=requests: kind(run, requests), "127.0.0.1", plan["port"]))[1]  # type: ignore[misc]
-        for requests in run.requests
+        (await loop.create_connection(lambda requests=requests: kind(run, requests), "127.0.0.1", port))[1]  # type: ignore[misc]
+        for requests, port in zip(run.requests, itertools.cycle(plan["ports"]), strict=False)
     ]
     for trader in traders:
         if isinstance(trader, SocketTrader):
             await trader.opened.wait()
     gc.collect()
     gc.freeze()
+    began_cpu_s = time.process_time()
     run.began = time.perf_counter()
     run.until = run.began + plan["seconds"]
     if plan["offered"]:
@@ -227,10 +260,9 @@ async def load(plan: Plan) -> dict[str, object]:
         await _offer(run, traders)
     else:
         for trader in traders:
-            trader.send(time.perf_counter())
+            trader.send(time.perf_counter(), plan["under_way"])
         await asyncio.sleep(plan["seconds"])
-        # Each connection has one request under way at most.
-        run.wanted = len(run.latencies) + sum(not trader.exhausted for trader in traders)
+        run.wanted = len(run.latencies) + sum(trader.under_way for trader in traders)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(run.done.wait(), GRACE_S if plan["offered"] else 0.5)
     for trader in traders:
@@ -241,6 +273,7 @@ async def load(plan: Plan) -> dict[str, object]:
         "unanswered": run.wanted - len(latencies),
         "refused": run.refused,
         "seconds": run.last_answer - run.began,
+        "cpu_s": time.process_time() - began_cpu_s,
         "out_of_requests": all(trader.exhausted for trader in traders),
         **{
             f"p{name}_ms": _percentile(latencies, part) * 1000
@@ -255,17 +288,17 @@ async def _offer(run: Run, traders: list[Trader]) -> None:
     waiting: deque[float] = deque()
     for trader in traders:
         trader.idle, trader.waiting = idle, waiting
-    number = 0
-    while number < run.wanted:
-        now = time.perf_counter()
-        while number < run.wanted and (at := run.began + number / run.plan["offered"]) <= now:
-            if idle:
-                idle.popleft().send(at)
-            else:
-                waiting.append(at)
-            number += 1
-        # Half a millisecond is what the loop can wait; what was due meanwhile counts from when it was due.
-        await asyncio.sleep(0.0005)
+    with ticks(1 / run.plan["offered"]) as tick:
+        number = 0
+        while number < run.wanted:
+            now = time.perf_counter()
+            while number < run.wanted and (at := run.began + number / run.plan["offered"]) <= now:
+                if idle:
+                    idle.popleft().send(at)
+                else:
+                    waiting.append(at)
+                number += 1
+            await tick()
 
 
 def _percentile(values: list[float], part: float) -> float:

@@ -23,6 +23,7 @@ ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["gr
 PAGES = sorted(path for path in (ROOT / "runbooks").glob("*.md") if path.name != "README.md")
 
 SHARD = {"shard": "main"}
+POLICY_CHECKS = "apiserver_validating_admission_policy_check_total"
 # Of each alert: a series and its values a minute, and from which minute on it fires.
 CASES: dict[str, list[tuple[str, str, int | None]]] = {
     "LedgerDiffers": [
@@ -50,6 +51,60 @@ CASES: dict[str, list[tuple[str, str, int | None]]] = {
         ("openbourse_seal_witness_trouble", "1x20", 10),
         ("openbourse_seal_witness_trouble", "1x8 0 1x8", None),
     ],
+    "MarketDataStopped": [
+        ('openbourse_marketdata_problem{shard="main",problem="HistoryIsTooOld"}', "0 1 1 1", 1),
+        ('openbourse_marketdata_problem{shard="main",problem="Diverged"}', "0x5", None),
+    ],
+    "MarketDataIsBehind": [
+        ('openbourse_engine_consumer_lag_seconds{shard="main",consumer="marketdata"}', "0 31 91 151", 2),
+        ('openbourse_engine_consumer_lag_seconds{shard="main",consumer="marketdata-1"}', "0 31 91 151", 2),
+        ('openbourse_engine_consumer_lag_seconds{shard="main",consumer="ledger"}', "0 31 91 151", None),
+        ('openbourse_engine_consumer_lag_seconds{shard="main",consumer="marketdata"}', "0 31 5 29 30 31 0", None),
+        ('openbourse_engine_consumer_lag_seconds{shard="main",consumer="ledger"}', "90x5", None),
+    ],
+    "GatewayHasNoEngine": [
+        ('openbourse_gateway_engine_connected{instance="a",shard="main"}', "1 0 0 0", 2),
+        ('openbourse_gateway_engine_connected{instance="a",shard="main"}', "1 0 1 0 1 1 1", None),
+    ],
+    "GatewayCountsAlone": [
+        ('openbourse_gateway_redis_connected{instance="a"}', "1 0x9", 6),
+        ('openbourse_gateway_redis_connected{instance="a"}', "1 0 0 0 0 1 0 0 1", None),
+    ],
+    "NobodyLeads": [
+        ("openbourse_operator_leads", "1 0 0 0", 2),
+        ("openbourse_operator_leads", "1 0 1 0 1 1 0 1 1x13", None),
+        # Nobody is even there to ask.
+        ("openbourse_another", "0x5", 1),
+    ],
+    "OperatorDoesNotConverge": [
+        ('openbourse_operator_unsettled_seconds{namespace="trading",exchange="demo"}', "240 300 360", 2),
+        ('openbourse_operator_unsettled_seconds{namespace="trading",exchange="demo"}', "240 300 0 240", None),
+    ],
+    "OperatorWatchIsDead": [
+        # The process ends, the next one has the same fate: seen now and then is enough.
+        ('openbourse_operator_watch_untold_seconds{kind="halts"}', "0 15 0 0 15", 3),
+        ('openbourse_operator_watch_untold_seconds{kind="halts"}', "0 9 0 10 0", None),
+    ],
+    "CertificateRunsOut": [
+        ('openbourse_tls_expiry_seconds{instance="a"}', "1728001 1727999x12", 11),
+        ('openbourse_tls_expiry_seconds{instance="a"}', "1727999x5 2592000x14", None),
+    ],
+    "GlassWasBroken": [
+        (f'{POLICY_CHECKS}{{policy="openbourse-break-glass",enforcement_action="warn"}}', "_ _ 1 1 1", 2),
+        (f'{POLICY_CHECKS}{{policy="openbourse-break-glass",enforcement_action="audit"}}', "3x11 4x5", 12),
+        (f'{POLICY_CHECKS}{{policy="openbourse-break-glass",enforcement_action="allow"}}', "0+1x20", None),
+        (f'{POLICY_CHECKS}{{policy="openbourse-halts",enforcement_action="deny"}}', "0+1x20", None),
+    ],
+}
+
+# Where names of metrics are put together, and what they begin with.
+METRICS = {
+    "ledger/openbourse/ledger/metrics.py": "openbourse_ledger_",
+    "workloads/engine/openbourse/engine/metrics.py": "openbourse_engine_consumer_lag_",
+    "workloads/marketdata/openbourse/marketdata/metrics.py": "openbourse_marketdata_",
+    "workloads/gateway/openbourse/gateway/metrics.py": "openbourse_gateway_",
+    "operator/openbourse/operator/metrics.py": "openbourse_operator_watch_",
+    "workloads/contracts/openbourse/contracts/tls_metrics.py": "openbourse_tls_",
 }
 
 
@@ -117,8 +172,9 @@ def test_the_rules_are_such_as_prometheus_takes() -> None:
 
 def test_an_alert_names_its_page_and_asks_for_metrics_that_there_are() -> None:
     text = SealMetrics(SealProgress()).text().decode()
-    ledgers = Path(ROOT / "ledger/openbourse/ledger/metrics.py").read_text()
-    text += ledgers + " ".join(f"openbourse_ledger_{name}" for name in re.findall(r'\("(\w+)", "', ledgers))
+    for module, prefix in METRICS.items():
+        source = (ROOT / module).read_text()
+        text += source + " ".join(f"{prefix}{name}" for name in re.findall(r'\("(\w+)", "', source))
     for name, rule in ALERTS.items():
         assert rule["annotations"]["runbook"] == f"runbooks/{name}.md"
         for metric in re.findall(r"openbourse_\w+", rule["expr"]):

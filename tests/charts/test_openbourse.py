@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.apiservers import RunningApiServer, cluster_binary
+from fixtures.apiservers import RunningApiServer, cluster_binary, delete_policies
 from openbourse.contracts.apiserver import ApiServer, Object, Resource
 from openbourse.operator.manifests import kinds
 
@@ -57,7 +57,15 @@ def test_the_same_values_give_the_same_objects(helm: Helm) -> None:
 @pytest.mark.server
 @pytest.mark.parametrize(
     "value",
-    ["replicas=0", "replica=1", "image.pullPolicy=Sometimes", "watchNamespaces={Trading}", "image.tag=", "x.y=z"],
+    [
+        "replicas=0",
+        "replica=1",
+        "image.pullPolicy=Sometimes",
+        "watchNamespaces={Trading}",
+        "image.tag=",
+        "x.y=z",
+        "admission.enabled=maybe",
+    ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: Helm, value: str) -> None:
     result = helm.run("template", "openbourse", str(CHART), "--set", value)
@@ -68,7 +76,15 @@ def test_a_wrong_value_is_refused_by_name(helm: Helm, value: str) -> None:
 @pytest.mark.server
 def test_with_namespaces_named_the_operator_may_act_in_no_other(helm: Helm) -> None:
     objects = helm.template("watchNamespaces={trading,testing}")
-    assert not of_kind(objects, "ClusterRoleBinding")
+    everywhere = {binding["roleRef"]["name"] for binding in of_kind(objects, "ClusterRoleBinding")}
+    assert everywhere == {"openbourse-operator-policies", "openbourse-operator-people"}
+    without = of_kind(helm.template("signForPeople=false"), "ClusterRoleBinding")
+    assert "openbourse-operator-people" not in {binding["roleRef"]["name"] for binding in without}
+    # Of what no namespace has, it reads nodes by name and two named policies.
+    roles = {role["metadata"]["name"]: role for role in of_kind(objects, "ClusterRole")}
+    nodes, policies = roles["openbourse-operator-policies"]["rules"]
+    assert (nodes["verbs"], nodes["resources"]) == (["get"], ["nodes"])
+    assert (policies["verbs"], policies["resourceNames"]) == (["get"], ["openbourse-halts"])
     bound = {
         b["metadata"]["namespace"] for b in of_kind(objects, "RoleBinding") if b["roleRef"]["kind"] == "ClusterRole"
     }
@@ -76,6 +92,15 @@ def test_with_namespaces_named_the_operator_may_act_in_no_other(helm: Helm) -> N
     (deployment,) = of_kind(objects, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert {"name": "OPENBOURSE_WATCH_NAMESPACES", "value": "trading,testing"} in container["env"]
+
+
+@pytest.mark.server
+def test_admission_can_be_left_out_and_nobody_need_break_glass(helm: Helm) -> None:
+    names = {policy["metadata"]["name"] for policy in of_kind(helm.template(), "ValidatingAdmissionPolicy")}
+    assert names == {"openbourse-halts", "openbourse-break-glass", "openbourse-records"}
+    (policy,) = of_kind(helm.template("admission.breakGlassGroups=null"), "ValidatingAdmissionPolicy")
+    assert policy["metadata"]["name"] == "openbourse-halts"
+    assert not of_kind(helm.template("admission.enabled=false"), "ValidatingAdmissionPolicy")
 
 
 @pytest.mark.server
@@ -89,8 +114,44 @@ def test_no_rule_has_a_wildcard_and_secrets_cannot_be_listed(helm: Helm) -> None
     roles = [*of_kind(helm.template(), "ClusterRole"), *of_kind(helm.template(), "Role")]
     rules: list[dict[str, Any]] = [rule for role in roles for rule in role["rules"]]
     assert "*" not in json.dumps(rules)
-    (secrets,) = [rule for rule in rules if "secrets" in rule["resources"]]
-    assert secrets["verbs"] == ["get", "create", "patch"]
+    secrets = {tuple(rule["verbs"]) for rule in rules if "secrets" in rule["resources"]}
+    # The operator's, and those of people who break the glass.
+    assert secrets == {("get", "create", "patch"), ("get", "create", "update", "patch", "delete")}
+
+
+@pytest.mark.server
+def test_rehearsals_are_off_and_apart_from_everything_else_when_they_are_on(helm: Helm) -> None:
+    before = helm.template()
+    assert "openbourse-rehearsals" not in json.dumps(before)
+    objects = helm.template("rehearsals.enabled=true")
+    added = [each for each in objects if each not in before]
+    assert len(added) + len(before) == len(objects), "nobody else gets another right"
+    house = "openbourse-rehearsals"
+    role, beside_the_operator = of_kind(added, "Role")
+    (everywhere,) = of_kind(added, "ClusterRole")
+    assert role["metadata"]["namespace"] == house
+    assert beside_the_operator["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+    makes_pods = [rule for rule in everywhere["rules"] if "pods" in rule["resources"]]
+    assert [rule["verbs"] for rule in makes_pods] == [["list"]], "where exchanges are it makes none"
+    assert "secrets" not in json.dumps(everywhere["rules"])
+    assert "*" not in json.dumps([role["rules"], everywhere["rules"]])
+    (deployment,) = of_kind(added, "Deployment")
+    assert deployment["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"], "it is not privileged itself"
+    (token,) = of_kind(added, "PersistentVolumeClaim")
+    assert token["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep", "keys that are lost sign no more"
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "token", "persistentVolumeClaim": {"claimName": token["metadata"]["name"]}} in volumes
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "namespaces", ["watchNamespaces={openbourse-rehearsals}", "rehearsals.namespace=openbourse-system"]
+)
+def test_privileged_pods_are_admitted_where_nothing_else_is(helm: Helm, namespaces: str) -> None:
+    settings = ("--namespace", "openbourse-system", "--set", "rehearsals.enabled=true", "--set", namespaces)
+    result = helm.run("template", "openbourse", str(CHART), *settings)
+    assert result.returncode != 0
+    assert "privileged pods are admitted there" in result.stderr
 
 
 @pytest.fixture
@@ -101,13 +162,14 @@ async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
 
 @pytest.mark.server
 async def test_the_api_server_takes_it_all_and_a_second_time_changes_nothing(
-    api_server: RunningApiServer, api: ApiServer, helm: Helm, tmp_path: Path
+    api_server: RunningApiServer, api: ApiServer, helm: Helm, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     metadata = {"name": "openbourse-system", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     await api.apply(NAMESPACES, {"metadata": metadata}, "test")
     objects = helm.template()
     file = tmp_path / "chart.yaml"
     file.write_text(yaml.safe_dump_all(objects))
+    request.addfinalizer(lambda: delete_policies(api_server))
     api_server.kubectl_apply(file)
     before = await api.get(kinds.DEPLOYMENT, "openbourse-system", "openbourse-operator")
     api_server.kubectl_apply(file)

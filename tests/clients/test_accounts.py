@@ -94,8 +94,8 @@ async def test_ccxt_pro_trades_over_the_websocket_api(
     exchange: Exchange, credentials: dict[str, Credentials], other: Any, kind: str
 ) -> None:
     async with ccxt_pro(exchange, credentials[kind]) as client, asyncio.timeout(HEARD_S):
-        # With `clientOrderId` it sends that one beside Binance's own, and is told of a parameter that nobody reads.
-        named = {"newClientOrderId": f"mine-{kind}"}
+        # It sends that name beside Binance's own for it.
+        named = {"clientOrderId": f"mine-{kind}"}
         placed = await client.create_order_ws(SYMBOL, "limit", "buy", 0.1, 20_000, named)
         assert (placed["status"], placed["clientOrderId"]) == ("open", f"mine-{kind}")
         assert await client.create_order_ws(SYMBOL, "limit", "buy", 0.1, 20_000, {"test": True})

@@ -5,12 +5,15 @@ proof; any step that is not as it should be ends the demo with what was seen ins
 """
 
 import contextlib
+import io
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import ccxt
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
 
 from fixtures import trading
 from fixtures.cluster_exchanges import ALICE, BOB, GATEWAY, ROOT, ClusterExchange
@@ -30,6 +36,9 @@ WITNESS_NAMESPACE = "demo-witness"
 HALT = ROOT / "gitops/exchange/halt.yaml"
 KILL_AFTER_ORDERS = 100
 ORDERS_UNDER_KILL = 400
+SCREEN_COLUMNS = 132
+# Where the screen of `kubectl bourse status` is drawn into; none: nowhere.
+PICTURE = os.environ.get("PICTURE", "")
 SENDERS = 4
 
 
@@ -47,6 +56,7 @@ class Demo(ClusterExchange):
         self.reconciled = ""
         self.seal = ClusterSeal(self)
         self.proofs: list[str] = []
+        self.screen = ""
 
     def steps(self) -> list[Callable[[], str]]:
         return [
@@ -65,6 +75,7 @@ class Demo(ClusterExchange):
             self.halt_market,
             self.reopen_with_auction,
             self.kill_engine_under_orders,
+            self.show_status,
             self.reconcile,
             self.prove,
         ]
@@ -173,6 +184,31 @@ class Demo(ClusterExchange):
         except ccxt.OrderNotFound:
             return False
 
+    def show_status(self) -> str:
+        """kubectl bourse: one market is halted while the rest trades, and one screen says so"""
+        name = "halt-wallet"
+        self.bourse("halt", "ETHUSDT", "--reason", "wallet maintenance", "--for", "15m", "--name", name)
+        # The operator looks every five seconds.
+        self.screen = eventually(lambda: shown if name in (shown := self.bourse_status()) else "", 30)
+        self.bourse("lift", name)
+        if PICTURE:
+            draw(self.screen, Path(PICTURE))
+        return textwrap.indent(f"\n{Text.from_ansi(self.screen).plain.rstrip()}", "    ")
+
+    def bourse_status(self) -> str:
+        """As it looks, colors included; empty until all is well again and the Halt is seen."""
+        screen = self.bourse("status")
+        return screen if "2/2" in screen and "HALT" in screen else ""
+
+    def bourse(self, *arguments: str) -> str:
+        """What it prints on a terminal of `SCREEN_COLUMNS`."""
+        environment = self.cluster.environment | {"FORCE_COLOR": "1", "COLUMNS": str(SCREEN_COLUMNS)}
+        words = ("kubectl", "bourse", *arguments, "-n", self.namespace)
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        # 1: done, and not all is well.
+        expect(done.returncode in {0, 1}, f"{' '.join(words)}: exit {done.returncode}\n{done.stderr}")
+        return done.stdout
+
     def reconcile(self) -> str:
         """engine and ledger are compared, balance by balance"""
         with self.ledger() as options:
@@ -224,6 +260,15 @@ class Demo(ClusterExchange):
                 yield changes
             finally:
                 process.kill()
+
+
+def draw(screen: str, file: Path) -> None:
+    """A terminal with this in it, as SVG."""
+    terminal = Console(record=True, width=SCREEN_COLUMNS, file=io.StringIO(), force_terminal=True)
+    terminal.print(Text.from_ansi(screen), soft_wrap=True)
+    # A page that shows it loads nothing from elsewhere.
+    form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    file.write_text(terminal.export_svg(title="kubectl bourse status", code_format=form))
 
 
 def main() -> int:

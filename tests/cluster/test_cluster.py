@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.clusters import Cluster
+from fixtures.clusters import NODE_PORT, Cluster
 
 pytestmark = pytest.mark.cluster
 
@@ -131,7 +131,7 @@ def test_a_node_port_is_reached_from_the_machine(cluster: Cluster, namespace: st
     deadline_s = time.monotonic() + 20
     while True:
         try:
-            with urllib.request.urlopen("http://127.0.0.1:18081/", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{NODE_PORT + 1}/", timeout=2) as answer:
                 assert answer.status == 200
             return
         except OSError:

@@ -35,6 +35,12 @@ def test_from_apply_to_a_settled_trade_through_a_halt_and_a_killed_engine(cluste
     assert int(pause[1]) < 5000, done.stdout
     assert re.search(r"^engine = ledger", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^halt acknowledged after \d+ ms", done.stdout, re.MULTILINE), done.stdout
+    for seen in (
+        r"main +Ready +demo-engine-main-\d +\d+ +2/2",
+        r"ETHUSDT +main +HALT +halt-wallet",
+        r"BTCUSDT +main +TRADING",
+    ):
+        assert re.search(seen, done.stdout), f"kubectl bourse status does not show {seen}:\n{done.stdout}"
     last = done.stdout.splitlines()[-len(proving.LINES) :]
     for line, wanted in zip(last, proving.LINES, strict=True):
         assert re.search(wanted, line), f"{line!r} is not {wanted}:\n{done.stdout}"

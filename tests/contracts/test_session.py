@@ -6,7 +6,8 @@ import pytest
 
 from fixtures.shards import COMMAND, TIMEOUT_S, not_taken, shard
 from openbourse.contracts import v1
-from openbourse.contracts.session import NotTaken, Unavailable
+from openbourse.contracts.session import NotTaken
+from openbourse.contracts.unanswered import Unavailable
 
 
 async def raised(asked: Awaitable[v1.Reply]) -> Exception:

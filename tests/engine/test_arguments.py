@@ -19,6 +19,8 @@ REST = ["--shard=main", "--wal=x", "--listen=127.0.0.1:1", "--status=127.0.0.1:2
         (["--place=a:7002", "--record-lease=ns/x", "--links=0.0.0.0:1"], "must have the port of the place, 7002"),
         (["--place=a:7002", "--record-lease=ns/x", "--found"], "--found is not for a Lease"),
         (["--place=a:7002", "--record=x", "--peer=a:7002", "--min-in-sync=2"], "--min-in-sync must be from 1 to 1"),
+        (["--reader=marketdata-0"], "is neither a component nor one of its replicas, such as marketdata-1"),
+        (["--reader=demo-1"], "'demo-1' is neither a component nor one of its replicas"),
     ],
 )
 def test_members_that_cannot_be_meant_are_refused_with_what_is_allowed(

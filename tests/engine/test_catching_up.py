@@ -143,7 +143,7 @@ async def test_a_standby_knows_how_far_consumers_are_and_recycles_too(short: Run
     status = standby.status()
     assert status["lag"]["settled_seq"] >= settled_seq
     assert status["lag"]["consumers"] == [
-        {"name": "ledger", "passed_seq": status["lag"]["settled_seq"], "heard": False}
+        {"name": "ledger", "passed_seq": status["lag"]["settled_seq"], "heard": False, "trading_waits": True}
     ]
 
 

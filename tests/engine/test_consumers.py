@@ -20,11 +20,16 @@ NORMAL, THROTTLED, CANCEL_ONLY, HALT = range(v1.SafetyLevel.SAFETY_LEVEL_NORMAL,
 
 
 def told(text: str) -> Consumers:
-    """`start 5 ledger=3 publisher` is who counts at a start at 0 ms; then `ms committed seq` and `ms name seq`."""
+    """`start 5 ledger=3 publisher (marketdata=2)` is who counts, and who reads beside them, at a start at 0 ms.
+
+    Then `ms committed seq` and `ms name seq`.
+    """
     first, *lines = [line.split() for line in text.strip().splitlines()]
-    named = [word.partition("=") for word in first[2:]]
+    named = [word.strip("()").partition("=") for word in first[2:]]
     known = {name: int(seq) for name, _, seq in named if seq}
-    consumers = Consumers([name for name, _, _ in named], known, int(first[1]), 0.0)
+    readers = {word.strip("()").partition("=")[0] for word in first[2:] if word.startswith("(")}
+    counting = [name for name, _, _ in named if name not in readers]
+    consumers = Consumers(counting, known, int(first[1]), 0.0, readers)
     for at_ms, what, seq in lines:
         if what == "committed":
             consumers.committed(int(seq), float(at_ms))
@@ -85,6 +90,20 @@ LAGS = {
         Lag(300, "ledger", at_least=False),
     ),
 }
+
+
+LAGS_BESIDE_READERS = {
+    "a reader makes nobody late": (
+        "start 5 ledger=5 (marketdata=2)\n 10 ledger 5\n 100 committed 7\n 200 ledger 7",
+        Lag(0, "ledger", at_least=False),
+    ),
+    "nor one that goes back": (
+        "start 0 ledger (marketdata)\n 100 committed 7\n 200 ledger 7\n 300 marketdata 7\n 400 marketdata 0",
+        Lag(0, "ledger", at_least=False),
+    ),
+    "readers alone stop nobody": ("start 5 (marketdata=2)\n 100 committed 7", Lag(0, "", at_least=False)),
+}
+LAGS |= LAGS_BESIDE_READERS
 
 
 @pytest.mark.parametrize(("text", "lag"), LAGS.values(), ids=LAGS)
@@ -151,6 +170,32 @@ NEEDED = {
 @pytest.mark.parametrize(("text", "snapshots", "needed"), NEEDED.values(), ids=NEEDED)
 def test_what_of_the_log_must_stay(text: str, snapshots: list[int], needed: Needed) -> None:
     assert needed_from(told(text), snapshots, 2) == needed
+
+
+def test_the_log_waits_for_a_reader_while_there_is_room_and_for_the_ledger_always() -> None:
+    consumers = told("start 9 ledger=9 (marketdata=4)\n 100 marketdata 4")
+    assert needed_from(consumers, [3, 5, 8], 2) == Needed(4, "marketdata has passed seq 4")
+    recovery = Needed(6, "recovery from the snapshot of seq 5")
+    assert needed_from(consumers, [3, 5, 8], 2, has_room=False) == recovery
+    consumers.passes("marketdata", 9, 200.0)
+    assert needed_from(consumers, [3, 5, 8], 2) == recovery
+    consumers.passes("ledger", 4, 300.0)
+    assert needed_from(consumers, [3, 5, 8], 2, has_room=False) == Needed(4, "ledger has passed seq 4")
+    nobody = Needed(1, "no consumer counts: the log is kept for whoever comes")
+    assert needed_from(told("start 9 (marketdata=9)"), [5, 8], 2) == nobody
+
+
+def test_how_far_each_is_behind_is_told_also_of_a_reader_that_is_away() -> None:
+    text = "start 0 ledger (marketdata)\n 100 committed 4\n 200 ledger 4\n 300 committed 9\n 500 marketdata 2"
+    assert told(text).behind(1000.0) == {"ledger": (5, 700), "marketdata": (7, 900)}
+    long_gone = told("start 0 ledger (marketdata)")
+    for seq in range(1, 30_000):
+        long_gone.committed(seq, seq * 20.0)
+        long_gone.passes("ledger", seq, seq * 20.0)
+    assert long_gone.behind(600_000.0)["marketdata"] == (29_999, 599_980)
+    # And the ledger is measured as finely as ever.
+    long_gone.committed(30_000, 600_000.0)
+    assert long_gone.lag(600_030.0) == Lag(30, "ledger", at_least=False)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -11,7 +11,8 @@ from fixtures.commands import ALICE, TIMEOUT_S, buy, sell
 from fixtures.engines import RunningEngine, fund
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
-from openbourse.contracts.session import EngineSession, Unavailable, committed_events
+from openbourse.contracts.session import EngineSession, committed_events
+from openbourse.contracts.unanswered import Unavailable
 from openbourse.engine import _core
 from openbourse.engine.journal import wal
 

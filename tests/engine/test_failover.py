@@ -23,6 +23,7 @@ pytestmark = pytest.mark.server
 FAULTS = 5
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 async def test_a_killed_leader_is_followed_by_its_standby_and_comes_back_as_one(pair: RunningShard, show: Show) -> None:
     pauses_s = []
@@ -44,6 +45,7 @@ async def test_a_killed_leader_is_followed_by_its_standby_and_comes_back_as_one(
     assert len(load.told) > 1000
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 async def test_a_frozen_leader_is_left_and_stands_down_when_it_thaws(pair: RunningShard, show: Show) -> None:
     async with under_load(pair) as load:

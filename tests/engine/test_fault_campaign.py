@@ -23,7 +23,7 @@ from fixtures.members import RunningShard, make_shard
 from fixtures.networks import NetworkedShard
 from fixtures.traced import killed_at, killed_between_sync_and_reply, slow_syncs
 from openbourse.contracts.component import Component
-from openbourse.contracts.session import Unavailable
+from openbourse.contracts.unanswered import Unavailable
 
 pytestmark = [pytest.mark.server, pytest.mark.soak]
 
@@ -126,7 +126,8 @@ async def both_killed_during_a_take_over(campaign: Campaign[RunningShard]) -> No
 async def one_killed_while_the_other_is_added(campaign: Campaign[RunningShard]) -> None:
     leader, standby = await campaign.both()
     standby.kill()
-    await asyncio.to_thread(standby.start)
+    # Not waited for: an engine is ready when it is in sync, and then it has been added.
+    standby.launch(standby.command())
 
     def is_being_added() -> bool:
         status = leader.status()

@@ -141,7 +141,7 @@ def _children(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     for _ in range(500):
         found = [int(child) for child in children.read_text().split()]
-        if found and all(b"snapshot" in Path(f"/proc/{child}/cmdline").read_bytes() for child in found):
+        if found and all(b"\0snapshot\0" in Path(f"/proc/{child}/cmdline").read_bytes() for child in found):
             return found
         time.sleep(0.01)
     raise AssertionError("no process was started")

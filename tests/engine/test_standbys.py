@@ -50,3 +50,18 @@ async def test_full_load_is_taken_for_no_failure(pair: RunningShard) -> None:
             status = await asyncio.to_thread(leader.status)
             assert (status["epoch"], len(status["in_sync"])) == (1, 2)
     assert load.acknowledged > 200 * FULL_LOAD_S
+
+
+async def test_a_standby_that_comes_back_to_a_shard_at_rest_hears_what_is_committed(pair: RunningShard) -> None:
+    async with under_load(pair, pace_s=0.01) as load:
+        leader = await asyncio.to_thread(pair.wait_for_leader, 2)
+        await load.goes_on(5)
+    (standby,) = (member for member in pair.members if member is not leader)
+    end = leader.status()["committed_seq"]
+    # It has all of the log, so there is nothing to send to it.
+    await asyncio.to_thread(standby.wait_for, "all of the log is in it", lambda status: status["committed_seq"] == end)
+    standby.kill()
+    await asyncio.to_thread(standby.start)
+    await asyncio.to_thread(leader.wait_for, "it is back", lambda status: len(status["in_sync"]) == 2)
+    await asyncio.to_thread(standby.wait_for, "it has heard", lambda status: status["committed_seq"] == end)
+    assert leader.status()["committed_seq"] == end, "the shard was at rest"

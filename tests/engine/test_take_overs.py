@@ -3,7 +3,7 @@
 from openbourse.engine.member.take_overs import TakeOvers
 
 AT = "2026-01-01T00:00:00.250Z"
-WHICH = {"at": AT, "epoch": 4}
+WHICH = {"at": AT, "epoch": 4, "planned": False}
 
 
 class Told:
@@ -74,3 +74,12 @@ def test_a_leader_that_suspected_nobody_has_not_taken_over() -> None:
     told.take_overs.acknowledged()
     assert told.take_overs.last.document() is None
     assert told.phases == []
+
+
+def test_a_take_over_that_the_leader_asked_for_is_told_apart() -> None:
+    told = Told()
+    told.take_overs.suspected(10.0, known_seq=1, at=AT, planned=True)
+    told.after(0.1).led(end_seq=1, epoch=4)
+    document = told.take_overs.last.document()
+    assert document is not None
+    assert document["planned"] is True

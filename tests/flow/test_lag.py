@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import groupby
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from fixtures.commands import TIMEOUT_S, cancel, sell
 from fixtures.databases import LedgerDatabase
 from fixtures.engines import LISTINGS, EngineFactory, RunningEngine
-from fixtures.ledgers import LedgerFactory, RunningLedger, all_settled, deposit
+from fixtures.ledgers import LedgerFactory, all_settled, deposit, frozen
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession, committed_events
@@ -76,16 +74,6 @@ async def level_changes(engine: RunningEngine, from_seq: int) -> list[v1.SafetyL
     return found
 
 
-@asynccontextmanager
-async def frozen(ledger: RunningLedger) -> AsyncIterator[None]:
-    assert ledger.process is not None
-    ledger.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        ledger.process.send_signal(signal.SIGCONT)
-
-
 async def test_a_frozen_ledger_slows_the_market_down_then_stops_it_and_it_goes_on_by_itself(
     engine: RunningEngine, ledger_factory: LedgerFactory, ledger_database: LedgerDatabase
 ) -> None:
@@ -98,7 +86,7 @@ async def test_a_frozen_ledger_slows_the_market_down_then_stops_it_and_it_goes_o
         assert status["safety"] == {"level": "NORMAL", "why": ""}
         from_seq = status["committed_seq"] + 1
         assert status["lag"]["consumers"] == [
-            {"name": "ledger", "passed_seq": status["committed_seq"], "heard": True},
+            {"name": "ledger", "passed_seq": status["committed_seq"], "heard": True, "trading_waits": True},
         ]
 
         async with frozen(ledger):

@@ -1,6 +1,7 @@
 """Market data from an order to a trader's screen: engine, market data, gateway as processes, clients as on PyPI."""
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -14,13 +15,13 @@ import websockets
 
 from fixtures.exchanges import Exchange
 from fixtures.gateways import GatewayProcess, Trader
+from fixtures.local_books import LocalBook, Side
 
 pytestmark = pytest.mark.server
 
 FUNDS = {"BTC": "100", "USDT": "10000000"}
 HEARD_S = 20.0
 Socket = websockets.ClientConnection
-Book = dict[str, dict[str, str]]
 
 
 @asynccontextmanager
@@ -245,40 +246,16 @@ async def test_who_sends_too_many_requests_is_let_go_with_a_reason(exchange: Exc
     )
 
 
-class LocalBook:
-    """A book as Binance says that a client has to keep it."""
+async def begin(book: LocalBook, http: httpx.AsyncClient, stream: Socket) -> None:
+    """Hears first, then asks."""
+    first = await heard(stream, lambda message: "U" in message)
+    book.begin(await rows(http, "depth", symbol="BTCUSDT", limit=5000), first)
 
-    def __init__(self) -> None:
-        self.last_id = 0
-        self.diffs = 0
-        self.sides: Book = {"b": {}, "a": {}}
 
-    async def begin(self, http: httpx.AsyncClient, stream: Socket) -> None:
-        """Hears first, then asks; what is older than the snapshot is passed over."""
-        first = await heard(stream, lambda message: "U" in message)
-        snapshot = await rows(http, "depth", symbol="BTCUSDT", limit=5000)
-        # A diff is never ahead of the engine.
-        assert snapshot["lastUpdateId"] >= first["u"]
-        self.last_id = snapshot["lastUpdateId"]
-        self.sides = {"b": dict(snapshot["bids"]), "a": dict(snapshot["asks"])}
-        self.apply(first)
-
-    def apply(self, diff: Any) -> None:
-        if diff["u"] <= self.last_id:
-            return
-        assert diff["U"] <= self.last_id + 1, f"a gap: {diff['U']} came after {self.last_id}"
-        self.last_id = diff["u"]
-        self.diffs += 1
-        for side, levels in self.sides.items():
-            levels.update(diff[side])
-            for price, quantity in diff[side]:
-                if float(quantity) == 0:
-                    del levels[price]
-
-    async def follow(self, stream: Socket, until_id: int) -> None:
-        async with asyncio.timeout(HEARD_S):
-            while self.last_id < until_id:
-                self.apply(json.loads(await stream.recv()))
+async def follow(book: LocalBook, stream: Socket, until_id: int) -> None:
+    async with asyncio.timeout(HEARD_S):
+        while book.last_id < until_id:
+            book.apply(json.loads(await stream.recv()))
 
 
 async def churn(pair: tuple[Trader, Trader], seed: int, count: int) -> None:
@@ -292,7 +269,26 @@ async def churn(pair: tuple[Trader, Trader], seed: int, count: int) -> None:
             await trader.call("DELETE", "/api/v3/order", symbol="BTCUSDT", orderId=placed.json()["orderId"])
 
 
-async def end_book(http: httpx.AsyncClient) -> tuple[int, Book]:
+@asynccontextmanager
+async def trading(pair: tuple[Trader, Trader], seed: int) -> AsyncIterator[None]:
+    """For as long as it is open: however late a stream begins, there is something to hear."""
+    enough = asyncio.Event()
+
+    async def until_enough() -> None:
+        for more in itertools.count(seed):
+            if enough.is_set():
+                return
+            await churn(pair, more, count=10)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(until_enough())
+        try:
+            yield
+        finally:
+            enough.set()
+
+
+async def end_book(http: httpx.AsyncClient) -> tuple[int, dict[str, Side]]:
     snapshot = await rows(http, "depth", symbol="BTCUSDT", limit=5000)
     return snapshot["lastUpdateId"], {"b": dict(snapshot["bids"]), "a": dict(snapshot["asks"])}
 
@@ -300,11 +296,15 @@ async def end_book(http: httpx.AsyncClient) -> tuple[int, Book]:
 @pytest.mark.parametrize("name", ["btcusdt@depth", "btcusdt@depth@100ms", "btcusdt@depth@1000ms"])
 async def test_a_book_kept_from_snapshot_and_diffs_is_the_engines(exchange: Exchange, name: str) -> None:
     async with two_traders(exchange, exchange.gateway) as pair, socket(exchange.gateway, f"/ws/{name}") as stream:
-        book, trading = LocalBook(), asyncio.create_task(churn(pair, seed=7, count=300))
-        await book.begin(pair[0].http, stream)
-        await trading
+        book = LocalBook()
+        async with trading(pair, seed=7):
+            await begin(book, pair[0].http, stream)
+        await churn(pair, seed=9, count=200)
+        # However quick they were: a diff tells of a second at most.
+        await asyncio.sleep(1.1)
+        await churn(pair, seed=8, count=20)
         last_id, sides = await end_book(pair[0].http)
-        await book.follow(stream, last_id)
+        await follow(book, stream, last_id)
     assert (book.last_id, book.sides) == (last_id, sides)
     assert book.diffs >= 2
 
@@ -313,22 +313,23 @@ async def test_a_book_is_kept_through_a_restart_of_the_gateway_and_of_the_market
     with exchange.another_gateway() as gateway:
         async with two_traders(exchange, exchange.gateway) as pair:
             for restart in (gateway, exchange.marketdata):
-                async with socket(gateway, "/ws/btcusdt@depth@100ms") as stream:
-                    book, trading = LocalBook(), asyncio.create_task(churn(pair, seed=11, count=100))
-                    await book.begin(pair[0].http, stream)
-                    await asyncio.to_thread(restart.kill)
-                    with pytest.raises(websockets.ConnectionClosedError):
-                        async with asyncio.timeout(HEARD_S):
-                            while True:
-                                book.apply(json.loads(await stream.recv()))
-                await asyncio.to_thread(restart.start)
-                await asyncio.to_thread(gateway.wait_until_ready)
-                await trading
-                more = asyncio.create_task(churn(pair, seed=13, count=100))
+                async with trading(pair, seed=11):
+                    async with socket(gateway, "/ws/btcusdt@depth@100ms") as stream:
+                        book = LocalBook()
+                        await begin(book, pair[0].http, stream)
+                        await asyncio.to_thread(restart.kill)
+                        with pytest.raises(websockets.ConnectionClosedError):
+                            async with asyncio.timeout(HEARD_S):
+                                while True:
+                                    book.apply(json.loads(await stream.recv()))
+                    await asyncio.to_thread(restart.start)
+                    # A gateway stays ready without market data, and hears them again within a second or so.
+                    await asyncio.to_thread(gateway.wait_for, "it hears them", lambda status: status["feeds"]["market"])
                 async with socket(gateway, "/ws/btcusdt@depth@100ms") as stream:
                     again = LocalBook()
-                    await again.begin(pair[0].http, stream)
-                    await more
+                    async with trading(pair, seed=13):
+                        await begin(again, pair[0].http, stream)
+                    await churn(pair, seed=17, count=100)
                     last_id, sides = await end_book(pair[0].http)
-                    await again.follow(stream, last_id)
+                    await follow(again, stream, last_id)
                 assert (again.last_id, again.sides) == (last_id, sides)

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from fixtures.gateways import NOWHERE, GatewayProcess, running_gateway, signed
 from fixtures.websocket_apis import of_secret
 from openbourse.contracts.component import Component
+from openbourse.contracts.rate_limits import digest
 from openbourse.gateway.keys import read_keys
 
 pytestmark = pytest.mark.server
@@ -48,9 +49,31 @@ def test_without_its_engine_it_lives_and_is_not_ready(idle: GatewayProcess) -> N
     ready = httpx.get(f"{idle.status_url}/readyz")
     assert (ready.status_code, ready.json()) == (503, "nothing heard from shard main yet")
     status = httpx.get(f"{idle.status_url}/status").json()
-    assert (status["component"], status["ready"], status["connected"], status["keys"]) == ("gateway", False, False, 2)
+    assert (status["component"], status["ready"], status["keys"]) == ("gateway", False, 2)
+    assert status["shards"] == [{"shard": "main", "connected": False, "seq": 0, "epoch": 0}]
     assert httpx.get(f"{idle.url}/api/v3/ping").json() == {}
     assert "gateway ready" not in idle.log.read_text()
+
+
+def test_it_says_which_files_of_limits_it_has_in_use_by_their_digests(tmp_path: Path, tls: Path) -> None:
+    files = [tmp_path / name for name in ("trading-limits.json", "limits.json")]
+    for file in files:
+        file.write_text("{}")
+    options = [word for file in files for word in ("--limits", str(file))]
+    with running_gateway(tmp_path / "gateway", tls, NOWHERE, *options) as (gateway, _):
+
+        def said() -> tuple[dict[str, str], int]:
+            status = httpx.get(f"{gateway.status_url}/status").json()
+            return status["limitsInUse"], status["limitOverrides"]
+
+        assert said() == ({str(file): digest(b"{}") for file in files}, 0)
+        exception = {"account": 1001, "ordersPerDay": 5, "reason": "r", "until": "2099-01-01T00:00:00Z"}
+        text = json.dumps({"overrides": [exception]})
+        files[0].write_text(text)
+        began = time.monotonic()
+        while said() != ({str(files[0]): digest(text.encode()), str(files[1]): digest(b"{}")}, 1):
+            assert time.monotonic() - began < 10, said()
+            time.sleep(0.05)
 
 
 def test_a_query_without_an_engine_is_answered_in_time(idle: GatewayProcess) -> None:
@@ -88,6 +111,32 @@ def test_a_stop_is_said_on_the_websocket_api_and_what_is_under_way_is_answered(t
         log = gateway.log.read_text()
         assert "gateway stopped" in log
         assert "Traceback" not in log
+
+
+def test_who_asks_while_it_stops_is_answered_and_told_to_come_again(tmp_path: Path, tls: Path) -> None:
+    """No request meets a connection that is being closed: what fails at the end was the first of a new connection."""
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, _), httpx.Client(base_url=gateway.url) as client:
+        assert "connection" not in client.get("/api/v3/ping").headers
+        stopped = threading.Thread(target=gateway.stop)
+        stopped.start()
+        answers = []
+        # Refused, or, of one that the kernel took just before, reset.
+        with pytest.raises((httpx.ConnectError, httpx.ReadError)):
+            while True:
+                answers.append(client.get("/api/v3/ping"))
+                time.sleep(0.005)
+        stopped.join()
+        assert {answer.status_code for answer in answers} == {200}
+        assert answers[-1].headers["connection"] == "close"
+        assert "Traceback" not in gateway.log.read_text()
+
+
+def test_an_idle_client_does_not_keep_it_from_stopping(tmp_path: Path, tls: Path) -> None:
+    with running_gateway(tmp_path / "gateway", tls) as (gateway, _), httpx.Client(base_url=gateway.url) as client:
+        assert client.get("/api/v3/ping").status_code == 200
+        began_s = time.monotonic()
+        assert gateway.stop() == 0
+        assert time.monotonic() - began_s < 6
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(idle: GatewayProcess) -> None:

@@ -10,6 +10,7 @@ Reason = v1.RejectReason
 AMEND = v1.AmendOrder(order_id=7, quantity_lots=5)
 ORDER = v1.Order(order_id=7, quantity_lots=9)
 
+BUSY = (503, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
 CLOSED = (400, -1013, "Market is closed.")
 REJECTED = (400, -1013, "The request is rejected by the API.")
 DUPLICATE = (400, -2010, "Duplicate order sent.")
@@ -28,6 +29,8 @@ ANSWERS: dict[str, list[tuple[int, int, str]]] = {
     "SYMBOL_CANCEL_ONLY": [CLOSED] * 4,
     "SYMBOL_POST_ONLY": [CLOSED] * 4,
     "SYMBOL_AUCTION": [CLOSED] * 4,
+    "SYMBOL_MOVING": [BUSY] * 4,
+    "SYMBOL_MOVED": [CLOSED] * 4,
     "UNKNOWN_ORDER": [
         REJECTED,
         (400, -2011, "Unknown order sent."),
@@ -44,7 +47,7 @@ ANSWERS: dict[str, list[tuple[int, int, str]]] = {
     "ACCOUNT_KILLED": [(400, -2010, "This action is disabled on this account."), *[REJECTED] * 3],
     "ORDER_RATE_EXCEEDED": [(429, -1015, "Too many new orders."), *[REJECTED] * 3],
     "THROTTLED": [
-        (503, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
+        BUSY,
         *[REJECTED] * 3,
     ],
     "CANCEL_RESTRICTED": [
@@ -70,7 +73,7 @@ ANSWERS: dict[str, list[tuple[int, int, str]]] = {
 # says was not taken.
 NEVER_SHOWN = {
     *("UNSPECIFIED", "UNKNOWN_ASSET", "IMMUTABLE", "UNKNOWN_HALT", "INVALID_TRANSITION", "UNKNOWN_VERSION"),
-    *("NOT_ATTEMPTED", "LOG_UNAVAILABLE"),
+    *("NOT_ATTEMPTED", "MOVE_REFUSED", "LOG_UNAVAILABLE"),
 }
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from openbourse.gateway.errors import TOO_FAST as TOO_FAST_WORD
 from openbourse.gateway.errors import Invalid, TooMany
-from openbourse.gateway.signatures import check_signature, signed_parameters
+from openbourse.gateway.signatures import SharedSecret, check_signature, signed_parameters
 from openbourse.gateway.streams.time_units import in_microseconds
 from openbourse.gateway.websocket_api.requests import Malformed, Request, refused, request_of
 
 # The worked example of Binance's own documentation.
-SECRET = b"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+SECRET = SharedSecret(b"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j")
 API_KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 PARAMETERS = (
     '"symbol": "BTCUSDT", "side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01000000", '
@@ -94,6 +94,11 @@ def test_a_streams_message_in_microseconds_has_its_times_in_them_and_nothing_els
     milliseconds: object, microseconds: object
 ) -> None:
     assert in_microseconds(milliseconds) == microseconds
+
+
+def test_a_trades_time_has_what_is_beyond_its_milliseconds() -> None:
+    told = {"e": "trade", "E": 5, "T": 5, "t": 7, "p": "1"}
+    assert in_microseconds(told, 123) == {**told, "E": 5_123, "T": 5_123}
 
 
 def test_a_refusal_is_not_lost_with_an_id_that_is_none() -> None:

@@ -1,13 +1,17 @@
 """Only the holder of the secret is let in, and only while the request is fresh."""
 
+import hmac
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.parameters import Parameters
-from openbourse.gateway.signatures import check_signature, check_timestamp, signed_bytes
+from openbourse.gateway.signatures import SharedSecret, check_signature, check_timestamp, signed_bytes
 
 # The worked example of Binance's own documentation.
-SECRET = b"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+SECRET = SharedSecret(b"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j")
 SIGNED = (
     b"symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559"
 )
@@ -30,6 +34,16 @@ NOW_US = 1_700_000_000_000_000
 )
 def test_the_signature_is_over_the_bytes_as_received(query: bytes, body: bytes, signed: bytes) -> None:
     assert signed_bytes(query, body) == signed
+
+
+@given(
+    st.binary(max_size=64) | st.binary(min_size=65, max_size=200),
+    st.lists(st.binary(max_size=300), min_size=1, max_size=3),
+)
+def test_a_shared_secret_signs_as_hmac_does_whatever_its_length(secret: bytes, texts: list[bytes]) -> None:
+    """One text after the other, with the same hashes begun."""
+    shared = SharedSecret(secret)
+    assert [shared.signature(text) for text in texts] == [hmac.digest(secret, text, "sha256").hex() for text in texts]
 
 
 def test_the_documented_example_verifies_in_either_case() -> None:

@@ -15,6 +15,7 @@ from starlette.routing import WebSocketRoute
 
 from openbourse.contracts.session import Address
 from openbourse.gateway.__main__ import listen, listener
+from openbourse.gateway.http_protocol import Addresses
 from openbourse.gateway.streams.connections import Streams
 from openbourse.gateway.streams.outbox import BYTES_MOST, MESSAGES_MOST
 
@@ -39,7 +40,7 @@ async def served() -> AsyncIterator[Served]:
     streams, app = Streams(), FastAPI()
     streams.open = True
     app.router.routes += [WebSocketRoute(path, endpoint=streams) for path in ("/ws/{streams:path}", "/stream")]
-    server = listener(app)
+    server = listener(app, Addresses())
     opened = listen(Address("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve([opened]))
     while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody

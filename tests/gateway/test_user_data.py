@@ -6,11 +6,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 import websockets
 
 from fixtures.gateways import Trader, Venue, credit
+from fixtures.listen_keys import HEARD_S, heard, keyed, listen_key
 from fixtures.websocket_apis import Api, connected, ed25519, of_secret, signer
 from openbourse.gateway.keys import create_key, revoke_key
 
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.server
 
 Pair = tuple[Trader, Trader]
 PAIR = {"symbol": "BTCUSDT"}
-HEARD_S = 20.0
 READ_AGAIN_S = 0.6
 
 
@@ -200,27 +199,6 @@ async def test_events_come_in_the_unit_of_the_connection(venue: Venue, traders: 
         assert report["E"] > report["T"] > 10**15
 
 
-async def listen_key(trader: Trader) -> str:
-    answer = await keyed(trader, "POST")
-    assert answer.status_code == 200, answer.text
-    key: str = answer.json()["listenKey"]
-    return key
-
-
-async def keyed(trader: Trader, method: str, **parameters: str) -> httpx.Response:
-    headers = {"X-MBX-APIKEY": trader.key.api_key}
-    return await trader.http.request(method, "/api/v3/userDataStream", params=parameters, headers=headers)
-
-
-async def heard(socket: websockets.ClientConnection, kind: str) -> Any:
-    async with asyncio.timeout(HEARD_S):
-        while True:
-            message = json.loads(await socket.recv())
-            event = message.get("data", message)
-            if event.get("e") == kind:
-                return message
-
-
 async def test_an_account_is_heard_by_its_listen_key(venue: Venue, traders: Pair) -> None:
     trader = traders[0]
     key = await listen_key(trader)
@@ -324,3 +302,32 @@ async def test_through_many_orders_at_once_none_is_missed(hearing: Api, traders:
     assert {number: report["z"] for number, report in last.items()} == {
         number: row["executedQty"] for number, row in orders.items()
     }
+
+
+async def test_a_trades_time_is_the_same_microsecond_wherever_it_is_told(
+    venue: Venue, traders: tuple[Trader, Trader]
+) -> None:
+    alice, bob = traders
+    base = f"ws://{venue.gateway.address}"
+    names = "btcusdt@trade/btcusdt@aggTrade"
+    async with (
+        websockets.connect(f"{base}/stream?streams={names}&timeUnit=MICROSECOND", proxy=None) as exact,
+        websockets.connect(f"{base}/stream?streams={names}", proxy=None) as coarse,
+    ):
+        times = set[int]()
+        for _ in range(3):
+            await alice.place("SELL", "0.1", "50000")
+            bought = (await bob.place("BUY", "0.1", "50000")).json()
+            async with asyncio.timeout(HEARD_S):
+                told = [json.loads(await exact.recv())["data"] for _ in range(2)]
+                in_milliseconds = [json.loads(await coarse.recv())["data"] for _ in range(2)]
+            assert {event["e"] for event in told} == {"trade", "aggTrade"}
+            [time_us] = {event[name] for event in told for name in ("T", "E")}
+            assert {event[name] for event in in_milliseconds for name in ("T", "E")} == {time_us // 1000}
+            assert time_us // 1000 == bought["transactTime"]
+            times.add(time_us)
+    headers = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+    for path, name in (("trades", "time"), ("aggTrades", "T")):
+        rows = (await alice.http.get(f"/api/v3/{path}?symbol=BTCUSDT&limit=3", headers=headers)).json()
+        assert {row[name] for row in rows} == times
+    assert any(time_us % 1000 for time_us in times)

@@ -297,3 +297,15 @@ async def test_who_does_not_read_answers_is_let_go(venue: Venue) -> None:
     async with asyncio.timeout(20):
         while said not in venue.gateway.log.read_text():  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.1)
+
+
+async def test_an_order_has_one_name_by_whichever_word(api: Api, alice: Signer) -> None:
+    """ccxt sends both words for it; over REST there is but Binance's."""
+    for number, more in enumerate(({"clientOrderId": "a"}, {"clientOrderId": "b", "newClientOrderId": "b"})):
+        placed = await api.result(alice, "order.place", **LIMIT, **more)
+        assert placed["clientOrderId"] == "ab"[number]
+    refused = await api.signed(alice, "order.place", **LIMIT, clientOrderId="c", newClientOrderId="d")
+    assert (refused["status"], refused["error"]["code"]) == (400, -1128)
+    assert await api.result(alice, "order.test", **LIMIT, clientOrderId="e") == {}
+    unknown = await api.signed(alice, "order.cancel", **PAIR, clientOrderId="a")
+    assert (unknown["status"], unknown["error"]["code"]) == (400, -1104)

@@ -3,7 +3,6 @@
 import hmac
 import json
 import logging
-import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from openbourse.contracts.session import Address, EngineSession
+from fixtures.shards import shards_away
+from openbourse.contracts.tracing import NO_TRACING
 from openbourse.gateway import engines
 from openbourse.gateway.app import make_port
 from openbourse.gateway.calls import Call
-from openbourse.gateway.engines import Engine
-from openbourse.gateway.keys import Key, KeyRing, create_key
-from openbourse.gateway.ledger import Ledger
-from openbourse.gateway.limits import Limits, Usage
-from openbourse.gateway.marketdata import MarketData
+from openbourse.gateway.key_ring import KeyRing
+from openbourse.gateway.keys import Key, create_key
+from openbourse.gateway.limits.rules import Limits
+from openbourse.gateway.limits.usage import Usage
 from openbourse.gateway.wire import BODY_BYTES_MOST
 
 WEIGHT_PER_MINUTE = 600
@@ -47,14 +46,12 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     file = tmp_path / "keys.json"
     key = create_key(file, account=1001)
     usage = Usage(Limits(weight_per_minute=WEIGHT_PER_MINUTE))
-    engine = Engine(EngineSession("main", [Address("127.0.0.1", 9)], None, "gateway"))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    ledger = Ledger("https://127.0.0.1:9", tls)
-    port = make_port(engine, ledger, MarketData(None, tls), KeyRing(file), usage)
+    shards = shards_away()
+    port = make_port(shards, KeyRing(file), usage, traces=NO_TRACING)
     transport = httpx.ASGITransport(app=port.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
         yield Gateway(http, key)
-    await ledger.close()
+    await shards.close()
 
 
 async def test_ping_and_time_need_no_engine(gateway: Gateway) -> None:
@@ -69,7 +66,7 @@ async def test_ping_and_time_need_no_engine(gateway: Gateway) -> None:
     ("method", "url", "status", "code"),
     [
         ("GET", "/api/v3/nothing", 404, -1020),
-        ("GET", "/", 404, -1020),
+        ("GET", "/nowhere", 404, -1020),
         ("GET", "/api/v3/order/", 404, -1020),
         ("GET", "/docs", 404, -1020),
         ("POST", "/api/v3/ping", 405, -1020),

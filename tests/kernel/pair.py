@@ -11,6 +11,7 @@ from openbourse.engine._core import Kernel
 class Pair:
     def __init__(
         self,
+        shard: str = "main",
         *,
         remembered_commands: int = 100_000,
         remembered_orders: int = 100_000,
@@ -21,7 +22,7 @@ class Pair:
             "remembered_orders": remembered_orders,
             "remembered_client_order_ids": remembered_client_order_ids,
         }
-        self.kernel, self.twin = Kernel("main", **windows), Twin("main", **windows)
+        self.kernel, self.twin = Kernel(shard, **windows), Twin(shard, **windows)
         self.auditor = Auditor()
         self.seq = 0
 
@@ -53,6 +54,7 @@ class Pair:
                 self.ask(v1.Query(query_id=3, depth=v1.DepthQuery(symbol=symbol, limit=limit)))
         for account in (*ACCOUNTS, 1, 2, 5555):
             self.ask(v1.Query(query_id=4, account=v1.AccountQuery(account=account)))
+            self.ask(v1.Query(query_id=9, account_safety=v1.AccountSafetyQuery(account=account)))
             for symbol in ("", *SYMBOLS, "XRPBTC", "?"):
                 self.ask(v1.Query(query_id=5, open_orders=v1.OpenOrdersQuery(account=account, symbol=symbol)))
         self.ask(v1.Query(query_id=6))

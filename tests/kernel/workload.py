@@ -44,8 +44,9 @@ class Mix:
     drift: tuple[int, ...] = (0,)
     terms: dict[str, int] = field(default_factory=dict)
     group: bool = False
-    # Version 2 begins after so many commands.
+    # Version 2 begins after so many commands, and version 3 so many later.
     version_2_from: int = 20
+    version_3_after: int = 30
 
 
 TRADING = {"place": 60, "cancel": 22, "amend": 6, "replace": 5, "tick": 2, "credit": 2, "resend": 2}
@@ -148,6 +149,7 @@ class Workload:
         self.seq = 0
         self.middle = self.mix.middle
         self.sent: list[v1.Command] = []
+        self.in_force = 1
         self.placed: list[tuple[int, v1.PlaceOrder]] = []
         self.kinds: dict[str, Callable[[], v1.Command]] = {name: getattr(self, name) for name in self.mix.weights}
 
@@ -162,6 +164,8 @@ class Workload:
                 command.command_id = self.random.randbytes(16)
                 command.correlation_id = f"request-{self.seq}"
                 command.causation_id = self.random.choice(["", "cause"])
+                traced = f"00-{self.seq:032x}-{self.seq:016x}-01"
+                command.traceparent = self.random.choice(["", "", traced, "cut short", traced * 20])
             if self.random.random() < 0.003:
                 command.command_id = self.random.randbytes(self.random.choice([0, 1, 15, 17]))
             self.sent.append(command)
@@ -187,11 +191,17 @@ class Workload:
         while self.seq < self.mix.version_2_from:
             yield self.next()
         yield v1.Command(change_version=v1.ChangeVersion(version=2))
+        self.in_force = 2
         for symbol in SYMBOLS:
             yield v1.Command(define_symbol=v1.DefineSymbol(definition=self.terms(symbol)))
         if self.mix.group:
             for account in self.mix.accounts:
                 yield v1.Command(configure_account=v1.ConfigureAccount(account=account, trade_group=7))
+        until = self.seq + self.mix.version_3_after
+        while self.seq < until:
+            yield self.next()
+        yield v1.Command(change_version=v1.ChangeVersion(version=3))
+        self.in_force = 3
 
     def terms(self, symbol: str) -> v1.SymbolDefinition:
         terms = definition(symbol)
@@ -315,6 +325,7 @@ class Workload:
         pick = self.random
         countdown = v1.SetCountdown(account=pick.choice(self.mix.accounts), symbol=pick.choice(["", *SYMBOLS]))
         countdown.countdown_ms = pick.choice([0, 1, 100, 900, 5_000, 86_400_000])
+        countdown.guard = pick.random() < 0.3
         return v1.Command(set_countdown=countdown)
 
     def resend(self) -> v1.Command:
@@ -441,8 +452,8 @@ class Workload:
 
     def version(self) -> v1.Command:
         """That changes nothing: the stream's own change comes at its time."""
-        known = [2] if self.seq > self.mix.version_2_from else []
-        return v1.Command(change_version=v1.ChangeVersion(version=self.random.choice([0, 1, 3, *known])))
+        known = [self.in_force] if self.in_force > 1 else []
+        return v1.Command(change_version=v1.ChangeVersion(version=self.random.choice([0, 1, 4, *known])))
 
     def checkpoint(self) -> v1.Command:
         return v1.Command(checkpoint=v1.Checkpoint())

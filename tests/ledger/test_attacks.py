@@ -397,6 +397,10 @@ async def test_who_speaks_for_people_may_write_nothing_of_the_books(owner: Conne
         ("manual_entries", "INSERT"),
         ("moves", "INSERT"),
         ("moves", "UPDATE"),
+        ("symbol_move_funds", "INSERT"),
+        ("symbol_move_parts", "INSERT"),
+        ("symbol_moves", "INSERT"),
+        ("symbol_moves", "UPDATE"),
         ("transfers", "INSERT"),
         ("transfers", "UPDATE"),
         # When it was locked last.

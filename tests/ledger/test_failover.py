@@ -134,6 +134,7 @@ async def kill(server: PostgresServer, dice: random.Random) -> None:
     await asyncio.to_thread(server.kill_9)
 
 
+@pytest.mark.timeout(300)
 async def test_nothing_settled_is_lost_when_postgresql_is_killed_again_and_again(
     own_ledger_database: LedgerDatabase, show: Show
 ) -> None:
@@ -179,6 +180,7 @@ async def test_a_settlement_that_is_cancelled_when_its_connection_was_ended_is_c
     await owner.close()
 
 
+@pytest.mark.timeout(300)
 async def test_nothing_settled_is_lost_when_a_primary_is_killed_and_comes_back_or_its_standby_takes_over(
     postgres_pair: Pair, show: Show
 ) -> None:

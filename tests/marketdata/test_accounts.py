@@ -12,7 +12,7 @@ from kernel.workload import ACCOUNTS, MIXES, SYMBOLS, Workload
 
 from openbourse.contracts import v1
 from openbourse.engine._core import Kernel
-from openbourse.marketdata.accounts import Accounts, is_open
+from openbourse.marketdata.accounts import Accounts, is_open, key_of
 from openbourse.marketdata.errors import Diverged, Invalid, TooOld
 from openbourse.marketdata.history import OrdersWanted, PreventedWanted
 from openbourse.marketdata.shard import Shard
@@ -81,7 +81,7 @@ def test_orders_and_balances_are_the_kernels(
         record = history.order(order.account, order.symbol, order.order_id, "")
         assert record is not None
         assert record.order == order
-        assert (order.order_id in accounts.open_orders) == is_open(order)
+        assert (key_of(order) in accounts.open_orders) == is_open(order)
     for account in ACCOUNTS:
         balances = played.ask(v1.Query(account=v1.AccountQuery(account=account))).balances.balances
         assert {of.asset: (of.available, of.hold) for of in balances} == {
@@ -221,7 +221,7 @@ def test_no_account_is_shown_anothers_order(tmp_path: Path) -> None:
 
 def test_an_event_of_an_order_that_nobody_placed_is_noticed() -> None:
     traded = v1.TradeExecuted(trade_id=1, maker=v1.TradeParty(order_id=5), taker=v1.TradeParty(order_id=6))
-    with pytest.raises(Diverged, match="seq 7 is of order 5, which is not open"):
+    with pytest.raises(Diverged, match="seq 7 is of order 5 of BTCUSDT, which is not open"):
         Accounts().apply([v1.Event(seq=7, symbol="BTCUSDT", trade_executed=traded)])
 
 
@@ -230,7 +230,7 @@ def test_a_history_from_before_orders_were_kept_is_not_gone_on_with(tmp_path: Pa
     played.play("balanced", 1, 50)
     played.history._writer.execute("PRAGMA user_version = 0")
     played.history.close()
-    with pytest.raises(TooOld, match="is a history of format 0, not 1: remove it"):
+    with pytest.raises(TooOld, match="is a history of format 0, not 3: remove it"):
         SqliteHistory(played.path)
 
 

@@ -1,6 +1,7 @@
 """What is stored is what the stream made: the same after a restart, whenever it comes; what goes back is refused."""
 
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from fixtures.market_streams import SHARD, START_MS, SYMBOL, Stream
 from openbourse.contracts import v1
 from openbourse.marketdata import publish, queries, tickers, words
-from openbourse.marketdata.errors import Diverged, Invalid, StaleSession
+from openbourse.marketdata.errors import Diverged, Invalid, StaleSession, TooOld
 from openbourse.marketdata.history import AggregatesWanted
 from openbourse.marketdata.intervals import DAY_MS, HOUR_MS, MINUTE_MS, Interval
 from openbourse.marketdata.queries import CandlesWanted
@@ -199,3 +200,97 @@ def test_the_price_before_the_last_day_is_known_after_a_restart(tmp_path: Path) 
     window = tickers.recent_window(market, DAY_MS, START_MS + 2 * DAY_MS)
     assert (window.previous_close, window.total.close) == (100, 101)
     history.close()
+
+
+# Each trade is 4.7 * 10^18 min-units: two of them are more than 2^63.
+GREAT_TICKS, GREAT_LOTS = 10**9, 470_000_000
+
+
+def great(tmp_path: Path) -> tuple[SqliteHistory, Shard]:
+    stream, shard = Stream(), Shard(SHARD)
+    for number in range(8):
+        stream.happen(START_MS + number, trades=[(GREAT_TICKS, GREAT_LOTS)], taker_side=SELL if number % 4 else BUY)
+    for delivery in stream.deliveries:
+        shard.apply(delivery)
+    return SqliteHistory(tmp_path / "history.sqlite"), shard
+
+
+def test_a_volume_of_more_than_64_bits_is_stored_and_read_as_it_is(tmp_path: Path) -> None:
+    history, shard = great(tmp_path)
+    history.write(SHARD, shard.take_batch())
+    quote_units = 8 * GREAT_TICKS * GREAT_LOTS * 10
+    assert quote_units > 2**64
+    for interval in Interval:
+        wanted = CandlesWanted(interval, 1, end_ms=START_MS)
+        [candle] = queries.stored_candles(history, SYMBOL, wanted, START_MS + MINUTE_MS)
+        assert (candle.quote_units, candle.taker_quote_units) == (quote_units, quote_units // 4)
+        assert (candle.lots, candle.taker_lots) == (8 * GREAT_LOTS, 2 * GREAT_LOTS)
+    loaded = history.load(SHARD).markets[SYMBOL]
+    assert loaded.candles == shard.markets[SYMBOL].candles
+    row = words.day_row(loaded, tickers.recent_window(loaded, DAY_MS, START_MS + 1_000), int)
+    assert row["quoteVolume"] == "376000000000.00000000"
+    history.close()
+
+
+def test_a_history_whose_volumes_had_64_bits_is_brought_up_to_date(tmp_path: Path) -> None:
+    history, shard = stored(tmp_path, START_MS, START_MS + MINUTE_MS), Shard(SHARD)
+    found = history.candles(SYMBOL, Interval.M1, START_MS, START_MS + DAY_MS)
+    history.close()
+    path = tmp_path / "history.sqlite"
+    old = sqlite3.connect(path)
+    # As format 1 had them.
+    [(schema,)] = old.execute("SELECT sql FROM sqlite_schema WHERE name = 'candles'")
+    old.executescript(
+        "ALTER TABLE candles RENAME TO kept;"
+        + schema.replace("TEXT NOT NULL", "INTEGER NOT NULL")
+        .replace("symbol INTEGER", "symbol TEXT")
+        .replace("interval INTEGER", "interval TEXT")
+        + "; INSERT INTO candles SELECT * FROM kept; DROP TABLE kept; PRAGMA user_version = 1;"
+    )
+    assert old.execute("SELECT typeof(lots) FROM candles LIMIT 1").fetchone() == ("integer",)
+    old.close()
+    for _ in range(2):
+        again = SqliteHistory(path)
+        assert again.candles(SYMBOL, Interval.M1, START_MS, START_MS + DAY_MS) == found
+        shard = again.load(SHARD)
+        again.close()
+    assert shard.watermark.seq == 4
+
+
+def test_a_history_in_which_an_id_was_one_orders_alone_is_brought_up_to_date(tmp_path: Path) -> None:
+    path, order = (
+        tmp_path / "history.sqlite",
+        v1.Order(order_id=7, account=1001, symbol=SYMBOL, status=v1.OrderStatus.ORDER_STATUS_NEW),
+    )
+    record = v1.OrderRecord(order=order).SerializeToString()
+    SqliteHistory(path).close()
+    old = sqlite3.connect(path)
+    # As format 2 had them.
+    [(schema,)] = old.execute("SELECT sql FROM sqlite_schema WHERE name = 'orders'")
+    narrow = schema.replace("order_id INTEGER NOT NULL", "order_id INTEGER PRIMARY KEY")
+    narrow = narrow.replace(",\n    PRIMARY KEY (symbol, order_id)", "")
+    assert "PRIMARY KEY (" not in narrow
+    old.executescript(f"DROP TABLE orders; {narrow}; PRAGMA user_version = 2;")
+    with old:
+        old.execute("INSERT INTO orders VALUES (7, 1001, ?, 'mine', 1, 1, ?)", (SYMBOL, record))
+    old.close()
+    for _ in range(2):
+        again = SqliteHistory(path)
+        loaded = again.load(SHARD)
+        found = again.order(1001, SYMBOL, None, "mine")
+        indexes = {row[0] for row in again._rows("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+        again.close()
+        assert found is not None
+        assert found.order == order
+        assert {"orders_by_id", "orders_by_time", "orders_by_name", "orders_open"} <= indexes
+    assert loaded.watermark.seq == 0
+
+
+def test_a_history_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
+    stored(tmp_path, START_MS).close()
+    path = tmp_path / "history.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 4")
+    connection.close()
+    with pytest.raises(TooOld, match=r"history.sqlite is a history of format 4, not 3: remove it"):
+        SqliteHistory(path)

@@ -66,6 +66,7 @@ def a_halt(
     deleted: bool,
     state: str | None,
     reopen: dict[str, object] | None = None,
+    **spec: object,
 ) -> Halt:
     created = NOW - 10 * MINUTE
     acknowledgements = [{"shard": "main", "epoch": 1, "seq": 7, "state": state, "at": created}] if state else []
@@ -85,6 +86,7 @@ def a_halt(
                 "duration": duration,
                 "untilLifted": duration is None,
                 "reopen": reopen or {},
+                **spec,
             },
             "status": {"acknowledgements": acknowledgements},
         }
@@ -126,7 +128,7 @@ def test_every_small_world_settles_with_the_market_as_the_halts_ask(refuses: boo
     for one, two in itertools.product(every_halt(0), every_halt(1)):
         worlds += 1
         shard = NaiveShard(refuses=refuses)
-        foreign, gone = "safety/settlement-lag", f"halt-2/{UIDS[2]}"
+        foreign, gone = "direct:night", f"halt-2/{UIDS[2]}"
         shard.in_force = {halt_name(halt): v1.ImposeHalt() for halt, in_force in (one, two) if in_force}
         shard.in_force |= {foreign: v1.ImposeHalt(), gone: v1.ImposeHalt()}
         before = {halt_name(halt): halt for halt, _ in (one, two)}
@@ -157,6 +159,27 @@ def test_every_small_world_settles_with_the_market_as_the_halts_ask(refuses: boo
                 assert entry == was
                 assert (name in shard.in_force) == was_in_force
     assert worlds == 48 * 48
+
+
+def test_a_halt_of_other_shards_is_neither_imposed_nor_acknowledged() -> None:
+    theirs = a_halt(0, ends_in=None, deleted=False, state=None, shards=("other",))
+    ours = a_halt(1, ends_in=None, deleted=False, state=None, shards=("other", "main"))
+    (step,) = decide([theirs, ours], [], "main", NOW, retry=True).steps
+    assert step.halt == ours
+    assert decide([theirs], [halt_name(theirs)], "main", NOW, retry=True).steps[0].command.HasField("lift_halt")
+
+
+def test_no_edit_of_its_status_lifts_a_halt_that_takes_two_people() -> None:
+    shard = NaiveShard()
+    halt = a_halt(0, ends_in=None, deleted=False, state="Lifted", requester="ann", twoPerson=True)
+    shard.in_force = {halt_name(halt): v1.ImposeHalt()}
+    halts = {halt_name(halt): halt}
+    settle(shard, halts, NOW, retry=True)
+    assert list(shard.in_force) == [halt_name(halt)]
+    assert [entry.state for entry in halts[halt_name(halt)].status.acknowledgements] == ["Halted"]
+    deleted = a_halt(0, ends_in=None, deleted=True, state="Halted", requester="ann", twoPerson=True)
+    settle(shard, {halt_name(deleted): deleted}, NOW, retry=True)
+    assert not shard.in_force
 
 
 def test_a_refused_halt_is_in_force_once_its_symbol_is_listed() -> None:

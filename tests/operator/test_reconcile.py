@@ -2,27 +2,25 @@
 
 import asyncio
 import copy
-import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from fixtures.apiservers import RunningApiServer
+from fixtures.operator_processes import install_rights
+from fixtures.stored_worlds import World, make_world, running, shape
 from openbourse.contracts.apiserver import ApiServer, Credentials, Object, Resource, Unavailable
-from openbourse.contracts.leadership import EPOCH, IN_SYNC, LEASE, is_unfounded
+from openbourse.contracts.leadership import LEASE
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
-from openbourse.operator import reconcile
+from openbourse.operator import reconcile, watches
 from openbourse.operator.errors import WatchIsDead
-from openbourse.operator.manifests import kinds, names
-from openbourse.operator.observed import Observed
+from openbourse.operator.health import Health
+from openbourse.operator.manifests import kinds, ledger, sealer
+from openbourse.operator.metrics import Metrics
 from openbourse.operator.reconcile import converge
-
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
-CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 @pytest.fixture
@@ -37,88 +35,9 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    api: ApiServer
-    http: aiohttp.ClientSession
-    namespace: str
-
-    async def converge(self) -> Observed:
-        return await converge(self.api, self.http, self.namespace, "demo")
-
-    async def children(self) -> dict[tuple[str, str], Object]:
-        found: dict[tuple[str, str], Object] = {}
-        for resource in (*kinds.LISTED, kinds.SECRET):
-            items, _ = await self.api.list(resource, self.namespace, f"{names.EXCHANGE_LABEL}=demo")
-            found |= {(resource.kind, item["metadata"]["name"]): item for item in items}
-        return found
-
-    async def set_status(self, resource: Resource, name: str, status: Object) -> None:
-        """As the controllers of a whole cluster would."""
-        metadata = {"name": name, "namespace": self.namespace}
-        await self.api.apply(resource, {"metadata": metadata, "status": status}, "controllers", "status")
-
-    async def engine_founds(self) -> None:
-        """Whoever finds the record empty; it is not the operator's to write."""
-        lease = await self.api.get(LEASE, self.namespace, "demo-engine-main")
-        if lease is not None and is_unfounded(lease, "main"):
-            lease["metadata"]["annotations"] |= {EPOCH: "1", IN_SYNC: "a"}
-            await self.api.replace(LEASE, lease | {"spec": {"holderIdentity": "a/b", "leaseTransitions": 1}})
-
-    async def controllers_run(self) -> None:
-        await self.engine_founds()
-        for (kind, name), child in (await self.children()).items():
-            replicas = child.get("spec", {}).get("replicas", 1)
-            generation = child["metadata"].get("generation", 1)
-            counts = {"observedGeneration": generation, "replicas": replicas}
-            ready = counts | {"updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas}
-            if kind == "StatefulSet":
-                await self.set_status(kinds.STATEFUL_SET, name, ready)
-            if kind == "Deployment":
-                await self.set_status(kinds.DEPLOYMENT, name, ready)
-            if kind == "Job" and "completionTime" not in child.get("status", {}):
-                at = "2026-01-01T00:00:00Z"
-                done = {"status": "True", "lastTransitionTime": at, "lastProbeTime": at}
-                conditions = [{"type": kind, **done} for kind in ("SuccessCriteriaMet", "Complete")]
-                status = {"conditions": conditions, "startTime": at, "completionTime": at, "succeeded": 1}
-                await self.set_status(kinds.JOB, name, status)
-
-
-async def make_world(api: ApiServer, http: aiohttp.ClientSession, *, standbys: int = 1) -> World:
-    namespace = f"trading-{os.urandom(4).hex()}"
-    await api.create(NAMESPACES, {"metadata": {"name": namespace, "labels": RESTRICTED}})
-
-    async def create(resource: Resource, name: str, **body: Any) -> None:
-        await api.create(resource, {"metadata": {"name": name, "namespace": namespace}, **body})
-
-    await create(
-        kinds.SECRET, "database", stringData={"dsn": "postgresql://app@db/x", "owner-dsn": "postgresql://o@db/x"}
-    )
-    await create(kinds.SECRET, "keys", stringData={"keys.json": '{"keys": []}'})
-    spec = {
-        "assets": [{"name": "BTC", "scale": 8}, {"name": "USDT", "scale": 6}],
-        "image": "openbourse:dev",
-        "ledger": {"databaseSecret": "database"},
-        "gateway": {"keysSecret": "keys", "replicas": 2},
-    }
-    await create(Exchange.resource, "demo", spec=spec)
-    shard = {"exchange": "demo", "standbys": standbys, "resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}}}
-    await create(EngineShard.resource, "main", spec=shard)
-    symbol = {"exchange": "demo", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001"}
-    await create(Symbol.resource, "btcusdt", spec=symbol)
-    return World(api, http, namespace)
-
-
 @pytest.fixture
 async def world(api: ApiServer, http: aiohttp.ClientSession) -> World:
     return await make_world(api, http)
-
-
-async def running(world: World) -> Observed:
-    for _ in range(5):
-        await world.converge()
-        await world.controllers_run()
-    return await world.converge()
 
 
 def condition(owner: Any, name: str) -> tuple[str, str, str]:
@@ -201,6 +120,45 @@ async def test_what_somebody_deleted_is_made_again_with_the_same_names(world: Wo
 
 
 @pytest.mark.server
+async def test_a_shard_that_gets_standbys_leaves_its_pods_to_the_plan(
+    api: ApiServer, http: aiohttp.ClientSession
+) -> None:
+    """The API server takes no `rollingUpdate` beside OnDelete, and it has filled one in."""
+    world = await make_world(api, http, standbys=0)
+    await running(world)
+
+    async def strategy() -> Object:
+        live = await api.get(kinds.STATEFUL_SET, world.namespace, "demo-engine-main")
+        assert live is not None
+        found: Object = live["spec"]["updateStrategy"]
+        return found
+
+    assert (await strategy())["rollingUpdate"]["partition"] == 0
+    shard = await api.get(EngineShard.resource, world.namespace, "main")
+    assert shard is not None
+    shard["spec"]["standbys"] = 1
+    await api.replace(EngineShard.resource, shard)
+    observed = await running(world)
+    assert observed.refusals == ()
+    assert await strategy() == {"type": "OnDelete"}
+
+
+@pytest.mark.server
+async def test_an_autoscaler_changes_the_number_of_gateways_and_nobody_fights_it(world: World) -> None:
+    await running(world)
+    path = Exchange.resource.path(world.namespace, "demo", "scale")
+    scale = await world.api.call("GET", path)
+    assert scale["status"]["selector"] == "openbourse.dev/exchange=demo,app.kubernetes.io/component=gateway"
+    await world.api.call("PUT", path, body=scale | {"spec": {"replicas": 3}})
+    for _ in range(2):
+        await world.converge()
+        gateways = await world.api.get(kinds.DEPLOYMENT, world.namespace, "demo-gateway")
+        assert gateways is not None
+        assert gateways["spec"]["replicas"] == 3
+        assert (await world.api.call("GET", path))["spec"]["replicas"] == 3
+
+
+@pytest.mark.server
 async def test_a_record_is_made_once_and_noted_and_never_made_again(world: World) -> None:
     observed = await running(world)
     (shard,) = observed.shards
@@ -266,7 +224,7 @@ async def test_a_halt_is_summed_up_and_shown_on_its_symbols(world: World) -> Non
     assert halt.status.by("main") is not None, "the operator leaves the engines' entries alone"
     (symbol,) = observed.symbols
     assert symbol.status.state == "HALT"
-    assert "HALT by Halt stop: price feed is wrong" in condition(symbol, "Listed")[2]
+    assert "HALT by Halt/stop: price feed is wrong" in condition(symbol, "Listed")[2]
 
 
 @pytest.mark.server
@@ -330,7 +288,7 @@ async def test_killed_at_any_write_and_restarted_it_comes_to_the_same_exchange(
     async with MortalApiServer.connect(credentials) as counting:
         await running(World(counting, http, whole.namespace))
         writes = counting.writes
-    expected = _shape(await whole.children())
+    expected = shape(await whole.children())
     assert writes > 20
     for dies_after in (False, True):
         # One world is killed at its first write, at the second after the restart, and so on: every write once.
@@ -343,7 +301,7 @@ async def test_killed_at_any_write_and_restarted_it_comes_to_the_same_exchange(
             await world.controllers_run()
         await running(world)
         assert deaths > 20
-        assert _shape(await world.children()) == expected
+        assert shape(await world.children()) == expected
 
 
 async def _lives(credentials: Credentials, http: aiohttp.ClientSession, world: World, *, dies_after: bool) -> bool:
@@ -351,48 +309,86 @@ async def _lives(credentials: Credentials, http: aiohttp.ClientSession, world: W
     async with MortalApiServer.connect(credentials) as mortal:
         mortal.dies_after = dies_after
         mortal.writes_left = 0 if dies_after else 1
+        lives = True
         try:
             await converge(mortal, http, world.namespace, "demo")
-        except Killed:
-            return False
-        return True
+        except* Killed:
+            lives = False
+        return lives
 
 
-def _shape(children: dict[tuple[str, str], Object]) -> dict[tuple[str, str], Any]:
-    """What the exchange is made of, without what differs between any two: ids, times, keys, addresses."""
-    return {
-        key: (sorted(child.get("spec", {})), sorted(child.get("data", {})), child["metadata"]["labels"])
-        for key, child in children.items()
+@pytest.mark.server
+async def test_two_operators_that_work_at_once_make_the_same_exchange(world: World) -> None:
+    """As for a moment, when a leader that was frozen comes back."""
+    for _ in range(5):
+        await asyncio.gather(world.converge(), world.converge())
+        await world.controllers_run()
+    await running(world)
+    alone = await make_world(world.api, world.http)
+    await running(alone)
+    assert shape(await world.children()) == shape(await alone.children())
+    versions = {key: child["metadata"]["resourceVersion"] for key, child in (await world.children()).items()}
+    await asyncio.gather(world.converge(), world.converge())
+    after = {key: child["metadata"]["resourceVersion"] for key, child in (await world.children()).items()}
+    assert after == versions, "neither takes back what the other made"
+
+
+@pytest.mark.server
+async def test_every_pod_is_one_that_the_restricted_standard_takes(
+    api_server: RunningApiServer, world: World, tmp_path: Path
+) -> None:
+    """Those of an exchange that has everything, and the operator's own."""
+    more = {"seal": {"origin": "demo.example", "pinSecret": "pin"}, "databaseSecret": "database"}
+    exchange = {
+        "metadata": {"name": "demo", "namespace": world.namespace},
+        "spec": {
+            "ledger": more,
+            "gateway": {"keysSecret": "keys", "redisSecret": "redis", "limitsConfigMap": "limits"},
+            "telemetry": {"traces": {"endpoint": "http://collector.observability:4318"}},
+        },
+    }
+    for name, data in (
+        ("pin", {sealer.PIN_KEY: "1"}),
+        ("redis", {"url": "rediss://redis", "ca.crt": "x"}),
+        ("database", {"dsn": "x", "owner-dsn": "x", ledger.SEALER_KEY: "x"}),
+    ):
+        metadata = {"name": name, "namespace": world.namespace}
+        await world.api.apply(kinds.SECRET, {"metadata": metadata, "stringData": data}, "ann")
+    await world.api.apply(Exchange.resource, exchange, "ann")
+    await running(world)
+    templates = {
+        name: child["spec"]["template"]["spec"]
+        | {"claims": [claim["metadata"]["name"] for claim in child["spec"].get("volumeClaimTemplates", ())]}
+        for (kind, name), child in (await world.children()).items()
+        if kind in ("StatefulSet", "Deployment", "Job")
+    }
+    chart = await install_rights(api_server, world.api, tmp_path)
+    templates |= {o["metadata"]["name"]: o["spec"]["template"]["spec"] for o in chart if o["kind"] == "Deployment"}
+    for name, template in templates.items():
+        spec = dict(template)
+        claims = [{"name": claim, "emptyDir": {}} for claim in spec.pop("claims", ())]
+        spec["volumes"] = [*spec["volumes"], *claims]
+        # The namespace enforces the standard: the API server is the judge.
+        await world.api.create(kinds.POD, {"metadata": {"name": name, "namespace": world.namespace}, "spec": spec})
+    migrations = {name for name in templates if name.startswith("demo-ledger-migration-")}
+    assert migrations
+    assert templates.keys() - migrations == {
+        *("demo-engine-main", "demo-ledger-main", "demo-marketdata-main", "demo-gateway", "demo-sealer"),
+        "openbourse-operator",
     }
 
 
 @pytest.mark.server
-async def test_every_pod_is_one_that_the_restricted_standard_takes(world: World) -> None:
-    await running(world)
-    count = 0
-    for (kind, name), child in (await world.children()).items():
-        if kind not in ("StatefulSet", "Deployment", "Job"):
-            continue
-        count += 1
-        template = child["spec"]["template"]
-        claims = [{"name": "wal", "emptyDir": {}}] if kind == "StatefulSet" else []
-        spec = template["spec"] | {"volumes": [*template["spec"]["volumes"], *claims]}
-        # The namespace enforces the standard: the API server is the judge.
-        await world.api.create(kinds.POD, {"metadata": {"name": name, "namespace": world.namespace}, "spec": spec})
-    assert count == 4
-
-
-@pytest.mark.server
 async def test_a_watch_that_says_nothing_ends_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "WATCH_SILENCE_MAX_S", 4.0)
+    monkeypatch.setattr(watches, "UNTOLD_MAX_S", 4.0)
     monkeypatch.setattr(reconcile, "PERIOD_S", 0.1)
-    rounds = []
-    reconciler = reconcile.Reconciler(world.api, (world.namespace,), on_round=lambda: rounds.append(1))
+    monkeypatch.setattr(reconcile, "DISCOVER_S", 0.1)
+    health = Health("test")
+    reconciler = reconcile.Reconciler(world.api, (world.namespace,), health, Metrics(health))
     with pytest.raises(ExceptionGroup) as group:
         async with asyncio.timeout(20):
             await reconciler.run()
-    assert group.group_contains(WatchIsDead, match="no event of Exchange demo")
-    assert rounds
+    assert group.group_contains(WatchIsDead, match="no event of exchanges demo")
     assert ("StatefulSet", "demo-engine-main") in await world.children(), "a dead watch is found by the list"
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from fixtures.operator_checks import State, check, command, edited, settled_safely
 from fixtures.operator_worlds import a_shard, an_empty_world, carried_out, controllers_have_run, settled
-from openbourse.operator.manifests import kinds
 from openbourse.operator.observed import Observed
 from openbourse.operator.plan import Action, Apply, plan
 
@@ -79,7 +78,7 @@ def sizes_on_the_way(world: Observed) -> list[int]:
         for action in step.actions:
             check(world, action)
             world = carried_out(world, action)
-            if isinstance(action, Apply) and action.resource == kinds.STATEFUL_SET:
+            if isinstance(action, Apply) and applied(action) == ENGINE:
                 sizes.append(action.manifest["spec"]["replicas"])
                 world = edited(ENGINE, lambda live: live["status"].update(updatedReplicas=0))(world)
                 assert ENGINE not in [applied(other) for other in plan(world).actions], "nobody would let it in"

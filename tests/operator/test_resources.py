@@ -11,7 +11,7 @@ import pytest
 from fixtures.apiservers import RunningApiServer
 from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
 from openbourse.contracts.documents import parse_duration
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
+from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.contracts.resources.definitions import MODELS, files
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,9 @@ EXCHANGE: dict[str, Any] = {
 SHARD = {"exchange": "demo"}
 SYMBOL = {"exchange": "demo", "base": "BTC", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.0001"}
 HALT = {"exchange": "demo", "reason": "price feed is wrong", "duration": "15m"}
+LIMIT = {"exchange": "demo", "account": 1001, "ordersPer10s": 500, "reason": "market maker"}
+NETWORK = {"exchange": "demo", "address": "192.0.2.0/24", "weightPerMinute": 0, "reason": "abuse"}
+TWO_PERSON = {"exchange": "demo", "reason": "why", "untilLifted": True, "twoPerson": True, "requester": "ann"}
 
 
 @pytest.fixture
@@ -89,7 +92,6 @@ async def test_the_definitions_are_structural_and_named_as_kubectl_calls_them(ap
 async def test_defaults_are_filled_in_and_read_back(api: ApiServer, namespace: str) -> None:
     exchange = Exchange.model_validate(await api.create(Exchange.resource, manifest(namespace, "demo", EXCHANGE)))
     assert (exchange.spec.gateway.replicas, exchange.spec.gateway.service.type) == (1, "ClusterIP")
-    assert exchange.spec.gateway.shard == "main"
     stored = await api.create(EngineShard.resource, manifest(namespace, "main", {"exchange": "demo"}))
     assert stored["spec"]["storage"] == {"size": "1Gi"}
     assert EngineShard.model_validate(stored).spec.resources.limits == {"memory": "1Gi"}
@@ -172,8 +174,44 @@ REFUSED: list[tuple[type, str, dict[str, Any], str]] = [
     (Halt, "stop", changed(HALT, "reason", "x" * 257), "may not be more than 256"),
     (Halt, "stop", changed(HALT, "mode", "PAUSE"), 'supported values: "HALT", "CANCEL_ONLY", "POST_ONLY"'),
     (Halt, "stop", changed(HALT, "symbols", ["btc/usdt"]), "must be the name of a symbol"),
+    (Halt, "stop", HALT | {"symbols": ["BTCUSDT"], "shards": ["main"]}, "give symbols or shards, not both"),
+    (Halt, "stop", HALT | {"shards": ["s" * 21]}, "may not be more than 20"),
+    (Halt, "stop", HALT | {"twoPerson": True, "requester": "ann"}, "stands until a second person lifts it"),
+    (Halt, "stop", changed(TWO_PERSON, "requester", None), "a Halt with twoPerson says who asks for it"),
+    (TradingLimit, "l", changed(LIMIT, "account", None), "give exactly one of account, apiKey and address"),
+    (TradingLimit, "l", LIMIT | {"apiKey": "k" * 16}, "give exactly one of account, apiKey and address"),
+    (TradingLimit, "l", changed(LIMIT, "account", 999), "should be greater than or equal to 1000"),
+    (TradingLimit, "l", changed(LIMIT, "ordersPer10s", None), "says ordersPer10s or ordersPerDay, and nothing else"),
+    (TradingLimit, "l", LIMIT | {"weightPerMinute": 1}, "says ordersPer10s or ordersPerDay, and nothing else"),
+    (TradingLimit, "l", changed(LIMIT, "ordersPer10s", -1), "should be greater than or equal to 0"),
+    (TradingLimit, "l", changed(LIMIT, "reason", " "), "reason must say why"),
+    (TradingLimit, "l", LIMIT | {"until": "tomorrow"}, "spec.until"),
+    *(
+        (TradingLimit, "l", changed(NETWORK, "address", address), "must be an address such as 192.0.2.7, or a network")
+        for address in ("here", "192.0.2.1/24", "192.0.2.0/33", "2001:db8::5", "2001:db8::/65")
+    ),
+    (TradingLimit, "l", changed(NETWORK, "weightPerMinute", None), "a limit of address says weightPerMinute"),
+    (Exchange, "demo", changed(EXCHANGE, "gateway.trustedProxies", ["10.0.0.1/8"]), "without bits behind its prefix"),
+    (
+        Exchange,
+        "demo",
+        changed(EXCHANGE, "gateway.keysToken", {"module": "hsm.so", "label": "keys", "pinSecret": "pin"}),
+        "must be the whole path of a library",
+    ),
     (Halt, "s" * 64, HALT, "the name of a Halt may have at most 63 characters"),
 ]
+
+
+@pytest.mark.server
+async def test_what_a_limit_is_for_is_taken_in_each_of_its_forms(api: ApiServer, namespace: str) -> None:
+    key = {"exchange": "demo", "apiKey": "k" * 64, "requestsPer5m": 1, "reason": "r", "until": "2026-12-01T00:00:00Z"}
+    networks = ("192.0.2.7", "192.0.2.0/24", "2001:db8::/64", "2001:db8::/32")
+    specs = [LIMIT, key, *(changed(NETWORK, "address", address) for address in networks)]
+    for number, spec in enumerate(specs):
+        stored = await api.create(TradingLimit.resource, manifest(namespace, f"l-{number}", spec))
+        assert TradingLimit.model_validate(stored).spec.override().said()
+    proxies = changed(EXCHANGE, "gateway.trustedProxies", ["10.0.0.0/8", "2001:db8::1"])
+    await api.create(Exchange.resource, manifest(namespace, "demo", proxies))
 
 
 @pytest.mark.server
@@ -195,12 +233,21 @@ FIXED: list[tuple[type, str, dict[str, Any], dict[str, Any], str]] = [
         EngineShard,
         "main",
         {"exchange": "demo"},
-        {"exchange": "demo", "storage": {"size": "2Gi"}},
-        "storage of a shard is fixed",
+        {"exchange": "demo", "storage": {"size": "512Mi"}},
+        "a volume may grow, and never shrinks",
+    ),
+    (
+        EngineShard,
+        "main",
+        {"exchange": "demo"},
+        {"exchange": "demo", "storage": {"size": "1Gi", "storageClassName": "fast"}},
+        "the storage class of a volume is fixed",
     ),
     (EngineShard, "main", SHARD, {"exchange": "demo", "standbys": 0}, "standbys may be added, not taken away"),
     *((Symbol, "btcusdt", SYMBOL, changed(SYMBOL, f, "0.1"), f"{f} never changes") for f in ("tickSize", "lotSize")),
-    *((Symbol, "btcusdt", SYMBOL, changed(SYMBOL, f, "x"), f"{f} never changes") for f in ("exchange", "shard")),
+    (Symbol, "btcusdt", SYMBOL, changed(SYMBOL, "exchange", "x"), "exchange never changes"),
+    (TradingLimit, "l", LIMIT, changed(LIMIT, "account", 1002), "what a TradingLimit is for never changes"),
+    (TradingLimit, "l", LIMIT, changed(LIMIT, "exchange", "other"), "a TradingLimit stays with its exchange"),
     (Halt, "stop", HALT, changed(HALT, "duration", "30m"), "a Halt never changes: delete it to lift it"),
 ]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from replication.parts import AFTER_ALL, Broken, Disk, World, place_name
 from replication.worlds import Worlds
 
-from openbourse.engine.replication.inputs import Conflicted, Linked, Suspect, Trust, Unsettled
+from openbourse.engine.replication.inputs import Conflicted, LeadOn, Linked, Suspect, Trust, Unsettled
 from openbourse.engine.replication.member import Leader, Member, Stopped
 from openbourse.engine.replication.record import CompareAndSet, Read
 
@@ -98,6 +98,8 @@ class Healing:
             yield worlds.input(world, place, ("s", gone), Suspect(gone))
         for trusted in sorted(member.suspected & volumes):
             yield worlds.input(world, place, ("t", trusted), Trust(trusted))
+        if leader.successor is not None:
+            yield worlds.input(world, place, ("o",), LeadOn())
         if member.commit == member.history.end:
             yield worlds.propose(world, place, AFTER_ALL)
 

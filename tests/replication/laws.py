@@ -9,7 +9,7 @@ from openbourse.engine.replication import protocol
 from openbourse.engine.replication.effects import NOTHING, Effects
 from openbourse.engine.replication.inputs import Input
 from openbourse.engine.replication.member import Leader, Member, State, state
-from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Offer, Refuse, Snapshot
+from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Offer, Refuse, Release, Snapshot
 from openbourse.engine.replication.progress import matched as durable_through
 
 
@@ -82,6 +82,9 @@ class Laws(Tables):
                 return False
             case Differs():
                 return True
+            case Release(epoch=epoch, version=version):
+                # With any other version it is a suspicion, which comes at any time anyhow.
+                return version == "1" and (epoch in led or self.bounds.ghosts)
             case Offer(epoch=epoch) | Append(epoch=epoch) | Snapshot(epoch=epoch):
                 if epoch not in led and not self.bounds.ghosts:
                     return False

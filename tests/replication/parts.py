@@ -40,6 +40,8 @@ class Bounds:
     hasty: bool = True
     # Whether a leader has only a snapshot for a follower that is behind, instead of entries.
     snapshots: bool = False
+    # Whether leaders are asked to hand over, and whether they are told to lead on at any moment.
+    hand_overs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import Any
 
 from replication.parts import Bounds
 
-from openbourse.engine.replication import joining, progress, protocol, recovery, sessions, take_over
+from openbourse.engine.replication import hand_over, joining, progress, protocol, recovery, sessions, take_over
 from openbourse.engine.replication.effects import Effects, Send, Statement
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import Conflicted, Succeeded, Unsettled
 from openbourse.engine.replication.member import Joining, Leader, Member, Progress, Standby
-from openbourse.engine.replication.messages import Ack, Append, Offer
+from openbourse.engine.replication.messages import Ack, Append, Offer, Release
 from openbourse.engine.replication.record import CompareAndSet, Held, Record
 
 PACKAGE = "openbourse.engine.replication"
@@ -108,6 +108,19 @@ def _leads_when_the_leader_is_silent(member: Member, held: Held | None) -> take_
     return decision
 
 
+def _leads_when_it_is_released(member: Member, standby: Standby, release: Release) -> tuple[Member, Effects]:
+    record = Record(release.epoch + 1, member.me, release.in_sync - {standby.offer.leader.member})
+    return take_over.win(member, Held(record, release.version))
+
+
+def _names_whom_it_likes(member: Member, leader: Leader) -> tuple[Send, ...]:
+    return tuple(
+        Send(send.place, replace(message, in_sync=message.in_sync | {str(leader.successor)}))
+        for send in _released(member, leader)
+        if isinstance(message := send.message, Release)
+    )
+
+
 def _leads_whenever_it_hears(member: Member, ask: CompareAndSet, version: str) -> tuple[Member, Effects]:
     return take_over.win(member, Held(ask.record, version))
 
@@ -147,6 +160,7 @@ def _testifies_and_goes_on(member: Member, below: int) -> tuple[Member, Effects]
     return member, Effects(sealed=Statement(member.me.member, below, history.last_epoch, history.end))
 
 
+_released = hand_over.released
 _appended = joining.appended
 _matching = joining.matching
 _cut_back = joining.cut_back
@@ -161,6 +175,10 @@ def _always(*_: Any) -> bool:
     return True
 
 
+def _nothing(*_: Any) -> str:
+    return ""
+
+
 def _same(name: str) -> str:
     return name
 
@@ -168,6 +186,7 @@ def _same(name: str) -> str:
 _TWO = Bounds(epochs=3, commands=2, beats=False, hasty=False)
 _POWER = Bounds(epochs=2, commands=1, beats=False, hasty=False, ghosts=False, power=True)
 _LOSS = Bounds(epochs=3, commands=1, beats=False, hasty=False, ghosts=False, losses=1)
+_HAND_OVER = Bounds(epochs=2, commands=1, beats=False, hasty=False, ghosts=False, hand_overs=True)
 _RECOVERY = Bounds(epochs=3, commands=2, beats=False, hasty=False, ghosts=False, recoveries=1)
 
 BUGS = (
@@ -199,6 +218,18 @@ BUGS = (
         4,
         _TWO,
         (("take_over", "decide", _leads_the_epoch_of_its_volume),),
+    ),
+    Bug(
+        "a successor leads without a compare-and-set",
+        4,
+        _HAND_OVER,
+        (("take_over", "released", _leads_when_it_is_released),),
+    ),
+    Bug(
+        "the lead is handed to a follower outside of the set",
+        4,
+        _HAND_OVER,
+        (("hand_over", "unfit", _nothing), ("hand_over", "released", _names_whom_it_likes)),
     ),
     Bug("an emptied volume keeps its name", 4, _LOSS, (("replication.worlds", "renew", _same),)),
     Bug("a standby follows sessions of older epochs", 5, _TWO, (("joining", "admits", _always),)),

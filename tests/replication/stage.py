@@ -6,6 +6,7 @@
 | `> start A B` | the members boot on empty volumes A1 and B1; the first of them founds the shard, the others join it |
 | `> begin A B` | the same, and nothing is said about it |
 | `> A propose` | the leader's engine gives one seq |
+| `> A hands over to B1`, `leads on` | that input |
 | `> A suspects B1`, `trusts B1`, `look`, `beat`, `seal 3` | that input |
 | `> A restart`, `power`, `emptied` | a new process: on the same volume, on what of it was synced, on a new one |
 | `> A slow`, `synced` | the disk syncs nothing by itself from here on; syncs all, and by itself again |
@@ -31,6 +32,8 @@ from openbourse.engine.replication.inputs import (
     Conflicted,
     CutIsDurable,
     Found,
+    HandOver,
+    LeadOn,
     Linked,
     LogIsDurable,
     Look,
@@ -45,7 +48,17 @@ from openbourse.engine.replication.inputs import (
     Unsettled,
 )
 from openbourse.engine.replication.member import Leader
-from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Message, Offer, Refuse, Snapshot
+from openbourse.engine.replication.messages import (
+    Ack,
+    Append,
+    Differs,
+    Joined,
+    Message,
+    Offer,
+    Refuse,
+    Release,
+    Snapshot,
+)
 from openbourse.engine.replication.record import Ask, CompareAndSet, Held, Read, Record, Session
 from openbourse.engine.replication.recovery import recovered
 
@@ -149,6 +162,10 @@ class Stage:
                 self._step(place, Suspect(member))
             case ["trusts", member]:
                 self._step(place, Trust(member))
+            case ["hands", "over", "to", member]:
+                self._step(place, HandOver(member))
+            case ["leads", "on"]:
+                self._step(place, LeadOn())
             case ["look"]:
                 self._step(place, Look())
             case ["beat"]:
@@ -319,3 +336,5 @@ def told(message: Message) -> str:
             return f"another chain at {matched} in epoch {epoch}"
         case Snapshot(epoch, last):
             return f"snapshot {epoch} at {last}"
+        case Release(epoch, last, in_sync, version):
+            return f"release {epoch} at {last}, in sync {sorted(in_sync)}, version {version}"

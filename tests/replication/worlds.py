@@ -38,7 +38,9 @@ from openbourse.engine.replication.inputs import (
     Beat,
     Conflicted,
     CutIsDurable,
+    HandOver,
     Input,
+    LeadOn,
     LogIsDurable,
     Look,
     PromiseIsDurable,
@@ -193,12 +195,24 @@ class Worlds(Laws):
             yield ("beat", place), lambda: self.input(world, place, ("b",), Beat())
         if world.commands < self.bounds.commands and accepts(member):
             yield ("propose", place), lambda: self.propose(world, place)
+        if self.bounds.hand_overs:
+            yield from self._next_hand_over(world, place, role)
         for follower in role.progress if self.bounds.snapshots else ():
             if follower.place is not None and follower.matched < member.commit:
                 to = "ABC".index(follower.place)
                 yield ("snapshot", place, to), lambda to=to: self.snapshot(world, place, to)  # type: ignore[misc]
         if self.bounds.downstream and member.commit == member.history.end:
             yield ("answer", place), lambda: self.answer(world, place)
+
+    def _next_hand_over(self, world: World, place: int, role: Leader) -> Iterator[tuple[Event, Callable[[], World]]]:
+        if role.successor is not None:
+            yield ("lead on", place), lambda: self.input(world, place, ("o",), LeadOn())
+            return
+        for follower in role.progress:
+            yield (
+                ("hand over", place, follower.member),
+                lambda to=follower.member: self.input(world, place, ("h", to), HandOver(to)),  # type: ignore[misc]
+            )
 
     def _has_landed(self, world: World, place: int, ask: CompareAndSet) -> bool:
         """Then this try of it did not conflict."""

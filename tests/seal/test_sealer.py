@@ -215,7 +215,7 @@ async def test_a_token_made_anew_does_not_sign_for_the_old_one(books: Books, sof
     token = Token(soft_hsm.settings)
     key = token.key(1)
     assert key is not None
-    key._private.destroy()
+    key._key._private.destroy()
     token.close()
     with pytest.raises(Unavailable, match=r"has no key 'exchange\.example/ledger seal 1', which signs now"):
         await books.sealer.round()
@@ -226,7 +226,7 @@ async def test_a_private_key_never_leaves_its_token(soft_hsm: SoftHsm) -> None:
 
     token = Token(soft_hsm.settings)
     key = token.make_key(1)
-    private = key._private
+    private = key._key._private
     assert isinstance(private, pkcs11.PrivateKey)
     assert (private[pkcs11.Attribute.EXTRACTABLE], private[pkcs11.Attribute.SENSITIVE]) == (False, True)
     with pytest.raises(pkcs11.AttributeSensitive):

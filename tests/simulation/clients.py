@@ -13,7 +13,8 @@ from simulation.loop import Process
 
 from fixtures.engines import SHARD
 from openbourse.contracts import v1
-from openbourse.contracts.session import Address, EngineSession, NotTaken, Unavailable, committed_events
+from openbourse.contracts.session import Address, EngineSession, NotTaken, committed_events
+from openbourse.contracts.unanswered import Unavailable
 from openbourse.ledger.errors import StaleSession
 from openbourse.ledger.reading import Delivery
 from openbourse.ledger.settlement import Watermark, settle

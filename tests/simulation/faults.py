@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.members import Member
 
 from openbourse.engine._core import SimulatedDisk
+from openbourse.engine.member.replica import Replica
 from openbourse.engine.replication import State
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Faults:
             (2, self._lose_volume),
             (1, self._spoil),
             (1, self._misdirect),
+            (6, self._hand_over),
         ]
 
     async def rage(self, lasts_s: float) -> None:
@@ -79,6 +81,8 @@ class Faults:
     async def heal(self) -> None:
         for mend in list(self._mends.values()):
             mend()
+        # Else a shard that needs several writes has bad luck for longer than anybody waits (seed 344 of 2026-11-29).
+        self._world.store.lossy = 0.0
         for member in self._world.members:
             if member.down:
                 member.boot()
@@ -334,6 +338,17 @@ class Faults:
             for member in self._world.members
             if member.member_id in store.held.record.in_sync and not member.misdirected and not member.spoiled
         ]
+
+    async def _hand_over(self) -> None:
+        """A person, or a stop, wants another member to lead."""
+        world = self._world
+        for member in world.members:
+            if member.leads and member.process is not None and member.replica is not None:
+                world.loop.start(member.process, self._asked(member.replica))
+
+    async def _asked(self, replica: Replica) -> None:
+        if await replica.hand_over():
+            self._world.seen["a switchover does not come to pass"] += 1
 
     async def _lose_volume(self) -> None:
         if (member := self._spare()) is not None:

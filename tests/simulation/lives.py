@@ -13,9 +13,12 @@ from pathlib import Path
 
 from simulation.world import Life, live
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "500"))
 # With so many, every rare state is seen.
 SEEDS_FOR_ALL = 500
+# Unless they are told how many, lives are enough as soon as all rare states are seen, but never less than these.
+SEEDS_LEAST = 150
+IS_TOLD = "SIMULATION_SEEDS" in os.environ
+SEEDS = int(os.environ["SIMULATION_SEEDS"]) if IS_TOLD else SEEDS_FOR_ALL
 AT_ONCE = 10
 
 
@@ -43,11 +46,17 @@ def one(seed: int) -> Life:
         return live(seed, Path(folder))
 
 
-def many(seeds: Iterable[int], live_one: Callable[[int], Life] = one) -> Seen:
+def many(
+    seeds: Iterable[int], live_one: Callable[[int], Life] = one, enough: Callable[[Seen], bool] = lambda seen: False
+) -> Seen:
+    """The lives of all seeds, or of the first of them that are `enough`."""
     seen = Seen()
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
         for life, cpu_s in processes.map(functools.partial(_timed, live_one), seeds, chunksize=AT_ONCE):
             seen.add(life, cpu_s)
+            if enough(seen):
+                processes.shutdown(cancel_futures=True)
+                break
     return seen
 
 

@@ -133,6 +133,7 @@ class Member:
         except BeginAgain as again:
             world.note(f"{self.name} begins again: {again}")
             world.seen["a leader stands down and begins again"] += 1
+            world.seen["the lead is handed over"] += "has handed over" in str(again)
             world.later(world.dice.uniform(*BEGIN_AGAIN_S), self._again, process)
         except (Fatal, OSError, RecordError) as error:
             if process.dead:

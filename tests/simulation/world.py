@@ -37,6 +37,23 @@ from openbourse.engine.member.replica import Replica
 from openbourse.engine.replication import State
 from openbourse.engine.replication.record import Record
 
+
+class NoMaterial:
+    """Whoever calls is whoever it says."""
+
+    client = server = None
+
+    @classmethod
+    def load(cls, _: Path) -> "NoMaterial":
+        return cls()
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
+
+    def as_json(self) -> dict[str, object]:
+        return {}
+
+
 EPOCH_S = 1_790_000_000.0
 FIRST_LEADER_S = 20.0
 HEALED_S = 150.0
@@ -293,8 +310,7 @@ def _inside(world: World) -> Iterator[None]:
         (time, "time_ns", lambda: round(wall_s() * 1e6) * 1000),
         (secrets, "token_bytes", lambda count=32: ids.randbytes(count)),
         (secrets, "token_hex", lambda count=32: ids.randbytes(count).hex()),
-        (importlib.import_module("openbourse.contracts.tls"), "server_context", lambda _: None),
-        (importlib.import_module("openbourse.contracts.tls"), "client_context", lambda _: None),
+        (importlib.import_module("openbourse.engine.run"), "Material", NoMaterial),
         (importlib.import_module("openbourse.engine.run"), "Replica", observed),
         (importlib.import_module("openbourse.engine.run"), "RecordFolder", lambda *_: RecordClient(world.store)),
         (

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds openbourse/openbourse:dev and openbourse/postgresql:15 and puts them into the nodes of the cluster. What has
-# not changed is neither built nor loaded again. Prints each image with its id.
+# Builds openbourse/openbourse:dev, openbourse/postgresql:15 and openbourse/redis:7 and puts them into the nodes of the
+# cluster. What has not changed is neither built nor loaded again. Prints each image with its id.
 # shellcheck source=env.sh
 . "$(dirname "$0")/env.sh"
 # shellcheck source=engine.sh
@@ -13,6 +13,7 @@ UV=${CACHE%/cluster}/bin/uv
 CONTEXT=$CACHE/context
 OPENBOURSE=openbourse/openbourse:dev
 POSTGRESQL=openbourse/postgresql:15
+REDIS=openbourse/redis:7
 cd "$KIND_DIR/../../.."
 # As the Makefile has it: one for each checkout.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${CACHE%/cluster}/target/$(pwd -P | sha256sum | cut -c1-12)}
@@ -45,7 +46,7 @@ build() { # name, target, inputs
 
 dependencies() { # the locked ones, as wheels
   local locked extras=() extra
-  for extra in engine ledger gateway operator cli; do extras+=(--extra "$extra"); done
+  for extra in engine ledger gateway marketdata operator cli; do extras+=(--extra "$extra"); done
   mkdir -p "$CACHE/dependencies"
   "$UV" export -q --frozen --no-dev --no-emit-workspace --no-annotate --no-header "${extras[@]}" -o "$CACHE/requirements.new" > /dev/null
   locked=$(fingerprint "$CACHE/requirements.new")
@@ -71,6 +72,7 @@ openbourse() {
   local inputs; inputs=$(sources Dockerfile LICENSE README.md pyproject.toml uv.lock ledger operator workloads)-$BASE
   [ "$(made_from $OPENBOURSE)" != "$inputs" ] || return 0
   dependencies
+  .ci/build-web
   wheel openbourse-engine workloads/engine workloads/contracts
   wheel openbourse LICENSE README.md pyproject.toml uv.lock ledger operator workloads
   mkdir -p "$CONTEXT/wheels"
@@ -81,13 +83,13 @@ openbourse() {
   build $OPENBOURSE openbourse "$inputs"
 }
 
-postgresql() {
-  local inputs; inputs=$(sources Dockerfile gitops/platform/postgresql)-$BASE
-  [ "$(made_from $POSTGRESQL)" != "$inputs" ] || return 0
-  say "building $POSTGRESQL"
+platform() { # name, target of the Dockerfile and folder of gitops/platform
+  local inputs; inputs=$(sources Dockerfile "gitops/platform/$2")-$BASE
+  [ "$(made_from "$1")" != "$inputs" ] || return 0
+  say "building $1"
   mkdir -p "$CONTEXT/gitops/platform"
-  rm -rf "$CONTEXT/gitops/platform/postgresql" && cp -r gitops/platform/postgresql "$CONTEXT/gitops/platform/"
-  build $POSTGRESQL postgresql "$inputs"
+  rm -rf "$CONTEXT/gitops/platform/$2" && cp -r "gitops/platform/$2" "$CONTEXT/gitops/platform/"
+  build "$1" "$2" "$inputs"
 }
 
 # The nodes that get our images are the workers: the control plane takes no pods but its own. Which id an image has there
@@ -113,8 +115,9 @@ label_of() { docker image inspect -f '{{slice .Id 7 19}}' "$1"; }
 on() { docker exec "$1" ctr -n k8s.io "${@:2}" 2> "$CACHE/ctr.log" || { cat "$CACHE/ctr.log" >&2; die "node $1 does not answer: run $KIND_DIR/up.sh"; }; }
 
 BASE=$(base_image)
-postgresql
+platform $POSTGRESQL postgresql
+platform $REDIS redis
 openbourse
-load $POSTGRESQL $OPENBOURSE
-for image in $OPENBOURSE $POSTGRESQL; do echo "$image $(docker image inspect -f '{{.Id}}' "$image")"; done
+load $POSTGRESQL $REDIS $OPENBOURSE
+for image in $OPENBOURSE $POSTGRESQL $REDIS; do echo "$image $(docker image inspect -f '{{.Id}}' "$image")"; done
 say "the images are in the nodes"

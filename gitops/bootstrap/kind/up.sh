@@ -6,10 +6,11 @@
 # shellcheck source=engine.sh
 . "$KIND_DIR/engine.sh"
 lock
-NODE_PORT=18080            # of this machine: kind.yaml
+NODE_PORT=${OPENBOURSE_NODE_PORT:-18080}   # of this machine, and the next one: kind.yaml says 18080 and 18081
 MADE=$CACHE/made/cluster   # holds what the cluster was made from; written last
 
-wanted() { echo "$(node_image) $(fingerprint "$KIND_DIR/kind.yaml")"; }
+wanted() { echo "$(node_image) $(fingerprint "$KIND_DIR/kind.yaml") $NODE_PORT"; }
+config() { sed "s/hostPort: 18080/hostPort: $NODE_PORT/; s/hostPort: 18081/hostPort: $((NODE_PORT + 1))/" "$KIND_DIR/kind.yaml"; }
 nodes() { docker ps -a --filter "label=io.x-k8s.kind.cluster=$CLUSTER" --format '{{.State}} {{.Names}}'; }
 ready() { kubectl wait --for=condition=Ready nodes --all --timeout="$1" > /dev/null 2>&1; }
 lives() {
@@ -50,9 +51,9 @@ repair() {
 make() {
   rm -f "$MADE" "$KUBECONFIG.lock"   # kind leaves its lock behind when it is interrupted; ours is held
   kind delete cluster --name $CLUSTER > /dev/null 2>&1 || true
-  ! (exec 3<> /dev/tcp/127.0.0.1/$NODE_PORT) 2>/dev/null || die "port $NODE_PORT of 127.0.0.1 is taken: end what listens there (ss -ltnp 'sport = :$NODE_PORT')"
+  ! (exec 3<> /dev/tcp/127.0.0.1/"$NODE_PORT") 2>/dev/null || die "port $NODE_PORT of 127.0.0.1 is taken: end what listens there (ss -ltnp 'sport = :$NODE_PORT'), or name another one in OPENBOURSE_NODE_PORT"
   say "making the cluster: four nodes of $(node_image)"
-  kind create cluster --name $CLUSTER --image "$(node_image)" --config "$KIND_DIR/kind.yaml" > "$CACHE/create.log" 2>&1 ||
+  kind create cluster --name $CLUSTER --image "$(node_image)" --config <(config) > "$CACHE/create.log" 2>&1 ||
     { tail -n 30 "$CACHE/create.log" >&2; die "kind could not make the cluster; all of it is in $CACHE/create.log"; }
   wait_until_it_serves || { kubectl get nodes,pods -A >&2; die "the cluster was made but does not get ready; what it looks like is above"; }
   wanted > "$MADE.new" && mv "$MADE.new" "$MADE"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from openbourse.contracts import logs
+from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address
 from openbourse.ledger.database import ROLE, SEALER_ROLE, dsn_from_environment
 from openbourse.ledger.errors import LedgerError
@@ -37,7 +39,7 @@ example: OPENBOURSE_DATABASE=postgresql://postgres@db/openbourse python -m openb
 
 def main() -> int:
     arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.configure(Component.LEDGER)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         dsn = dsn_from_environment()

@@ -8,13 +8,11 @@ import uuid
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.params import Depends as DependsOn
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException as HttpError
 
+from openbourse.contracts.callers import add_refusals, allow
 from openbourse.contracts.component import Component
 from openbourse.contracts.session import EngineSession
 from openbourse.contracts.units import FIRST_TRADER, INT64_MAX
@@ -31,6 +29,9 @@ from openbourse.ledger.moving import Mover
 from openbourse.ledger.progress import Progress
 from openbourse.ledger.reconcile import Report, reconcile
 from openbourse.ledger.statements import Cursor, Statement
+from openbourse.ledger.symbol_move_api import add_symbol_moves
+from openbourse.ledger.symbol_move_books import SymbolMoveBooks
+from openbourse.ledger.symbol_moving import SymbolMover
 from openbourse.ledger.transfers import Direction, Transfer, TransferState
 
 TRADES_MOST = 1000
@@ -40,6 +41,7 @@ TIME_MS_MOST = INT64_MAX // 1000 - 1
 # Everybody who is not named is refused.
 READERS = frozenset({Component.GATEWAY, Component.OPERATOR, Component.CLI})
 CASHIERS = frozenset({Component.CLI})
+MOVERS = frozenset({Component.OPERATOR, Component.CLI})
 RECONCILERS = frozenset({Component.OPERATOR, Component.CLI})
 
 _STATUS = {Invalid: 400, Conflict: 409, Unavailable: 503}
@@ -81,28 +83,19 @@ class StatementRequest(BaseModel):
     limit: int = Field(default=100, ge=1, le=LINES_MOST)
 
 
-def allow(components: frozenset[Component]) -> DependsOn:
-    """Refuses peers whose certificate names another component; gives whose certificate it is."""
-
-    def check(request: Request) -> str:
-        component: Component = request.state.component
-        if component not in components:
-            raise HTTPException(403, f"{component} may not do this; {', '.join(sorted(components))} may")
-        person: str = request.state.person
-        return person
-
-    dependency: DependsOn = Depends(check)
-    return dependency
-
-
 def make_api(
-    session: EngineSession, books: Books, coordinator: Coordinator, mover: Mover, progress: Progress
+    session: EngineSession,
+    books: Books,
+    coordinator: Coordinator,
+    mover: Mover,
+    progress: Progress,
+    *,
+    symbol_mover: SymbolMover,
 ) -> FastAPI:
     """The application behind the listener with mutual TLS."""
     app = FastAPI(title="OpenBourse ledger", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(LedgerError, _ledger_error)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HttpError, _http_error)
+    add_refusals(app)
 
     @app.get("/v1/trades", dependencies=[allow(READERS)])
     async def trades(wanted: Annotated[TradesRequest, Query()]) -> JSONResponse:
@@ -171,6 +164,8 @@ def make_api(
         return JSONResponse(_report(await reconcile(session, books, progress)))
 
     add_manual_entries(app, books, allow(CASHIERS))
+    # Before those of money, whose ids would take `symbols` for one.
+    add_symbol_moves(app, SymbolMoveBooks(books), symbol_mover, allow(READERS), allow(MOVERS))
     add_moves(app, MoveBooks(books), mover, allow(READERS), allow(CASHIERS))
     return app
 
@@ -248,15 +243,3 @@ def _report(report: Report) -> dict[str, object]:
 async def _ledger_error(_: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     return JSONResponse({"reason": type(error).__name__, "message": str(error)}, status)
-
-
-async def _malformed(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    problems = (f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in error.errors())
-    return JSONResponse({"reason": "Invalid", "message": "; ".join(problems)[:1000]}, 400)
-
-
-async def _http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HttpError)
-    reason = {403: "NotAllowed", 404: "NotFound"}.get(error.status_code, "Invalid")
-    return JSONResponse({"reason": reason, "message": error.detail}, error.status_code)

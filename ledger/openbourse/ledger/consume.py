@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from openbourse.contracts import v1
+from openbourse.contracts.tracing import NO_TRACING, Tracing, Value
 from openbourse.ledger import database, store
 from openbourse.ledger.books import Books
 from openbourse.ledger.database import Connection, Session
@@ -83,7 +84,8 @@ class Backlog:
 class Settler:
     """The one writer of a shard's books. `run` ends only when settlement has to stop for a person."""
 
-    def __init__(self, dsn: str, shard: str, source: Source, progress: Progress) -> None:
+    def __init__(self, dsn: str, shard: str, source: Source, progress: Progress, traces: Tracing = NO_TRACING) -> None:
+        self._traces = traces
         self._dsn = dsn
         self._shard = shard
         self._source = source
@@ -129,7 +131,10 @@ class Settler:
                 while True:
                     deliveries, self._progress.waiting_since = await backlog.take()
                     async with self.busy:
+                        began_us = time.time_ns() // 1000
                         await self._settle(deliveries)
+                    if self._traces.is_on:
+                        self._trace(deliveries, began_us)
                     self._progress.waiting_since = None
             except (Diverged, StaleSession) as error:
                 failure = error
@@ -155,6 +160,14 @@ class Settler:
                 log.warning("shard %s: %s; again in %.2f s", self._shard, error, retry_s)
             await asyncio.sleep(retry_s)
             retry_s = min(retry_s * 2, RETRY_MOST_S)
+
+    def _trace(self, deliveries: list[Delivery], began_us: int) -> None:
+        """Each command of the batch whose request is traced: its batch is settled now."""
+        now_us = time.time_ns() // 1000
+        traced = {event.seq: event.traceparent for each in deliveries for event in each.message.events}
+        for seq, traceparent in traced.items():
+            attributes: dict[str, Value] = {"openbourse.shard": self._shard, "openbourse.seq": seq}
+            self._traces.record("settle", traceparent, began_us, max(now_us, began_us), **attributes)
 
     async def _open(self) -> Watermark:
         self._drop_connection()

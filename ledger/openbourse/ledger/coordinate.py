@@ -10,7 +10,7 @@ import logging
 
 from openbourse.contracts import v1
 from openbourse.contracts.session import Busy, EngineSession
-from openbourse.contracts.session import Unavailable as NoAnswer
+from openbourse.contracts.unanswered import Unavailable as NoAnswer
 from openbourse.ledger import transfers
 from openbourse.ledger.books import Books
 from openbourse.ledger.errors import Unavailable

@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from openbourse.contracts.tls_material import Material
+from openbourse.contracts.tls_metrics import TlsMetrics
 from openbourse.ledger.progress import Progress, State
 from openbourse.ledger.reconciling import Reconciler
 
@@ -27,8 +29,9 @@ class Shown:
 class Metrics:
     """Of one ledger, each with the label of its shard."""
 
-    def __init__(self, progress: Progress, reconciler: Reconciler) -> None:
+    def __init__(self, progress: Progress, reconciler: Reconciler, tls: Material) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(TlsMetrics(tls))
         self._registry.register(_Now(progress, reconciler))
 
     def text(self) -> bytes:

@@ -24,7 +24,9 @@ ASSETS_MOST = 2
 
 # Events as the books call them: by their name in the contract, but that a prevented match which made a transfer has a
 # name of its own. These move money between accounts, and never come without doing so.
-MONEY_KINDS = frozenset({"trade_executed", "match_transferred", "funds_credited", "funds_debited"})
+# Of a symbol that goes to another shard or comes from there: between a trader's hold and what is outside of the shard.
+_OF_SYMBOLS_THAT_MOVE = frozenset({"order_departed", "order_returned", "order_arrived"})
+MONEY_KINDS = _OF_SYMBOLS_THAT_MOVE | {"trade_executed", "match_transferred", "funds_credited", "funds_debited"}
 # These move only what is an account's own, between available and hold. All others move nothing.
 HOLD_KINDS = frozenset({"order_accepted", "order_amended", "order_canceled", "order_expired", "match_prevented"})
 

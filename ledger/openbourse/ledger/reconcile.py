@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from openbourse.contracts import v1
 from openbourse.contracts.session import Busy, EngineSession
-from openbourse.contracts.session import Unavailable as NoAnswer
+from openbourse.contracts.unanswered import Unavailable as NoAnswer
 from openbourse.ledger.books import Amounts, Books, Snapshot
 from openbourse.ledger.differences import Difference
 from openbourse.ledger.errors import Unavailable

@@ -4,7 +4,7 @@ import asyncio
 
 from openbourse.contracts import v1
 from openbourse.contracts.session import Busy, EngineSession
-from openbourse.contracts.session import Unavailable as NoAnswer
+from openbourse.contracts.unanswered import Unavailable as NoAnswer
 from openbourse.ledger.books import Books
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.progress import Progress

@@ -3,28 +3,41 @@
 Nothing here reads a clock, a cluster or a file. Acknowledgements of a Halt belong to the engines and are only read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from openbourse.contracts.apiserver import Object, Resource
+from openbourse.contracts.component import Component
 from openbourse.contracts.resources import (
-    AcknowledgementState,
     Condition,
     CustomResource,
     EngineShard,
     Exchange,
-    Halt,
-    HaltMode,
     Symbol,
 )
 from openbourse.contracts.resources.meta import Status
-from openbourse.operator import members, records, seal
+from openbourse.operator import (
+    authority_status,
+    governor,
+    halts,
+    lifecycle,
+    limits,
+    listed,
+    marketdata,
+    members,
+    moves,
+    records,
+    seal,
+    volumes,
+)
 from openbourse.operator.facts import Fact
-from openbourse.operator.manifests import gateway, kinds, ledger, listings, names
+from openbourse.operator.manifests import gateway, kinds, ledger, names
 from openbourse.operator.observed import Observed
 from openbourse.operator.plan import has_keys
-from openbourse.operator.readiness import job_condition, missing_pods
+from openbourse.operator.readiness import job_condition, missing_pods, why_it_does_not_run
+
+_BEING_LISTED = "BeingListed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +48,17 @@ class StatusApply:
     manifest: Object
 
 
-def statuses(observed: Observed) -> tuple[StatusApply, ...]:
-    """Of every object of the exchange whose status does not say yet what it should."""
+def statuses(observed: Observed, *, goes_on: bool = False) -> tuple[StatusApply, ...]:
+    """Of every object of the exchange whose status does not say yet what it should.
+
+    `goes_on`: another round follows at once. What it is about to change is not said in between: a thousand new symbols
+    are told once, that they are listed, and not before that they will be.
+    """
     return tuple(
         wanted
         for owner, fields, facts in _all(observed)
-        if (wanted := _status(observed, owner, fields, facts)) is not None
+        if not (goes_on and any(fact.reason == _BEING_LISTED for fact in facts))
+        and (wanted := _status(observed, owner, fields, facts)) is not None
     )
 
 
@@ -63,7 +81,15 @@ def shard_facts(observed: Observed, shard: EngineShard) -> list[Fact]:
     exchange = observed.exchange
     if exchange is None:
         return [_no_exchange("Ready", observed.name)]
-    return [_shard_ready(observed, exchange, shard), members.in_sync(observed, exchange, shard)]
+    return [
+        _shard_ready(observed, exchange, shard),
+        members.in_sync(observed, exchange, shard),
+        marketdata.ready(observed, exchange, shard),
+        volumes.grown(observed, exchange, shard),
+        *lifecycle.facts(observed, exchange, shard),
+        listed.fact(observed, exchange, shard),
+        members.redundant(shard),
+    ]
 
 
 def _shard_ready(observed: Observed, exchange: Exchange, shard: EngineShard) -> Fact:
@@ -77,86 +103,65 @@ def _shard_ready(observed: Observed, exchange: Exchange, shard: EngineShard) -> 
     if engine.safety.level != "NORMAL":
         lagging = f"its engine serves at safety level {engine.safety.level}: {engine.safety.why}"
         return Fact("Ready", True, "Lagging", lagging)
-    if exchange.spec.gateway.shard != shard.metadata.name:
-        other = (
-            f"its engine serves; the gateway serves shard {exchange.spec.gateway.shard} (Exchange.spec.gateway.shard)"
-        )
-        return Fact("Ready", True, "NotAtTheGateway", other)
     return Fact("Ready", True, "Serving", "its engine serves")
 
 
 def symbol_facts(observed: Observed, symbol: Symbol) -> tuple[dict[str, Any], list[Fact]]:
-    """Where the symbol is listed, the state that the shard's acknowledged halts give it, and Listed."""
+    """Where the symbol is, its effective state, what holds it; Listed, and Moving of one that moved or is to."""
+    return _symbol_facts(observed, symbol, _listings(observed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Of a shard: which Symbols do not fit into it and why, and whether it is stored as it should be."""
+
+    refused: Mapping[str, str]
+    is_stored: bool
+
+
+def _listings(observed: Observed) -> dict[str, _Listing]:
+    """By shard; once for all of its symbols."""
+    found: dict[str, _Listing] = {}
     exchange = observed.exchange
     if exchange is None:
+        return found
+    for shard in observed.shards:
+        document, refused = listed.listing(observed, exchange, shard)
+        stored = observed.child(kinds.CONFIG_MAP, names.listings(exchange.metadata.name, shard.metadata.name))
+        is_stored = stored is not None and document in stored.get("data", {}).values()
+        found[shard.metadata.name] = _Listing(refused, is_stored)
+    return found
+
+
+def _symbol_facts(
+    observed: Observed, symbol: Symbol, of_shards: Mapping[str, _Listing]
+) -> tuple[dict[str, Any], list[Fact]]:
+    if observed.exchange is None:
         return {}, [_no_exchange("Listed", observed.name)]
-    shard = next((s for s in observed.shards if s.metadata.name == symbol.spec.shard), None)
-    if shard is None:
+    shard = listed.home(observed, symbol)
+    moving = moves.verdict(observed, observed.exchange, symbol).fact
+    others = [] if moving is None else [moving]
+    not_listed = _not_listed(observed, symbol, shard, of_shards)
+    if not_listed is not None:
+        return {"shard": symbol.status.shard}, [not_listed, *others]
+    held = halts.effective(observed, symbol)
+    why = f"; {held.sentence}" if held.held_by else ""
+    fields = {"shard": shard, "state": held.state, "heldBy": held.held_by or None}
+    return fields, [Fact("Listed", True, "Listed", f"in the listing of shard {shard}{why}"), *others]
+
+
+def _not_listed(observed: Observed, symbol: Symbol, shard: str, of_shards: Mapping[str, _Listing]) -> Fact | None:
+    listing = of_shards.get(shard)
+    if listing is None:
         known = ", ".join(s.metadata.name for s in observed.shards) or "none"
-        message = f"there is no EngineShard {symbol.spec.shard} of exchange {observed.name} (there are: {known})"
-        return {}, [Fact("Listed", False, "NoShard", message)]
-    document, refused = listings.fit(exchange, shard, observed.symbols)
-    sentence = refused.get(symbol.metadata.name)
+        message = f"there is no EngineShard {shard} of exchange {observed.name} (there are: {known})"
+        return Fact("Listed", False, "NoShard", message)
+    sentence = listing.refused.get(symbol.metadata.name)
     if sentence is not None:
-        return {}, [Fact("Listed", False, "DoesNotFit", sentence)]
-    name = names.listings(exchange.metadata.name, shard.metadata.name)
-    stored = observed.child(kinds.CONFIG_MAP, name)
-    if stored is None or document not in stored.get("data", {}).values():
-        return {}, [Fact("Listed", False, "BeingListed", f"not in the listing of shard {shard.metadata.name} yet")]
-    state, why = _state(observed, symbol)
-    message = f"in the listing of shard {shard.metadata.name}{why}"
-    return {"shard": shard.metadata.name, "state": state}, [Fact("Listed", True, "Listed", message)]
-
-
-def halt_facts(observed: Observed, halt: Halt) -> list[Fact]:
-    """Acknowledged: every shard in scope has answered Halted (or, when it is over, Lifted). Expired: by the clock."""
-    expired = halt.ends_at is not None and halt.ends_at <= observed.now
-    until = "until it is deleted" if halt.ends_at is None else f"until {halt.ends_at:%Y-%m-%d %H:%M:%S} UTC"
-    return [
-        _acknowledged(observed, halt, expired=expired),
-        Fact("Expired", expired, "TimeIsOver" if expired else "InForce", until),
-    ]
-
-
-def _acknowledged(observed: Observed, halt: Halt, *, expired: bool) -> Fact:
-    named = set(halt.spec.symbols)
-    scope = sorted(
-        shard.metadata.name
-        for shard in observed.shards
-        if not named or any(s.spec.name in named and s.spec.shard == shard.metadata.name for s in observed.symbols)
-    )
-    if not scope:
-        what = f"any of {', '.join(sorted(named))}" if named else "any shard"
-        return Fact("Acknowledged", False, "NothingInScope", f"exchange {observed.name} does not have {what}")
-    wanted = AcknowledgementState.LIFTED if expired else AcknowledgementState.HALTED
-    open_, refused = [], []
-    for shard in scope:
-        entry = halt.status.by(shard)
-        if entry is None or (entry.state is not wanted and entry.state is not AcknowledgementState.REFUSED):
-            open_.append(shard)
-        elif entry.state is AcknowledgementState.REFUSED:
-            refused.append(f"{shard}: {entry.message}")
-    if refused:
-        return Fact("Acknowledged", False, "Refused", "; ".join(refused))
-    if open_:
-        return Fact("Acknowledged", False, "Waiting", f"no answer yet from {', '.join(open_)}")
-    return Fact("Acknowledged", True, wanted.value, f"by {', '.join(scope)}")
-
-
-def _state(observed: Observed, symbol: Symbol) -> tuple[str, str]:
-    """The most restrictive of the halts that the symbol's shard has in force, and which one that is."""
-    in_force = [
-        halt
-        for halt in sorted(observed.halts, key=lambda halt: halt.metadata.name)
-        if (not halt.spec.symbols or symbol.spec.name in halt.spec.symbols)
-        and (entry := halt.status.by(symbol.spec.shard)) is not None
-        and entry.state is AcknowledgementState.HALTED
-    ]
-    for mode in (HaltMode.HALT, HaltMode.CANCEL_ONLY, HaltMode.POST_ONLY):
-        for halt in in_force:
-            if halt.spec.mode is mode:
-                return mode.value, f"; {mode} by Halt {halt.metadata.name}: {halt.spec.reason}"
-    return "TRADING", ""
+        return Fact("Listed", False, "DoesNotFit", sentence)
+    if not listing.is_stored:
+        return Fact("Listed", False, _BEING_LISTED, f"not in the listing of shard {shard} yet")
+    return None
 
 
 def _blocked(observed: Observed, exchange: Exchange) -> Fact | None:
@@ -164,12 +169,9 @@ def _blocked(observed: Observed, exchange: Exchange) -> Fact | None:
     spec = exchange.spec
     if not observed.shards:
         return _not_ready("NoShard", f"make an EngineShard with spec.exchange: {exchange.metadata.name}")
-    if all(shard.metadata.name != spec.gateway.shard for shard in observed.shards):
-        message = f"spec.gateway.shard names {spec.gateway.shard}, there is no such EngineShard of this exchange"
-        return _not_ready("NoGatewayShard", message)
     for secret, keys in (
         (spec.ledger.database_secret, ledger.database_keys(exchange)),
-        (spec.gateway.keys_secret, (gateway.KEYS_FILE,)),
+        *gateway.secrets(exchange),
     ):
         if not has_keys(observed, secret, *keys):
             return _not_ready("SecretMissing", f"Secret {secret} with {' and '.join(keys)} is needed")
@@ -191,10 +193,18 @@ def _waiting(observed: Observed, exchange: Exchange) -> Fact | None:
         workload = names.ledger(exchange.metadata.name, shard.metadata.name)
         problem = missing_pods(observed.child(kinds.DEPLOYMENT, workload))
         if problem:
-            return _not_ready("LedgerNotReady", f"{workload} {problem}")
+            why = _stuck(observed, Component.LEDGER, shard)
+            return _not_ready("LedgerNotReady", f"{workload} {problem}{why}")
     workload = names.gateway(exchange.metadata.name)
     problem = missing_pods(observed.child(kinds.DEPLOYMENT, workload))
-    return _not_ready("GatewayNotReady", f"{workload} {problem}") if problem else None
+    if problem:
+        why = _stuck(observed, Component.GATEWAY)
+        return _not_ready("GatewayNotReady", f"{workload} {problem}{why}")
+    for shard in observed.shards:
+        problem = marketdata.problem(observed, exchange, shard)
+        if problem:
+            return _not_ready("MarketDataNotReady", problem)
+    return None
 
 
 def _engine_problem(observed: Observed, exchange: Exchange, shard: EngineShard) -> str:
@@ -207,7 +217,17 @@ def _engine_problem(observed: Observed, exchange: Exchange, shard: EngineShard) 
     problem = missing_pods(live)
     if live is None and (lost := records.lost(observed, exchange, shard)):
         return f"{shard.metadata.name}: {lost}"
-    return f"{workload} {problem}" if problem else ""
+    return f"{workload} {problem}{_stuck(observed, Component.ENGINE, shard)}" if problem else ""
+
+
+def _stuck(observed: Observed, component: Component, shard: EngineShard | None = None) -> str:
+    """Which pod does not start, and why, in the words of who starts it; empty: none that is known."""
+    wanted = {names.COMPONENT_LABEL: str(component)} | ({names.SHARD_LABEL: shard.metadata.name} if shard else {})
+    for pod in observed.of_kind(kinds.POD):
+        labels = pod["metadata"].get("labels", {})
+        if wanted.items() <= labels.items() and (why := why_it_does_not_run(pod)):
+            return f": {pod['metadata']['name']} {why}"
+    return ""
 
 
 def _not_ready(reason: str, message: str) -> Fact:
@@ -220,14 +240,31 @@ def _no_exchange(condition: str, name: str) -> Fact:
 
 def _all(observed: Observed) -> Iterator[tuple[CustomResource, dict[str, Any], list[Fact]]]:
     if observed.exchange is not None:
-        facts = exchange_facts(observed, observed.exchange) + seal.sealed(observed, observed.exchange)
-        yield observed.exchange, seal.fields(observed, observed.exchange), facts
+        exchange = observed.exchange
+        facts = [
+            *exchange_facts(observed, exchange),
+            governor.on_hold(observed, exchange),
+            authority_status.current(observed, exchange),
+            *seal.sealed(observed, exchange),
+        ]
+        fields = seal.fields(observed, exchange) | _scale(observed, exchange)
+        yield exchange, fields | authority_status.fields(observed, exchange), facts
     for shard in observed.shards:
         yield shard, members.fields(observed, shard), shard_facts(observed, shard)
+    of_shards = _listings(observed)
     for symbol in observed.symbols:
-        yield symbol, *symbol_facts(observed, symbol)
+        yield symbol, *_symbol_facts(observed, symbol, of_shards)
     for halt in observed.halts:
-        yield halt, {}, halt_facts(observed, halt)
+        yield halt, {}, halts.halt_facts(observed, halt)
+    yield from limits.facts(observed)
+
+
+def _scale(observed: Observed, exchange: Exchange) -> dict[str, Any]:
+    """For the scale subresource: an autoscaler changes `spec.gateway.replicas`, and nothing else does."""
+    selector = ",".join(f"{key}={value}" for key, value in names.selector(exchange, Component.GATEWAY).items())
+    live = observed.child(kinds.DEPLOYMENT, names.gateway(exchange.metadata.name))
+    there = 0 if live is None else live.get("status", {}).get("replicas", 0)
+    return {"gatewayReplicas": there, "gatewaySelector": selector}
 
 
 def _status(observed: Observed, owner: CustomResource, fields: dict[str, Any], facts: list[Fact]) -> StatusApply | None:
@@ -245,8 +282,9 @@ def _status(observed: Observed, owner: CustomResource, fields: dict[str, Any], f
 
 
 def _as_stored(status: Status) -> Object:
-    """What is written here: acknowledgements are the engines', a shard's record is noted by a plan."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"acknowledgements", "record"})
+    """What is written here: acknowledgements and switchovers are the engines', records and moves are noted by plans."""
+    others = {"acknowledgements", "record", "switchover", "move"}
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=others)
 
 
 def _condition(observed: Observed, generation: int, fact: Fact, before: Condition | None) -> Condition:

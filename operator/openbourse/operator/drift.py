@@ -61,10 +61,11 @@ def _by_name(items: list[Any]) -> Object | None:
 def _same_amount(one: object, other: object) -> bool:
     if not (isinstance(one, str) and isinstance(other, str)):
         return False
-    first, second = _amount(one), _amount(other)
+    first, second = amount(one), amount(other)
     return first is not None and first == second
 
 
-def _amount(text: str) -> Decimal | None:
+def amount(text: str) -> Decimal | None:
+    """In bytes, cores or what it counts; None: it is no amount."""
     found = _AMOUNT.fullmatch(text)
     return None if found is None else Decimal(found["number"]) * _SUFFIXES[found["suffix"]]

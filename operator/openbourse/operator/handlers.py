@@ -6,15 +6,12 @@ and no annotations of Kopf's own on anybody's objects.
 
 from typing import Any
 
-import kopf
-
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
-from openbourse.operator.manifests import kinds, names
+from openbourse.contracts.resources import Exchange
+from openbourse.operator.kopf_alone import kopf
+from openbourse.operator.manifests import names
+from openbourse.operator.watches import CHILDREN, NAMING
 
 registry = kopf.OperatorRegistry()
-_NAMING = (EngineShard, Symbol, Halt)
-# Their changes are what an exchange waits for; the rest is looked at every few seconds.
-_WATCHED = (kinds.POD, kinds.STATEFUL_SET, kinds.DEPLOYMENT, kinds.JOB)
 
 
 def settings() -> kopf.OperatorSettings:
@@ -27,11 +24,15 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.connect_timeout = 2
     chosen.networking.error_backoffs = (0.2, 0.5, 1, 2, 2, 2, 2, 2)
     chosen.watching.connect_timeout = 2
-    chosen.watching.server_timeout = 60
-    chosen.watching.client_timeout = 70
+    # A stream that is half open is left after `client_timeout`: the server ends those that are not well before.
+    chosen.watching.server_timeout = 15
+    chosen.watching.client_timeout = 20
+    # A worker each object, with no limit: of a thousand none waits for another. Those that are idle end soon.
+    chosen.queueing.worker_limit = None
+    chosen.queueing.idle_timeout = 0.2
     chosen.queueing.error_delays = (0.2, 0.5, 1, 2)
     chosen.execution.default_backoff = 1
-    for resource in _WATCHED:
+    for resource in CHILDREN:
         chosen.watching.label_selectors[resource.plural] = names.EXCHANGE_LABEL
     return chosen
 
@@ -44,28 +45,27 @@ def login(**context: Any) -> kopf.ConnectionInfo | None:
 @kopf.on.event(Exchange.resource.group, Exchange.resource.plural, registry=registry)
 async def exchange_changed(type: str | None, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
     gone = type == "DELETED"
-    memo.reconciler.told(meta["uid"], meta["resourceVersion"], gone=gone)
+    memo.reconciler.told(Exchange.resource.plural, meta, gone=gone)
     memo.reconciler.wake_if_changed(meta["namespace"], meta["name"], meta["uid"], _essence(meta), gone=gone)
 
 
-async def naming_changed(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+async def naming_changed(type: str | None, resource: kopf.Resource, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+    gone = type == "DELETED"
     meta, acknowledgements = body.meta, repr(body.status.get("acknowledgements"))
+    memo.reconciler.told(resource.plural, meta, gone=gone)
     memo.reconciler.wake_if_changed(
-        meta["namespace"],
-        body.spec["exchange"],
-        meta["uid"],
-        (_essence(meta), acknowledgements),
-        gone=type == "DELETED",
+        meta["namespace"], body.spec["exchange"], meta["uid"], (_essence(meta), acknowledgements), gone=gone
     )
 
 
-async def child_changed(meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
+async def child_changed(type: str | None, resource: kopf.Resource, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
+    memo.reconciler.told(resource.plural, meta, gone=type == "DELETED")
     memo.reconciler.wake(meta["namespace"], meta["labels"][names.EXCHANGE_LABEL])
 
 
-for model in _NAMING:
+for model in NAMING:
     kopf.on.event(model.resource.group, model.resource.plural, registry=registry)(naming_changed)
-for child in _WATCHED:
+for child in CHILDREN:
     labels = {names.EXCHANGE_LABEL: kopf.PRESENT}
     kopf.on.event(child.group, child.version, child.plural, labels=labels, registry=registry)(child_changed)
 

@@ -10,6 +10,11 @@ from openbourse.operator.manifests import engine
 from openbourse.operator.observed import EngineFacts, Observed
 
 
+def lag_of(leader: EngineFacts, other: EngineFacts) -> int:
+    """In commands that the leader has committed and the other has not carried out."""
+    return max((leader.committed_seq or 0) - (other.committed_seq or 0), 0)
+
+
 def fields(observed: Observed, shard: EngineShard) -> dict[str, Any]:
     """What nobody said lately is left away, but for the last take-over, which stays true."""
     said = observed.members(shard.metadata.name)
@@ -24,6 +29,7 @@ def fields(observed: Observed, shard: EngineShard) -> dict[str, Any]:
             "inSync": len(facts.in_sync),
             "epoch": facts.epoch,
             "committedSeq": facts.committed_seq,
+            "lag": max((lag_of(facts, other) for other in said.values()), default=0),
             # A fresh engine has none.
             "checkpoint": facts.checkpoint or None,
             "stateHash": facts.state_hash or None,
@@ -54,6 +60,14 @@ def in_sync(observed: Observed, exchange: Exchange, shard: EngineShard) -> Fact:
     if behind:
         return Fact("InSync", False, "StandbyMissing", f"{count}: {', '.join(behind)}")
     return Fact("InSync", True, "AllInSync", count)
+
+
+def redundant(shard: EngineShard) -> Fact:
+    """Redundant: the market survives the loss of an engine. One that does not is allowed, and said."""
+    if shard.spec.standbys:
+        return Fact("Redundant", True, "Standbys", f"{1 + shard.spec.standbys} engines")
+    alone = "one engine: while it is away there is no market, and its volume is all that has the orders"
+    return Fact("Redundant", False, "OneEngine", f"{alone}; spec.standbys: 1 adds another")
 
 
 def _role(facts: EngineFacts | None) -> str:

@@ -3,11 +3,12 @@
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import Field
 
 from openbourse.contracts.apiserver import Object, Resource
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
+from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.contracts.resources.meta import Stored
 
 # A fact that is older is none.
@@ -21,11 +22,35 @@ class SafetyFacts(Stored):
     why: str = ""
 
 
+class MarketFacts(Stored):
+    """Symbols of an engine that are in one state for one reason.
+
+    `held_by`: the halt's name as the engine knows it, safety, phase, or nothing in TRADING.
+    """
+
+    state: str
+    held_by: str = ""
+    reason: str = ""
+    symbols: tuple[str, ...] = ()
+
+
+class HaltFacts(Stored):
+    """A halt in force in an engine, by the name that it has there."""
+
+    name: str
+    # None: all.
+    symbols: tuple[str, ...] = ()
+
+    def covers(self, symbol: str) -> bool:
+        return not self.symbols or symbol in self.symbols
+
+
 class FailoverFacts(Stored):
     """How long the engine's take-over took; None of what has not come to pass."""
 
     at: datetime.datetime
     epoch: int
+    planned: bool = False
     detect_ms: int | None = None
     led_ms: int | None = None
     committed_ms: int | None = None
@@ -34,8 +59,26 @@ class FailoverFacts(Stored):
     resent: int | None = None
 
 
-class EngineFacts(Stored):
+class TlsFacts(Stored):
+    """The certificate that a process uses, and the authorities that it trusts, by fingerprint."""
+
+    certificate: str = ""
+    authorities: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class ProcessFacts(Stored):
+    """What any of our processes says of itself on its status port."""
+
+    # None of one that cannot take a renewed certificate while it runs.
+    tls: TlsFacts | None = None
+
+
+class EngineFacts(ProcessFacts):
     """What an engine says of itself on its status port."""
+
+    # By symbol that is delisted: how many of its orders are still open. One that is not in it is still to be halted.
+    delisted: dict[str, int] = Field(default_factory=dict)
 
     role: str | None = None
     # The id of its volume; of one that leads, also those in sync.
@@ -51,6 +94,21 @@ class EngineFacts(Stored):
     checkpoint: int | None = Field(default=None, validation_alias="last_checkpoint_seq")
     state_hash: str | None = None
     safety: SafetyFacts = Field(default_factory=SafetyFacts)
+    # All its symbols.
+    markets: tuple[MarketFacts, ...] = ()
+    halts: tuple[HaltFacts, ...] = ()
+    # Symbols that were its own and are another shard's by now, with that shard.
+    moved: dict[str, str] = Field(default_factory=dict)
+
+
+class MoveFacts(Stored):
+    """How far a move of a symbol is, as a ledger says it."""
+
+    state: Literal["requested", "willing", "frozen", "imported", "completed", "abandoned", "undone"]
+    # Why it was given up.
+    reason: str = ""
+    undo_asked: bool = False
+    paused_ms: int | None = None
 
 
 class SealFacts(Stored):
@@ -66,6 +124,32 @@ class SealFacts(Stored):
     witnessed_leaves: int = 0
     archive_trouble: str = ""
     witness_trouble: str = ""
+
+
+class MarketDataFacts(ProcessFacts):
+    """What a replica of a shard's market data says of itself on its status port."""
+
+    ready: bool = False
+    reason: str = ""
+    # In one word, what only a person can put right.
+    problem: str = ""
+    # The first seq that their history is of.
+    begins_seq: int = 1
+
+
+class GatewayFacts(ProcessFacts):
+    """What a gateway says of itself on its status port."""
+
+    # By file, the digest of what it has in use; and why that is not what stands there.
+    limits_in_use: dict[str, str] = Field(default_factory=dict)
+    limits_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardMarketData:
+    shard: str
+    facts: MarketDataFacts
+    at: datetime.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +177,8 @@ class CertificateFacts:
     hosts: frozenset[str]
     not_before: datetime.datetime
     not_after: datetime.datetime
+    # Fingerprints of the authorities that its holder trusts.
+    trusted: frozenset[str] = frozenset()
 
     def renew_at(self) -> datetime.datetime:
         """With a third of its life left, so that a broken operator is noticed long before a broken exchange."""
@@ -107,11 +193,20 @@ class SecretFacts:
     # Why there is none, for a Secret that should hold one.
     certificate: CertificateFacts | None = None
     problem: str = ""
+    # Of an authority: who signs next, who signed before and is still trusted, the rotation that was asked for last.
+    next: CertificateFacts | None = None
+    previous: tuple[CertificateFacts, ...] = ()
+    rotation: str = ""
+
+    def others(self) -> frozenset[str]:
+        """Authorities that are trusted beside the one that signs."""
+        also = (self.next,) if self.next is not None else ()
+        return frozenset(one.fingerprint for one in (*also, *self.previous))
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`exchange` is None when there is none (any more); shards, symbols and halts are those that name it."""
+    """`exchange` is None when there is none (any more); shards, symbols, halts and limits are those that name it."""
 
     now: datetime.datetime
     namespace: str
@@ -120,14 +215,34 @@ class Observed:
     shards: tuple[EngineShard, ...] = ()
     symbols: tuple[Symbol, ...] = ()
     halts: tuple[Halt, ...] = ()
+    limits: tuple[TradingLimit, ...] = ()
     # By kind and name: all objects with the exchange's label.
     children: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     # By pod.
     engines: Mapping[str, Heard] = field(default_factory=dict)
     sealer: HeardSealer | None = None
+    # By pod, of those that answered just now.
+    gateways: Mapping[str, GatewayFacts] = field(default_factory=dict)
+    # By pod, of those that said so in this round.
+    tls: Mapping[str, TlsFacts] = field(default_factory=dict)
+    # By pod.
+    market_datas: Mapping[str, HeardMarketData] = field(default_factory=dict)
     # By shard, whose Lease is there: whether somebody has led.
     founded: Mapping[str, bool] = field(default_factory=dict)
+    # Whether the API server holds the lifting of two-person Halts to its two persons. None: not known.
+    two_person_held: bool | None = None
+    # By shard, whose Lease is there: the uids of its owners.
+    owners_of_records: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    # Whether cert-manager's API is there. None: nobody needs to know.
+    cert_manager: bool | None = None
+    # Nodes of engines that take no pods. None: who asks may not read nodes.
+    cordoned: frozenset[str] | None = frozenset()
+    # By id, what the ledgers said of the moves that are under way: None where they know of none, nothing where nobody
+    # answered.
+    moves: Mapping[str, MoveFacts | None] = field(default_factory=dict)
+    # Names of Symbols that are there and cannot be read: they are not deleted.
+    unreadable_symbols: frozenset[str] = frozenset()
     # What the API server refused of the last plan.
     refusals: tuple[str, ...] = ()
 
@@ -142,6 +257,14 @@ class Observed:
         return {
             pod: heard.facts
             for pod, heard in sorted(self.engines.items())
+            if heard.shard == shard and self.now - heard.at <= FACT_AGE_MAX
+        }
+
+    def market_data(self, shard: str) -> dict[str, MarketDataFacts]:
+        """By pod, what the replicas of the shard's market data said lately."""
+        return {
+            pod: heard.facts
+            for pod, heard in sorted(self.market_datas.items())
             if heard.shard == shard and self.now - heard.at <= FACT_AGE_MAX
         }
 

@@ -13,11 +13,26 @@ from dataclasses import dataclass
 
 from openbourse.contracts.apiserver import Object, Resource
 from openbourse.contracts.component import Component
+from openbourse.contracts.leadership import LEASE
+from openbourse.contracts.rate_limits import digest
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange
-from openbourse.operator import records
+from openbourse.contracts.switchovers import SwitchoverRequest
+from openbourse.operator import authorities, governor, limits, listed, moves, records, replacements, volumes
+from openbourse.operator.authorities import OfAuthority, OfCertificate
 from openbourse.operator.drift import first_difference
-from openbourse.operator.manifests import certificates, engine, gateway, kinds, ledger, listings, names, sealer
+from openbourse.operator.manifests import (
+    certificates,
+    engine,
+    gateway,
+    kinds,
+    ledger,
+    listings,
+    marketdata,
+    names,
+    sealer,
+)
 from openbourse.operator.manifests.objects import owner_reference
+from openbourse.operator.moves import AskMove, NoteMove, TakeMoveBack
 from openbourse.operator.observed import CertificateFacts, Observed
 from openbourse.operator.readiness import job_condition
 
@@ -35,25 +50,8 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeAuthority:
-    """Make a new certificate authority."""
-
-    exchange: Exchange
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class IssueCertificate:
-    """Make a new certificate of the exchange's authority."""
-
-    exchange: Exchange
-    need: certificates.CertificateNeed
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete this very object. Only ever a finished Job."""
+    """Delete this very object. Only ever a finished Job, or an engine's pod whose turn it is."""
 
     resource: Resource
     namespace: str
@@ -79,7 +77,28 @@ class NoteRecord:
     reason: str
 
 
-Action = Apply | MakeAuthority | IssueCertificate | MakeRecord | NoteRecord | Delete
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Change fields by a merge patch: an apply takes nothing away that the API server has filled in itself."""
+
+    resource: Resource
+    manifest: Object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskSwitchover:
+    """Ask the shard's leader to hand over."""
+
+    shard: EngineShard
+    request: SwitchoverRequest
+    reason: str
+
+
+OfTheApiServer = (
+    AskSwitchover | Merge | Apply | OfAuthority | OfCertificate | MakeRecord | NoteRecord | NoteMove | Delete
+)
+Action = OfTheApiServer | AskMove | TakeMoveBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +136,15 @@ def _adoption(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         yield Apply(EngineShard.resource, {"metadata": metadata}, "the shard goes when its exchange goes")
 
 
-def _authority(observed: Observed, exchange: Exchange) -> Iterator[Action]:
-    reason = _certificate_problem(observed, names.authority(exchange.metadata.name))
-    if reason:
-        yield MakeAuthority(exchange, f"the certificate authority {reason}")
-
-
 def _certificates(observed: Observed, exchange: Exchange) -> Iterator[Action]:
-    for need in certificates.needs(exchange, _shards(observed)):
-        reason = _need_problem(observed, exchange, need)
-        if reason:
-            yield IssueCertificate(exchange, need, f"the certificate of {need.hosts[0]} {reason}")
+    ordered = exchange.spec.certificates
+    if ordered is None:
+        yield from authorities.leaves(observed, exchange)
+    elif observed.cert_manager:
+        wanted = certificates.needs(exchange, _shards(observed))
+        yield from _ensured(
+            observed, [certificates.of_cert_manager(exchange, ordered.issuer_ref, need) for need in wanted]
+        )
 
 
 def _access(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -137,7 +154,8 @@ def _access(observed: Observed, exchange: Exchange) -> Iterator[Action]:
 
 def _network(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     for shard in _shards(observed):
-        yield from _ensured(observed, [*engine.network(exchange, shard), *ledger.network(exchange, shard)])
+        for part in (engine, ledger, marketdata):
+            yield from _ensured(observed, part.network(exchange, shard))
     yield from _ensured(observed, gateway.network(exchange))
     if exchange.spec.ledger.seal is not None:
         yield from _ensured(observed, sealer.network(exchange))
@@ -145,8 +163,9 @@ def _network(observed: Observed, exchange: Exchange) -> Iterator[Action]:
 
 def _listings(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     for shard in _shards(observed):
-        document, _ = listings.fit(exchange, shard, observed.symbols)
-        yield from _ensured(observed, [engine.listings(exchange, shard, document)])
+        document, _ = listed.listing(observed, exchange, shard)
+        expected = listed.expected(observed, exchange, shard)
+        yield from _ensured(observed, [engine.listings(exchange, shard, document, expected)])
 
 
 def _records(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -170,9 +189,32 @@ def _engines(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         has_lease = records.has_lease(observed, shard)
         if certificate is None or listing is None or (has_lease and not shard.status.record):
             continue
-        now = records.engines_now(observed, exchange, shard, certificate.fingerprint)
-        wanted = engine.stateful_set(exchange, shard, certificate.fingerprint, replicas=now, has_lease=has_lease)
-        yield from _ensured(observed, [wanted])
+        now = records.engines_now(observed, exchange, shard)
+        wanted = engine.stateful_set(exchange, shard, replicas=now, has_lease=has_lease)
+        live = observed.child(kinds.STATEFUL_SET, wanted["metadata"]["name"])
+        if has_lease and live is not None and "rollingUpdate" in live["spec"].get("updateStrategy", {}):
+            yield _left_to_the_plan(live)
+        else:
+            yield from _ensured(observed, [volumes.as_claimed(wanted, live)])
+
+
+def _left_to_the_plan(live: Object) -> Merge:
+    """Of an engine that was alone, or of an earlier version: its StatefulSet would replace pods by itself."""
+    identity = {key: live["metadata"][key] for key in ("name", "namespace", "uid")}
+    by_plan = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}
+    reason = f"StatefulSet {identity['name']} is to leave its pods to the plan"
+    return Merge(kinds.STATEFUL_SET, {"metadata": identity, "spec": by_plan}, reason)
+
+
+def _market_data(observed: Observed, exchange: Exchange) -> Iterator[Action]:
+    """Beside the engines, whatever becomes of a ledger. What was never wanted is not made."""
+    for shard in _shards(observed):
+        name = names.marketdata(exchange.metadata.name, shard.metadata.name)
+        certificate = _certificate(observed, name)
+        is_wanted = shard.spec.market_data.enabled or observed.child(kinds.STATEFUL_SET, name) is not None
+        if certificate is not None and is_wanted:
+            wanted = marketdata.stateful_set(exchange, shard)
+            yield from _ensured(observed, [volumes.as_claimed(wanted, observed.child(kinds.STATEFUL_SET, name))])
 
 
 def _migration(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -196,7 +238,7 @@ def _ledgers(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     for shard in _shards(observed):
         certificate = _certificate(observed, names.ledger(exchange.metadata.name, shard.metadata.name))
         if certificate is not None:
-            yield from _ensured(observed, [ledger.deployment(exchange, shard, certificate.fingerprint)])
+            yield from _ensured(observed, [ledger.deployment(exchange, shard)])
 
 
 def _sealer(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -209,29 +251,59 @@ def _sealer(observed: Observed, exchange: Exchange) -> Iterator[Action]:
 
 
 def _gateways(observed: Observed, exchange: Exchange) -> Iterator[Action]:
-    shard = next((s for s in _shards(observed) if s.metadata.name == exchange.spec.gateway.shard), None)
+    shards = _shards(observed)
     certificate = _certificate(observed, names.gateway(exchange.metadata.name))
-    if shard is None or certificate is None:
+    if not shards or certificate is None:
         return
-    if has_keys(observed, exchange.spec.gateway.keys_secret, gateway.KEYS_FILE):
-        yield from _ensured(observed, [gateway.deployment(exchange, shard, certificate.fingerprint)])
+    if not all(has_keys(observed, secret, *keys) for secret, keys in gateway.secrets(exchange)):
+        return
+    redis = exchange.spec.gateway.redis_secret
+    has_authority = redis is not None and has_keys(observed, redis, gateway.REDIS_AUTHORITY)
+    told = gateway.trading_limits(exchange, limits.document(observed))
+    wanted = gateway.deployment(exchange, shards, redis_has_authority=has_authority)
+    yield from _ensured(observed, [told, wanted])
+
+
+def _moves(observed: Observed, exchange: Exchange) -> Iterator[Action]:
+    """Of symbols from shard to shard."""
+    for symbol in observed.symbols:
+        if symbol.metadata.deletion_timestamp is None:
+            action = moves.verdict(observed, exchange, symbol).action
+            if action is not None:
+                yield action
 
 
 def _pods(observed: Observed, exchange: Exchange) -> Iterator[Action]:
-    """An engine sees a changed listing at once: the kubelet refreshes the volumes of a pod that changes."""
+    """What changed is seen at once: the kubelet refreshes the volumes of a pod that changes."""
     for shard in _shards(observed):
-        document, _ = listings.fit(exchange, shard, observed.symbols)
+        document, _ = listed.listing(observed, exchange, shard)
         wanted = {names.LISTINGS_ANNOTATION: listings.digest(document)}
         selector = names.selector(exchange, Component.ENGINE, shard)
-        for pod in observed.of_kind(kinds.POD):
-            metadata = pod["metadata"]
-            is_member = first_difference(selector, metadata.get("labels", {})) is None
-            if not is_member or "deletionTimestamp" in metadata:
-                continue
-            if first_difference(wanted, metadata.get("annotations", {})) is not None:
-                identity = {key: metadata[key] for key in ("name", "namespace", "uid")}
-                manifest = {"metadata": identity | {"annotations": wanted}}
-                yield Apply(kinds.POD, manifest, f"pod {metadata['name']} is to see the changed listing")
+        yield from _touched(observed, selector, wanted, "the changed listing")
+    wanted = {names.LIMITS_ANNOTATION: digest(limits.document(observed).encode())}
+    yield from _touched(observed, names.selector(exchange, Component.GATEWAY), wanted, "the changed limits")
+
+
+def _touched(observed: Observed, selector: Object, wanted: Object, what: str) -> Iterator[Action]:
+    for pod in observed.of_kind(kinds.POD):
+        metadata = pod["metadata"]
+        is_of_it = first_difference(selector, metadata.get("labels", {})) is None
+        if not is_of_it or "deletionTimestamp" in metadata:
+            continue
+        if first_difference(wanted, metadata.get("annotations", {})) is not None:
+            identity = {key: metadata[key] for key in ("name", "namespace", "uid")}
+            manifest = {"metadata": identity | {"annotations": wanted}}
+            yield Apply(kinds.POD, manifest, f"pod {metadata['name']} is to see {what}")
+
+
+def _replacements(observed: Observed, exchange: Exchange) -> Iterator[Action]:
+    """Engines that run, one after the other."""
+    for step in governor.allowed(observed, exchange):
+        match step:
+            case replacements.Replace(_, pod, reason):
+                yield _delete(kinds.POD, pod, reason)
+            case replacements.SwitchOver(shard, request, reason):
+                yield AskSwitchover(shard, request, reason)
 
 
 def _leftovers(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -244,21 +316,43 @@ def _leftovers(observed: Observed, exchange: Exchange) -> Iterator[Action]:
             yield _delete(kinds.JOB, job, "it migrated the database for an earlier image")
 
 
+def _volumes(observed: Observed, exchange: Exchange) -> Iterator[Action]:
+    for change in volumes.changes(observed, exchange):
+        yield Apply(kinds.VOLUME_CLAIM, change.manifest, change.reason)
+    for shard in _shards(observed):
+        owned_by = observed.owners_of_records.get(shard.metadata.name)
+        problem = volumes.owner_problem(exchange, owned_by) if owned_by is not None else ""
+        if problem:
+            name = names.record(exchange.metadata.name, shard.metadata.name)
+            metadata = {
+                "name": name,
+                "namespace": shard.metadata.namespace,
+                "ownerReferences": volumes.owners(exchange),
+            }
+            yield Apply(LEASE, {"metadata": metadata}, f"the record of shard {shard.metadata.name} {problem}")
+
+
 PHASES: tuple[tuple[str, Callable[[Observed, Exchange], Iterable[Action]]], ...] = (
     ("adoption", _adoption),
-    ("authority", _authority),
+    ("authority", authorities.authority),
     ("certificates", _certificates),
     ("access", _access),
     ("network", _network),
     ("listings", _listings),
     ("records", _records),
     ("engines", _engines),
+    ("market data", _market_data),
     ("migration", _migration),
     ("ledgers", _ledgers),
     ("gateways", _gateways),
     ("sealer", _sealer),
+    # Behind what the shards of a move need.
+    ("moves", _moves),
     ("pods", _pods),
+    ("replacements", _replacements),
     ("leftovers", _leftovers),
+    # Last, so that a class that does not let its volumes grow keeps nothing else from being done.
+    ("volumes", _volumes),
 )
 
 
@@ -288,33 +382,7 @@ def _ensured(observed: Observed, manifests: Iterable[Object]) -> Iterator[Action
                 yield Apply(resource, manifest, f"{name} is not as desired at {difference}")
 
 
-_RESOURCES = {resource.kind: resource for resource in kinds.LISTED}
-
-
-def _certificate_problem(observed: Observed, secret: str) -> str:
-    facts = observed.secrets.get(secret)
-    if facts is None:
-        return "is missing"
-    if facts.certificate is None:
-        return f"cannot be read: {facts.problem}"
-    if observed.now >= facts.certificate.renew_at():
-        return f"runs out at {facts.certificate.not_after:%Y-%m-%d %H:%M}"
-    return ""
-
-
-def _need_problem(observed: Observed, exchange: Exchange, need: certificates.CertificateNeed) -> str:
-    problem = _certificate_problem(observed, need.secret)
-    if problem:
-        return problem
-    held = observed.secrets[need.secret].certificate
-    authority = observed.secrets[names.authority(exchange.metadata.name)].certificate
-    assert held is not None
-    assert authority is not None, "the phase before made it"
-    if held.authority != authority.fingerprint:
-        return "is of another authority"
-    if held.component != need.component or held.hosts != frozenset(need.hosts):
-        return "has other names than it should"
-    return ""
+_RESOURCES = {resource.kind: resource for resource in (*kinds.LISTED, kinds.CERTIFICATE)}
 
 
 def _certificate(observed: Observed, workload: str) -> CertificateFacts | None:

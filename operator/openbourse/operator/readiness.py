@@ -2,6 +2,19 @@
 
 from openbourse.contracts.apiserver import Object
 
+_DO_NOT_START = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RunContainerError",
+    }
+)
+
 
 def missing_pods(workload: Object | None) -> str:
     """Why a StatefulSet or Deployment does not serve yet with its present template; empty when it does."""
@@ -15,6 +28,26 @@ def missing_pods(workload: Object | None) -> str:
         return f"has {status.get('updatedReplicas', 0)} of {wanted} pods of its present template"
     if status.get("readyReplicas", 0) < wanted:
         return f"has {status.get('readyReplicas', 0)} of {wanted} pods ready"
+    return ""
+
+
+def why_it_does_not_run(pod: Object) -> str:
+    """In the words of the kubelet or the scheduler; empty: it runs, or will as far as anybody knows."""
+    if why := why_it_is_not_placed(pod):
+        return why
+    status = pod.get("status", {})
+    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in _DO_NOT_START:
+            return f"{waiting['reason']}: {waiting.get('message', '')}"
+    return ""
+
+
+def why_it_is_not_placed(pod: Object) -> str:
+    """In the scheduler's words; empty: it is on a node, or was not looked at yet."""
+    for entry in pod.get("status", {}).get("conditions", []):
+        if entry.get("type") == "PodScheduled" and entry.get("reason") == "Unschedulable":
+            return f"Unschedulable: {entry.get('message', '')}"
     return ""
 
 

@@ -12,41 +12,70 @@ from collections.abc import Callable
 
 import aiohttp
 
-from openbourse.contracts.apiserver import ApiError, ApiServer
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol
+from openbourse.contracts.apiserver import ApiError, ApiServer, Object, Resource
+from openbourse.contracts.resources import Exchange
 from openbourse.operator.act import act, write_statuses
 from openbourse.operator.conditions import statuses
 from openbourse.operator.errors import WatchIsDead
+from openbourse.operator.health import ExchangeId, Health
+from openbourse.operator.ledgers import AskLedger, over_mutual_tls
+from openbourse.operator.manifests import names
+from openbourse.operator.metrics import Metrics
+from openbourse.operator.moves import is_any_under_way
 from openbourse.operator.observe import observe
 from openbourse.operator.observed import Observed
-from openbourse.operator.plan import plan
+from openbourse.operator.plan import Plan, plan
+from openbourse.operator.status_pages import over_pod_network
+from openbourse.operator.watches import CHILDREN, NAMING
 
 log = logging.getLogger(__name__)
 
+# An exchange is looked at so often: engines do not tell the API server how they are.
 PERIOD_S = 5.0
+# And while a symbol moves, which takes less than a second.
+MOVING_PERIOD_S = 0.5
+# A watch is held against a list so often.
+DISCOVER_S = 10.0
 BACKOFF_MIN_S = 0.2
-BACKOFF_MAX_S = 5.0
+BACKOFF_MAX_S = 2.0
 # More rounds than a start has phases, and then some: after that it waits for the next wake.
 ROUNDS_MAX = 30
-WATCH_SILENCE_MAX_S = 60.0
 
-ExchangeId = tuple[str, str]
+# A plan, the seconds that it took to make, and what the API server refused of it.
+OnStep = Callable[[Plan, float, tuple[str, ...]], None]
 
 
 async def converge(
-    api: ApiServer, engines: aiohttp.ClientSession, namespace: str, name: str, before: Observed | None = None
+    api: ApiServer,
+    engines: aiohttp.ClientSession,
+    namespace: str,
+    name: str,
+    before: Observed | None = None,
+    *,
+    on_step: OnStep = lambda *_: None,
+    ask_ledger: AskLedger | None = None,
 ) -> Observed:
-    """Observes, plans and acts until there is nothing to do; gives the last that was observed. Raises ApiError."""
+    """Observes, plans and acts until there is nothing to do; gives the last that was observed. Raises ApiError.
+
+    Without `ask_ledger` no symbol moves between shards.
+    """
     refusals: tuple[str, ...] = ()
+    ask = over_pod_network(engines)
     for _ in range(ROUNDS_MAX):
         now = datetime.datetime.now(datetime.UTC)
-        before = await observe(api, engines, namespace, name, now=now, before=before, refusals=refusals)
+        before = await observe(
+            *(api, ask, namespace, name), now=now, before=before, refusals=refusals, ask_ledger=ask_ledger
+        )
+        began = time.perf_counter()
         step = plan(before)
-        refusals = await act(api, step, now)
+        took_s = time.perf_counter() - began
+        refusals = await act(api, step, now, ask_ledger)
+        on_step(step, took_s, refusals)
         if refusals and refusals != before.refusals:
             continue  # the next status says so
-        await write_statuses(api, statuses(before))
-        if not step.actions or refusals:
+        goes_on = bool(step.actions) and not refusals
+        await write_statuses(api, statuses(before, goes_on=goes_on))
+        if not goes_on:
             return before
     log.warning("%s/%s: still changing after %d rounds", namespace, name, ROUNDS_MAX)
     assert before is not None
@@ -56,23 +85,22 @@ async def converge(
 class Reconciler:
     """Wakes come from any handler; the work is done by the tasks of `run`."""
 
-    def __init__(self, api: ApiServer, namespaces: tuple[str, ...], on_round: Callable[[], None]) -> None:
-        """`namespaces`: none means all. `on_round` is called whenever the API server has answered a whole round."""
+    def __init__(self, api: ApiServer, namespaces: tuple[str, ...], health: Health, metrics: Metrics) -> None:
+        """`namespaces`: none means all."""
         self._api = api
         self._namespaces = namespaces
+        self._health = health
+        self._metrics = metrics
         self._wakes: dict[ExchangeId, asyncio.Event] = {}
         self._new = asyncio.Event()
-        # What the watch has told, and since when a list knows better: by uid.
-        self._told: dict[str, str] = {}
         self._essences: dict[str, object] = {}
-        self._untold_since: dict[str, float] = {}
-        self._on_round = on_round
 
     def wake(self, namespace: str, exchange: str) -> None:
         if (namespace, exchange) not in self._wakes:
             self._wakes[namespace, exchange] = asyncio.Event()
             self._new.set()
         self._wakes[namespace, exchange].set()
+        self._health.woken((namespace, exchange))
 
     def wake_if_changed(self, namespace: str, exchange: str, uid: str, essence: object, *, gone: bool) -> None:
         """Wakes unless the object is in all that matters as it was: our own writes of a status must not wake us."""
@@ -84,13 +112,9 @@ class Reconciler:
             self._essences[uid] = essence
         self.wake(namespace, exchange)
 
-    def told(self, uid: str, resource_version: str, *, gone: bool) -> None:
-        """The watch has brought an Exchange in this version."""
-        if gone:
-            self._told.pop(uid, None)
-            self._untold_since.pop(uid, None)
-        else:
-            self._told[uid] = resource_version
+    def told(self, plural: str, metadata: Object, *, gone: bool) -> None:
+        """A watch has brought an object with this metadata."""
+        self._health.watches.told(plural, metadata, time.monotonic(), gone=gone)
 
     async def run(self) -> None:
         """Until it is cancelled. Raises WatchIsDead."""
@@ -107,60 +131,82 @@ class Reconciler:
 
     async def _keep(self, engines: aiohttp.ClientSession, exchange: ExchangeId) -> None:
         """Ends when nothing names the exchange any more; a later wake begins anew."""
-        namespace, name = exchange
         wake, backoff_s = self._wakes[exchange], BACKOFF_MIN_S
         before: Observed | None = None
         while True:
             wake.clear()
-            wait_s = PERIOD_S
+            woken_at, began = self._health.woken_at.pop(exchange, None), time.monotonic()
             try:
-                before = await converge(self._api, engines, namespace, name, before)
-                self._on_round()
-                backoff_s = BACKOFF_MIN_S
+                before, is_settled = await self._round(engines, exchange, before)
             except ApiError as error:
-                log.warning("%s/%s: %s; again in %.1f s", namespace, name, error, backoff_s)
-                wait_s, backoff_s = backoff_s, min(backoff_s * 2, BACKOFF_MAX_S)
-                await asyncio.sleep(wait_s)
+                self._round_ended(exchange, "failed", began)
+                if woken_at is not None:
+                    self._health.woken_at[exchange] = woken_at
+                log.warning("%s/%s: %s; again in %.1f s", *exchange, error, backoff_s)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
                 continue
-            if before.exchange is None and not (before.shards or before.symbols or before.halts):
+            self._health.round_done()
+            self._round_ended(exchange, "settled" if is_settled else "unsettled", began)
+            backoff_s = BACKOFF_MIN_S
+            if before.exchange is None and not (before.shards or before.symbols or before.halts or before.limits):
                 del self._wakes[exchange]
+                self._health.forget(exchange)
                 self._new.set()
                 return
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(MOVING_PERIOD_S if is_any_under_way(before) else PERIOD_S):
                     await wake.wait()
             except TimeoutError:
                 continue
 
+    async def _round(
+        self, engines: aiohttp.ClientSession, exchange: ExchangeId, before: Observed | None
+    ) -> tuple[Observed, bool]:
+        """What was observed last, and whether nothing was left to do then."""
+        is_settled = False
+
+        def on_step(step: Plan, seconds: float, refusals: tuple[str, ...]) -> None:
+            nonlocal is_settled
+            is_settled = not step.actions and not refusals
+            self._metrics.stepped(step, seconds, refusals)
+
+        ask_ledger = over_mutual_tls(self._api, engines)
+        after = await converge(self._api, engines, *exchange, before, on_step=on_step, ask_ledger=ask_ledger)
+        return after, is_settled
+
+    def _round_ended(self, exchange: ExchangeId, outcome: str, began: float) -> None:
+        self._metrics.round_done(outcome, time.monotonic() - began)
+        self._health.settled(exchange, is_settled=outcome == "settled")
+
     async def _discover(self) -> None:
-        """Finds by list what a watch may have missed, and whether the watch still lives."""
+        """Finds by list what a watch may have missed, and whether the watches still live."""
         while True:
             try:
                 for namespace in self._namespaces or (None,):
                     await self._discover_in(namespace)
+                self._health.round_done()
             except ApiError as error:
-                log.warning("listing exchanges: %s", error)
-            await asyncio.sleep(PERIOD_S)
+                log.warning("looking for exchanges: %s", error)
+            reason = self._health.watches.why_dead(time.monotonic())
+            if reason:
+                raise WatchIsDead(reason)
+            await asyncio.sleep(DISCOVER_S)
 
     async def _discover_in(self, namespace: str | None) -> None:
-        exchanges, _ = await self._api.list(Exchange.resource, namespace)
-        for item in exchanges:
-            metadata = item["metadata"]
-            self._check_told(metadata["uid"], metadata["resourceVersion"], metadata["name"])
-            if (metadata["namespace"], metadata["name"]) not in self._wakes:
-                self.wake(metadata["namespace"], metadata["name"])
-        for model in (EngineShard, Symbol, Halt):
-            items, _ = await self._api.list(model.resource, namespace)
-            for item in items:
-                named = (item["metadata"]["namespace"], item["spec"]["exchange"])
-                if named not in self._wakes:
-                    self.wake(*named)
-        self._on_round()
+        exchanges = await self._listed(Exchange.resource, namespace)
+        named = [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in exchanges]
+        for model in NAMING:
+            items = await self._listed(model.resource, namespace)
+            named += [(item["metadata"]["namespace"], item["spec"]["exchange"]) for item in items]
+        for exchange in named:
+            if exchange not in self._wakes:
+                self.wake(*exchange)
+        for resource in CHILDREN:
+            await self._listed(resource, namespace, names.EXCHANGE_LABEL)
 
-    def _check_told(self, uid: str, version: str, name: str) -> None:
-        if int(self._told.get(uid, "0")) >= int(version):
-            self._untold_since.pop(uid, None)
-            return
-        since = self._untold_since.setdefault(uid, time.monotonic())
-        if time.monotonic() - since > WATCH_SILENCE_MAX_S:
-            raise WatchIsDead(f"no event of Exchange {name} for {WATCH_SILENCE_MAX_S:.0f} s, and it has changed")
+    async def _listed(self, resource: Resource, namespace: str | None, labels: str = "") -> list[Object]:
+        items, version = await self._api.list(resource, namespace, labels)
+        for uid in self._health.watches.listed(resource.plural, namespace, version, items, time.monotonic()):
+            self._essences.pop(uid, None)
+        return items

@@ -41,7 +41,7 @@ def is_alone(observed: Observed, exchange: Exchange, shard: EngineShard) -> bool
     return all(engine.RECORD_ARGUMENT not in container.get("command", ()) for container in containers)
 
 
-def engines_now(observed: Observed, exchange: Exchange, shard: EngineShard, certificate: str) -> int:
+def engines_now(observed: Observed, exchange: Exchange, shard: EngineShard) -> int:
     """One until somebody has led. More are added once those that are there know of them: else nobody lets them in."""
     wanted = len(engine.members(exchange, shard))
     if not has_lease(observed, shard) or not observed.founded.get(shard.metadata.name, True):
@@ -52,7 +52,7 @@ def engines_now(observed: Observed, exchange: Exchange, shard: EngineShard, cert
     present = int(live["spec"].get("replicas", 1))
     if present >= wanted:
         return wanted
-    target = engine.stateful_set(exchange, shard, certificate, replicas=present, has_lease=True)
+    target = engine.stateful_set(exchange, shard, replicas=present, has_lease=True)
     status = live.get("status", {})
     is_through = (
         first_difference(target["spec"]["template"], live["spec"]["template"]) is None

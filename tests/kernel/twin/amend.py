@@ -14,6 +14,7 @@ from openbourse.contracts import v1
 def amend_order(state: State, amend: v1.AmendOrder) -> v1.OrderResult:
     well_formed.amend_order(amend)
     book = state.book(amend.symbol)
+    book.check_here()
     check_amendment(state, book)
     order = find(amend, book.orders)
     done = order.executed_lots + order.prevented_lots
@@ -28,7 +29,7 @@ def amend_order(state: State, amend: v1.AmendOrder) -> v1.OrderResult:
     previous_quantity, previous_id = order.quantity_lots, order.client_order_id
     if new_id != previous_id:
         check_client_order_id(state, order.account, new_id)
-        remember(state, order.account, previous_id)
+        remember(state, order.account, previous_id, book.symbol)
     order.quantity_lots = amend.quantity_lots
     order.client_order_id = new_id
     order.updated_at_us = state.time_us

@@ -33,6 +33,8 @@ def auction_price(book: Book) -> tuple[int, int, int]:
 
 
 def indicate(state: State, book: Book) -> None:
+    if book.departed is not None:
+        return
     if book.phase != AUCTION:
         book.indicated = (0, 0, 0)
     elif book.state == AUCTION and not book.uncross_price:

@@ -13,6 +13,7 @@ Reason = v1.CancelReason
 
 def cancel_order(state: State, cancel: v1.CancelOrder, reason: Reason.ValueType) -> v1.Order:
     book = state.book(cancel.symbol)
+    book.check_here()
     check_cancel(state, book)
     order = find(cancel, book.orders)
     if cancel.restriction == v1.CancelRestriction.CANCEL_RESTRICTION_ONLY_NEW and order.executed_lots > 0:
@@ -47,6 +48,7 @@ def cancel_all_orders(state: State, cancel: v1.CancelAllOrders) -> v1.CancelAllR
     well_formed.cancel_all_orders(cancel)
     if cancel.symbol:
         book = state.book(cancel.symbol)
+        book.check_here()
         if cancel.account:
             check_cancel(state, book)
     in_every_state = cancel.account == 0
@@ -65,7 +67,7 @@ def cancel_all(
     for order in orders:
         book = state.books[order.symbol]
         stays = book.state == HALT or book.uncross_price != 0
-        if symbol in ("", order.symbol) and (in_every_state or not stays):
+        if symbol in ("", order.symbol) and (in_every_state or not stays) and not book.away:
             wanted.append((book, order))
     for book, order in wanted[: state.cancels_most]:
         carry_out(state, book, order, reason)
@@ -76,8 +78,8 @@ def cancel_all(
 def set_countdown(state: State, countdown: v1.SetCountdown) -> None:
     well_formed.set_countdown(countdown)
     if countdown.symbol:
-        state.book(countdown.symbol)
-    key = countdown.account, countdown.symbol
+        state.book(countdown.symbol).check_here()
+    key = countdown.account, countdown.symbol, countdown.guard and state.version > 2
     if countdown.countdown_ms:
         state.countdowns[key] = state.time_us + countdown.countdown_ms * 1000
     else:
@@ -86,8 +88,13 @@ def set_countdown(state: State, countdown: v1.SetCountdown) -> None:
 
 def end_due_countdowns(state: State) -> None:
     due = sorted((end_us, *key) for key, end_us in state.countdowns.items() if end_us <= state.time_us)
-    for _, account, symbol in due:
+    for _, account, symbol, guard in due:
         reason = Reason.CANCEL_REASON_COUNTDOWN
         result = cancel_all(state, account, symbol, reason, in_every_state=True)
-        if result.remaining == 0:
-            del state.countdowns[account, symbol]
+        if result.remaining:
+            continue
+        if any(symbol in ("", order.symbol) for order in state.open_orders(account)):
+            # Of a symbol that is moving.
+            state.countdowns[account, symbol, guard] = state.time_us + 1_000_000
+        else:
+            del state.countdowns[account, symbol, guard]

@@ -1,6 +1,7 @@
 """Section *funds*: deposits and withdrawals that the ledger has recorded."""
 
 from kernel.twin import well_formed
+from kernel.twin.risk import held_asset
 from kernel.twin.state import EXTERNAL, INT64_MAX, Refused, State
 
 from openbourse.contracts import v1
@@ -14,7 +15,13 @@ def check_asset(state: State, asset: str) -> None:
 def credit_funds(state: State, credit: v1.CreditFunds) -> None:
     well_formed.funds(credit)
     check_asset(state, credit.asset)
-    if credit.amount - state.available(EXTERNAL, credit.asset) > INT64_MAX:
+    away = sum(
+        state.holds[order.symbol, order.order_id]
+        for book in state.books.values()
+        for order in book.orders
+        if book.frozen is not None and held_asset(book, order) == credit.asset
+    )
+    if credit.amount + away - state.available(EXTERNAL, credit.asset) > INT64_MAX:
         raise Refused("OVERFLOW", "amount: all deposits together would leave the range of a signed 64-bit integer")
     state.move(EXTERNAL, credit.asset, -credit.amount, 0)
     state.move(credit.account, credit.asset, credit.amount, 0)

@@ -10,6 +10,7 @@ from kernel.twin import (
     cancel,
     funds,
     listings,
+    moves,
     questions,
     safety,
     state_hash,
@@ -29,6 +30,22 @@ from openbourse.contracts import v1
 __all__ = ["Diverged", "Twin"]
 
 
+# Before a command of its symbol is carried out elsewhere, or here again.
+NOT_REMEMBERED = (v1.RejectReason.REJECT_REASON_SYMBOL_MOVING, v1.RejectReason.REJECT_REASON_SYMBOL_MOVED)
+OF_A_SYMBOL = {
+    "place_order",
+    "cancel_order",
+    "amend_order",
+    "cancel_all_orders",
+    "set_countdown",
+    "change_symbol_state",
+}
+
+
+def encoded_reply(version: int, reply: v1.Reply) -> bytes:
+    return state_hash_v1.encoded_reply(reply) if version == 1 else state_hash.encoded_reply(reply)
+
+
 class Twin:
     """The kernel's limits of one command can be lowered here alone, for rules that only show beyond them."""
 
@@ -44,6 +61,7 @@ class Twin:
     ) -> None:
         windows = remembered_commands, remembered_orders, remembered_client_order_ids
         self.state = State(shard, *windows, matches_most, cancels_most)
+        self.state.encoded_reply = encoded_reply
 
     def step(self, seq: int, epoch: int, time_us: int, command: v1.Command) -> tuple[v1.Reply, list[v1.Event]]:
         state = self.state
@@ -61,8 +79,9 @@ class Twin:
             reply.rejection.CopyFrom(refused.rejection)
         for book in state.books_by_name():
             indicate(state, book)
-        if reply.command_id:
-            self.remember(reply)
+        if reply.command_id and reply.rejection.reason not in NOT_REMEMBERED:
+            well_formed_one = reply.rejection.reason != v1.RejectReason.REJECT_REASON_INVALID
+            state.remember(reply, self.symbol_of(command) if well_formed_one else "")
         if reply.HasField("done") and command.HasField("checkpoint"):
             state.checkpoint = seq, self.state_hash()
             state.happened("", v1.EngineCheckpoint(state_hash=state.checkpoint[1]))
@@ -72,6 +91,7 @@ class Twin:
         state = self.state
         name = command.WhichOneof("body")
         known = name is not None and (state.version > 1 or name in well_formed.COMMANDS_OF_VERSION_1)
+        known = known and (state.version > 2 or name not in well_formed.COMMANDS_OF_MOVES)
         well_formed.check(known, "body: must be a command that this version knows")
         if state.version == 1:
             command = well_formed.known_to_version_1(command)
@@ -124,6 +144,16 @@ class Twin:
                 self.tick()
             case "change_version":
                 change_version(state, command.change_version)
+            case "freeze_symbol":
+                moves.freeze_symbol(state, command.freeze_symbol)
+            case "import_symbol":
+                moves.import_symbol(state, command.import_symbol)
+            case "complete_move":
+                moves.complete_move(state, command.complete_move)
+            case "undo_freeze":
+                moves.undo_freeze(state, command.undo_freeze)
+            case "abandon_import":
+                moves.abandon_import(state, command.abandon_import)
         reply.done.SetInParent()
 
     def tick(self) -> None:
@@ -139,15 +169,16 @@ class Twin:
         if self.state.checkpoint != (recorded.previous_seq, recorded.previous_state_hash):
             raise Diverged
 
-    def remember(self, reply: v1.Reply) -> None:
-        state = self.state
-        state.replies[reply.command_id] = reply
-        if len(state.replies) > state.remembered_commands:
-            del state.replies[next(iter(state.replies))]
-        if state.version == 1:
-            state.replies_chain.add(1, state_hash_v1.encoded_reply(reply))
+    def symbol_of(self, command: v1.Command) -> str:
+        """Of which listed symbol alone it is."""
+        name = command.WhichOneof("body")
+        if name == "replace_order":
+            symbol = command.replace_order.cancel.symbol
+        elif name in OF_A_SYMBOL:
+            symbol = getattr(command, name).symbol
         else:
-            state.replies_chain.add(2, state_hash.encoded_reply(reply))
+            return ""
+        return symbol if symbol in self.state.books else ""
 
     def answer(self, epoch: int, query: v1.Query) -> v1.Answer:
         return questions.answer(self.state, epoch, query)

@@ -35,6 +35,8 @@ def define_symbol(state: State, define: v1.DefineSymbol) -> None:
     u, rest = divmod(terms.tick_units * terms.lot_units, 10 ** state.assets[terms.base_asset])
     well_formed.check(rest == 0, "tick_units: times lot_units must be a multiple of 10^scale of base_asset")
     check_largest_order(terms, u)
+    if book is not None and book.definition != terms:
+        book.check_here()
     fees = schedule_of(terms)
     if book is None:
         book = state.books[terms.symbol] = Book(terms, u, [fees])

@@ -30,7 +30,7 @@ from openbourse.contracts import v1
 def place_order(state: State, place: v1.PlaceOrder) -> v1.OrderResult:
     well_formed.place_order(place, state.version)
     order = v1.Order(
-        order_id=state.seq,
+        order_id=state.seq + state.order_ids_ahead,
         client_order_id=place.client_order_id,
         account=place.account,
         symbol=place.symbol,
@@ -48,6 +48,8 @@ def place_order(state: State, place: v1.PlaceOrder) -> v1.OrderResult:
     try:
         return accept(state, order)
     except Refused as refused:
+        if refused.is_not_remembered:
+            raise
         rejected = v1.OrderRejected(
             account=order.account,
             client_order_id=order.client_order_id,
@@ -60,6 +62,7 @@ def place_order(state: State, place: v1.PlaceOrder) -> v1.OrderResult:
 
 def accept(state: State, order: v1.Order) -> v1.OrderResult:
     book = state.book(order.symbol)
+    book.check_here()
     check_new_order(state, book, order)
     if state.version > 1:
         account_limits.check_kill_switch(state, order.account)
@@ -100,7 +103,7 @@ def carry_out(state: State, book: Book, order: v1.Order, within: Reach, *, used_
         book.orders.append(order)
     elif order.status in OPEN:
         expire(state, book, order)
-    elif order.order_id in state.holds:
+    elif (order.symbol, order.order_id) in state.holds:
         close(state, book, order)
     if interrupted:
         begin_phase(state, book, AUCTION, book.definition.volatility_auction_ms, "volatility interruption")
@@ -121,7 +124,7 @@ def hold(state: State, book: Book, order: v1.Order, within: Reach) -> None:
     available = state.available(order.account, asset)
     if available < units:
         raise Refused("INSUFFICIENT_FUNDS", f"needs {units} min-units of {asset}, {available} are available")
-    state.holds[order.order_id] = units
+    state.holds[order.symbol, order.order_id] = units
     state.move(order.account, asset, -units, units)
 
 

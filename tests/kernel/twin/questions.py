@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from kernel.twin import well_formed
+from kernel.twin import moves, well_formed
 from kernel.twin.cancel import find
 from kernel.twin.state import AUCTION, BUY, EXTERNAL, SELL, Book, Refused, State
 from kernel.twin.symbol_state import why
@@ -28,6 +28,10 @@ def answer(state: State, epoch: int, query: v1.Query) -> v1.Answer:
                 answered.balances.CopyFrom(balances(state, {account for account, _ in state.balances}))
             case "totals":
                 answered.totals.CopyFrom(totals(state))
+            case "account_safety":
+                answered.account_safety.CopyFrom(account_safety(state, query.account_safety.account))
+            case "symbol_record":
+                answered.symbol_record.CopyFrom(moves.answer(state, query.symbol_record))
             case None:
                 raise Refused("INVALID", "body: must be a query that this version knows")
     except Refused as refused:
@@ -40,6 +44,8 @@ def depth(state: State, asked: v1.DepthQuery) -> v1.DepthAnswer:
     well_formed.symbol(asked.symbol)
     well_formed.check(1 <= asked.limit <= 5000, "limit: must be 1 to 5000")
     book = state.book(asked.symbol)
+    if book.departed is not None:
+        book.check_here()
     bids, asks = (book.levels(side)[: asked.limit] for side in (BUY, SELL))
     return v1.DepthAnswer(last_update_id=book.updates, bids=bids, asks=asks)
 
@@ -75,6 +81,8 @@ def listing(state: State, book: Book) -> v1.SymbolListing:
         state=book.state,
         reason=why(state, book),
         last_price_ticks=book.last_trade_price,
+        moving_to=book.frozen.to_shard if book.frozen else "",
+        moved_to=book.departed[1] if book.departed else "",
     )
     if book.state == AUCTION:
         price, volume, surplus = book.indicated
@@ -103,3 +111,16 @@ def totals(state: State) -> v1.TotalsAnswer:
             deposited=-state.available(EXTERNAL, asset),
         )
     return answered
+
+
+def account_safety(state: State, account: int) -> v1.AccountSafetyAnswer:
+    well_formed.account(account)
+    countdowns = sorted(
+        (symbol, guard, end_us) for (its, symbol, guard), end_us in state.countdowns.items() if its == account
+    )
+    return v1.AccountSafetyAnswer(
+        account=account,
+        killed=state.kill_switches.get(account, False),
+        open_orders=len(state.open_orders(account)),
+        countdowns=[v1.Countdown(symbol=symbol, guard=guard, end_us=end_us) for symbol, guard, end_us in countdowns],
+    )

@@ -10,6 +10,8 @@ from openbourse.contracts import v1
 
 def replace_order(state: State, replace: v1.ReplaceOrder) -> v1.ReplaceResult:
     well_formed.replace_order(replace)
+    if replace.cancel.symbol in state.books:
+        state.books[replace.cancel.symbol].check_here()
     result = v1.ReplaceResult()
     try:
         canceled = cancel_order(state, replace.cancel, v1.CancelReason.CANCEL_REASON_REPLACED)

@@ -23,14 +23,14 @@ def needed(state: State, book: Book, order: v1.Order) -> int:
 
 def change_hold(state: State, book: Book, order: v1.Order, spent: int = 0) -> int:
     """Sets what the order holds now that it spent that much of it, and says by how much its hold changed."""
-    before = state.holds[order.order_id]
+    before = state.holds[order.symbol, order.order_id]
     if order.status not in OPEN:
         after = 0
     elif order.side == BUY and order.type == MARKET:
         after = before - spent
     else:
         after = needed(state, book, order)
-    state.holds[order.order_id] = after
+    state.holds[order.symbol, order.order_id] = after
     return after - before
 
 

@@ -4,10 +4,11 @@ No rule is here; each is in the module with the name of its section.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
+from kernel.twin.encoding import text, u64
 
 from openbourse.contracts import v1
 
@@ -42,6 +43,7 @@ EVENT_NAMES: dict[object, str] = {
 class Refused(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         self.rejection = v1.Rejection(reason=v1.RejectReason.Value(f"REJECT_REASON_{reason}"), detail=detail)
+        self.is_not_remembered = reason in ("SYMBOL_MOVING", "SYMBOL_MOVED")
 
 
 class Diverged(Exception):
@@ -53,6 +55,24 @@ class FeeSchedule:
     maker_ppm: int
     taker_ppm: int
     charge: v1.FeeCharge.ValueType
+
+
+@dataclass(frozen=True)
+class Frozen:
+    move_id: bytes
+    to_shard: str
+    record: v1.SymbolRecord
+    record_sha256: bytes
+
+
+@dataclass
+class Arriving:
+    move_id: bytes
+    from_shard: str
+    parts: int
+    record_sha256: bytes
+    next_part: int = 0
+    record: v1.SymbolRecord = field(default_factory=v1.SymbolRecord)
 
 
 @dataclass
@@ -78,10 +98,23 @@ class Book:
     # Of an uncross that is not finished.
     uncross_price: int = 0
     orders: list[v1.Order] = field(default_factory=list)
+    frozen: Frozen | None = None
+    # The move, and the shard that it is in.
+    departed: tuple[bytes, str] | None = None
 
     @property
     def symbol(self) -> str:
         return self.definition.symbol
+
+    @property
+    def away(self) -> bool:
+        return self.frozen is not None or self.departed is not None
+
+    def check_here(self) -> None:
+        if self.frozen is not None:
+            raise Refused("SYMBOL_MOVING", f"the symbol is moving to shard {self.frozen.to_shard}")
+        if self.departed is not None:
+            raise Refused("SYMBOL_MOVED", f"the symbol has moved to shard {self.departed[1]}")
 
     def side(self, side: int) -> list[v1.Order]:
         """In the order in which they would trade. Order ids grow with time."""
@@ -157,15 +190,15 @@ class State:
     books: dict[str, Book] = field(default_factory=dict)
     # (account, asset) -> [available, hold]
     balances: dict[tuple[int, str], list[int]] = field(default_factory=dict)
-    # order id -> what it holds, of open orders
-    holds: dict[int, int] = field(default_factory=dict)
+    # (symbol, order id) -> what it holds, of open orders
+    holds: dict[tuple[str, int], int] = field(default_factory=dict)
     configurations: dict[int, v1.ConfigureAccount] = field(default_factory=dict)
     # account -> number of the interval and orders accepted in it
     order_rates: dict[int, tuple[int, int]] = field(default_factory=dict)
     kill_switches: dict[int, bool] = field(default_factory=dict)
     halts: dict[str, Halt] = field(default_factory=dict)
-    # (account, symbol) -> end
-    countdowns: dict[tuple[int, str], int] = field(default_factory=dict)
+    # (account, symbol, whether it is the guard's) -> end
+    countdowns: dict[tuple[int, str, bool], int] = field(default_factory=dict)
     safety: v1.ConfigureSafety = field(default_factory=v1.ConfigureSafety)
     lag: v1.ReportLag = field(default_factory=v1.ReportLag)
     safety_level: v1.SafetyLevel.ValueType = v1.SafetyLevel.SAFETY_LEVEL_NORMAL
@@ -173,14 +206,22 @@ class State:
     throttle: tuple[int, int] = (0, 0)
 
     replies: dict[bytes, v1.Reply] = field(default_factory=dict)
+    # Of which symbol alone its command was, and from which shard it came with which seq; empty otherwise.
+    reply_symbols: dict[bytes, str] = field(default_factory=dict)
     replies_chain: Chain = field(default_factory=Chain)
     closed: list[v1.Order] = field(default_factory=list)
     closed_chain: Chain = field(default_factory=Chain)
-    # (account, client order id, closed at), oldest first
-    closed_ids: list[tuple[int, str, int]] = field(default_factory=list)
+    # (account, client order id, closed at, symbol), in the order in which they came
+    closed_ids: list[tuple[int, str, int, str]] = field(default_factory=list)
     closed_ids_chain: Chain = field(default_factory=Chain)
     closed_ids_forgotten: int = 0
     checkpoint: tuple[int, bytes] | None = None
+    order_ids_ahead: int = 0
+    arriving: Arriving | None = None
+    # How a move ended, by its id, in the order of their ends.
+    moves_over: dict[bytes, int] = field(default_factory=dict)
+    # The encoding of a reply in the chain, which knows more of the state than this module.
+    encoded_reply: Callable[[int, v1.Reply], bytes] = lambda _version, _reply: b""
 
     # Of the command at hand.
     command: v1.Command = field(default_factory=v1.Command)
@@ -210,6 +251,20 @@ class State:
         """That ever had a balance, a configuration or a kill switch."""
         return sorted({account for account, _ in self.balances} | set(self.configurations) | set(self.kill_switches))
 
+    def remember(self, reply: v1.Reply, symbol: str = "", origin: tuple[str, int] = ("", 0)) -> None:
+        """An answer, of whose command `symbol` says that it was of that one alone."""
+        if self.version < 3:
+            symbol = ""
+        self.replies[reply.command_id] = reply
+        self.reply_symbols[reply.command_id] = symbol
+        if len(self.replies) > self.remembered_commands:
+            oldest = next(iter(self.replies))
+            del self.replies[oldest], self.reply_symbols[oldest]
+        entry = self.encoded_reply(self.version, reply)
+        if self.version >= 3:
+            entry += text(symbol) + text(origin[0]) + u64(origin[1])
+        self.replies_chain.add(self.version, entry)
+
     def move(self, account: int, asset: str, available: int, hold: int) -> None:
         """A movement of the event that is told next."""
         if available == 0 and hold == 0:
@@ -229,6 +284,8 @@ class State:
             occurred_at_us=self.time_us,
             correlation_id=self.command.correlation_id,
             causation_id=self.command.causation_id,
+            # One of another length is none.
+            traceparent=self.command.traceparent if len(self.command.traceparent.encode()) == 55 else "",
             shard=self.shard,
             epoch=self.epoch,
             index=index,

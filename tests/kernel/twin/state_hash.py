@@ -1,4 +1,4 @@
-"""Section *state hash*, version 2. Every digest is computed from scratch."""
+"""Section *state hash*, versions 2 and 3. Every digest is computed from scratch."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from openbourse.contracts import v1
 
 
 def state_hash(state: State) -> bytes:
-    encoded = text("openbourse.state.v2") + text(state.shard)
+    encoded = text(f"openbourse.state.v{state.version}") + text(state.shard)
     encoded += counted((text(asset) + u32(scale)) for asset, scale in sorted(state.assets.items()))
     encoded += counted(encoded_book(book) for book in state.books_by_name())
     encoded += sum_of_digests(encoded_account(state, account) for account in state.accounts())
@@ -25,7 +25,8 @@ def state_hash(state: State) -> bytes:
         for name, halt in sorted(state.halts.items())
     )
     encoded += counted(
-        u64(account) + text(symbol) + i64(end_us) for (account, symbol), end_us in sorted(state.countdowns.items())
+        u64(account) + text(symbol) + i64(end_us) + (u8(guard) if state.version > 2 else b"")
+        for (account, symbol, guard), end_us in sorted(state.countdowns.items())
     )
     for limits in (state.safety.settlement_lag_ms, state.safety.unpublished_commands):
         encoded += u64(limits.throttle) + u64(limits.cancel_only) + u64(limits.halt)
@@ -37,7 +38,31 @@ def state_hash(state: State) -> bytes:
     encoded += u64(state.remembered_orders) + encoded_chain(state.closed_chain)
     encoded += u64(state.remembered_client_order_ids) + encoded_chain(state.closed_ids_chain)
     encoded += u64(state.closed_ids_forgotten)
+    if state.version > 2:
+        encoded += encoded_moves(state)
     return hashlib.sha256(encoded).digest()
+
+
+def encoded_moves(state: State) -> bytes:
+    from kernel.twin.moves import digest  # noqa: PLC0415 (it encodes what it moves as this module does)
+
+    encoded = u64(state.order_ids_ahead)
+    encoded += counted(
+        text(book.symbol)
+        + (
+            u8(1) + book.frozen.move_id + text(book.frozen.to_shard) + book.frozen.record_sha256
+            if book.frozen
+            else u8(2) + (book.departed or (b"", ""))[0] + text((book.departed or (b"", ""))[1])
+        )
+        for book in state.books_by_name()
+        if book.away
+    )
+    arriving = state.arriving
+    encoded += u8(arriving is not None)
+    if arriving is not None:
+        encoded += arriving.move_id + text(arriving.from_shard) + u32(arriving.next_part) + u32(arriving.parts)
+        encoded += arriving.record_sha256 + digest(arriving.record)
+    return encoded + counted(move_id + u8(end) for move_id, end in state.moves_over.items())
 
 
 def encoded_book(book: Book) -> bytes:

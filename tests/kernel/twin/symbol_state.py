@@ -85,6 +85,8 @@ def why(state: State, book: Book) -> str:
 
 
 def update_state(state: State, book: Book, reason: str, halt: str = "") -> None:
+    if book.departed is not None:
+        return
     before, book.state = book.state, deciding(state, book).state
     if book.state != before:
         changed = v1.SymbolStateChanged(state=book.state, previous_state=before, halt=halt, reason=reason)
@@ -164,7 +166,7 @@ def lift_halt(state: State, lift: v1.LiftHalt) -> None:
     for book in state.books_by_name():
         named = not halt.symbols or book.symbol in halt.symbols
         kept_back = any(decision.state in (CANCEL_ONLY, HALT) for decision in held_back(state, book))
-        if named and not kept_back and lift.reopen in (POST_ONLY, AUCTION):
+        if named and not kept_back and not book.away and lift.reopen in (POST_ONLY, AUCTION):
             if book.phase != AUCTION:
                 book.phase = lift.reopen
             book.phase_end_us = state.time_us + lift.reopen_ms * 1000
@@ -178,6 +180,7 @@ def lift_halt(state: State, lift: v1.LiftHalt) -> None:
 def change_symbol_state(state: State, change: v1.ChangeSymbolState) -> None:
     well_formed.change_symbol_state(change)
     book = state.book(change.symbol)
+    book.check_here()
     if book.uncross_price:
         raise Refused("INVALID_TRANSITION", UNCROSSING)
     if book.phase == AUCTION and change.state == POST_ONLY:
@@ -207,7 +210,8 @@ def end_auction(state: State, book: Book, reason: str) -> None:
 
 
 def end_due_phases(state: State) -> None:
-    due = [book for book in state.books.values() if book.uncross_price or 0 < book.phase_end_us <= state.time_us]
+    here = [book for book in state.books.values() if not book.away]
+    due = [book for book in here if book.uncross_price or 0 < book.phase_end_us <= state.time_us]
     for book in sorted(due, key=lambda book: (book.phase_end_us, book.symbol)):
         if book.phase != AUCTION:
             begin_phase(state, book, TRADING, 0, PHASE_IS_OVER)

@@ -35,6 +35,7 @@ COMMANDS_OF_VERSION_1 = {
     "checkpoint",
     "change_version",
 }
+COMMANDS_OF_MOVES = {"freeze_symbol", "import_symbol", "complete_move", "undo_freeze", "abandon_import"}
 FIELDS_OF_VERSION_2: dict[Literal["place_order", "cancel_order", "lift_halt"], list[str]] = {
     "place_order": ["quote_units", "self_trade_prevention"],
     "cancel_order": ["restriction"],
@@ -89,6 +90,14 @@ def client_order_id(value: str) -> None:
 
 def halt_name(value: str) -> None:
     check(matches(value, ID + "{1,253}"), f"halt: must be 1 to 253 of {ID_CHARACTERS}")
+
+
+def move_id(value: bytes) -> None:
+    check(len(value) == 16, "move_id: must be 16 bytes")
+
+
+def shard(value: str, name: str) -> None:
+    check(matches(value, "[a-z0-9-]{1,63}"), f"{name}: must be 1 to 63 of a-z 0-9 -")
 
 
 def reason(value: str) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from openbourse.contracts import logs
 from openbourse.contracts.listen import listening
 from openbourse.contracts.probes import make_status
 from openbourse.contracts.session import Address
+from openbourse.contracts.tls_material import Material
 from openbourse.ledger.database import dsn_from_environment
 from openbourse.ledger.errors import LedgerError
 from openbourse.ledger.seal import notes, soft_hsm, witness
@@ -53,7 +55,7 @@ example: OPENBOURSE_PKCS11_MODULE=/usr/lib/softhsm/libsofthsm2.so OPENBOURSE_PKC
 
 def main() -> int:
     arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.configure("seal")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
@@ -99,12 +101,17 @@ async def _witness(arguments: argparse.Namespace) -> None:
 
 
 async def _answer(known: Witness, app: FastAPI, arguments: argparse.Namespace) -> None:
+    tls = None if arguments.tls is None else Material.load(arguments.tls)
     async with (
         _until_stopped() as stop,
-        listening(app, arguments.listen, arguments.tls, witness.BODY_BYTES_MOST) as port,
+        listening(app, arguments.listen, tls, witness.BODY_BYTES_MOST) as port,
+        asyncio.TaskGroup() as tasks,
     ):
+        watching = [tasks.create_task(tls.watch())] if tls is not None else []
         _say(f"witness up, http{'s' if arguments.tls else ''}://{arguments.listen.host}:{port} key {known.key}")
         await stop.wait()
+        for task in watching:
+            task.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -9,12 +9,12 @@ import logging
 import time
 from collections.abc import Awaitable
 
+from openbourse.contracts.blocking import Blocking
 from openbourse.ledger import database
 from openbourse.ledger.database import Connection
 from openbourse.ledger.errors import Diverged, Invalid, Unavailable
 from openbourse.ledger.seal import keychain, notes, store
 from openbourse.ledger.seal.archive import Archive, name_of
-from openbourse.ledger.seal.blocking import Blocking
 from openbourse.ledger.seal.checkpoint import NO_HASH, Checkpoint
 from openbourse.ledger.seal.keychain import KeyChain
 from openbourse.ledger.seal.notes import Note, Signature, key_hash
@@ -54,7 +54,7 @@ class Sealer:
         self._every_s = every_s
         self._connection: Connection | None = None
         self._token: Token | None = None
-        self._calls = Blocking(f"token {settings.label!r}", TOKEN_TIMEOUT_S)
+        self._calls = Blocking(f"token {settings.label!r}", TOKEN_TIMEOUT_S, Unavailable)
 
     async def run(self) -> None:
         retry_s = self._every_s

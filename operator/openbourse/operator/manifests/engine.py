@@ -4,13 +4,15 @@ A shard that has, or ever had, standbys keeps its leadership record in a Lease; 
 """
 
 from openbourse.contracts.apiserver import Object
-from openbourse.contracts.component import Component
+from openbourse.contracts.component import Component, replica_name
 from openbourse.contracts.leadership import LEASE, unfounded
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange
-from openbourse.operator.manifests import kinds, names
+from openbourse.operator.manifests import kinds, names, telemetry
 from openbourse.operator.manifests.objects import (
     TLS_FOLDER,
     allow,
+    amounts,
+    claim,
     container,
     disruption_budget,
     mount,
@@ -29,9 +31,11 @@ LINKS_PORT = 7002
 WAL_FOLDER = "/var/lib/openbourse/wal"
 LISTINGS_FOLDER = "/etc/openbourse/listings"
 LISTINGS_FILE = "listings.json"
+EXPECTED_FILE = "expected"
 RECORD_ARGUMENT = "--record-lease"
 # A pod that has just become ready is given so long to get in sync before the next one is replaced.
 SETTLE_S = 5
+_CLIENTS = (Component.LEDGER, Component.GATEWAY, Component.MARKETDATA, Component.CLI)
 _PORTS = {"engine": PORT, "status": STATUS_PORT}
 _LINKS = [
     {"name": "links", "port": LINKS_PORT, "targetPort": LINKS_PORT, "protocol": "TCP"},
@@ -61,11 +65,19 @@ def record(exchange: Exchange, shard: EngineShard) -> Object:
 
 
 def access(exchange: Exchange, shard: EngineShard) -> list[Object]:
-    """Who the engine is for the API server: it reads Halts, writes its entry of their status, and keeps its record."""
+    """Who the engine is for the API server: it reads Halts and its shard, writes its part of their status, and keeps
+    its record."""
     name, labels = names.engine(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     rules = [
         {"apiGroups": [GROUP], "resources": ["halts"], "verbs": ["list", "watch"]},
         {"apiGroups": [GROUP], "resources": ["halts/status"], "verbs": ["patch"]},
+        {"apiGroups": [GROUP], "resources": ["engineshards"], "verbs": ["list"]},
+        {
+            "apiGroups": [GROUP],
+            "resources": ["engineshards/status"],
+            "resourceNames": [shard.metadata.name],
+            "verbs": ["patch"],
+        },
         {
             "apiGroups": [LEASE.group],
             "resources": [LEASE.plural],
@@ -87,10 +99,12 @@ def access(exchange: Exchange, shard: EngineShard) -> list[Object]:
     ]
 
 
-def listings(exchange: Exchange, shard: EngineShard, document: str) -> Object:
-    """The listing that the engine reads, and reads again when it changes."""
+def listings(exchange: Exchange, shard: EngineShard, document: str, expected: tuple[str, ...] = ()) -> Object:
+    """The listing that the engine reads, and reads again when it changes; and, not for the engine, which symbols may
+    come from another shard."""
     name = names.listings(exchange.metadata.name, shard.metadata.name)
-    return owned(kinds.CONFIG_MAP, name, shard, _labels(exchange, shard), data={LISTINGS_FILE: document})
+    data = {LISTINGS_FILE: document} | ({EXPECTED_FILE: " ".join(expected)} if expected else {})
+    return owned(kinds.CONFIG_MAP, name, shard, _labels(exchange, shard), data=data)
 
 
 def network(exchange: Exchange, shard: EngineShard) -> list[Object]:
@@ -111,7 +125,8 @@ def network(exchange: Exchange, shard: EngineShard) -> list[Object]:
             labels,
             selector,
             [
-                allow(["engine"], *peers(exchange, Component.LEDGER, Component.GATEWAY)),
+                # Of the command line: a pod from which people halt while the API server is down.
+                allow(["engine"], *peers(exchange, *_CLIENTS)),
                 allow(["status"]),
                 allow([LINKS_PORT], selector),
                 allow([LINKS_PORT], selector, protocol="UDP"),
@@ -130,12 +145,10 @@ def _member(exchange: Exchange, shard: EngineShard, pod: str) -> Object:
     return entry
 
 
-def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, replicas: int, has_lease: bool) -> Object:
+def stateful_set(exchange: Exchange, shard: EngineShard, *, replicas: int, has_lease: bool) -> Object:
     """Pods with a log each, which outlive them. `has_lease`: else one pod, with its record on its volume."""
     name, labels = names.engine(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     selector = names.selector(exchange, Component.ENGINE, shard)
-    resources = shard.spec.resources
-    storage = shard.spec.storage
     engine = container(
         component=Component.ENGINE,
         image=exchange.spec.image,
@@ -150,18 +163,17 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, re
             *("--halts-namespace", shard.metadata.namespace),
             *("--exchange", exchange.metadata.name),
             *("--consumer", Component.LEDGER),
+            *(word for reader in _readers(shard) for word in ("--reader", reader)),
             *(_membership(exchange, shard) if has_lease else ()),
         ],
         env=[
             # The kernel's tables are hundreds of MB and more, and looked into everywhere (`docs/performance.md`).
             {"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"},
             {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            *telemetry.environment(exchange),
         ],
         ports=_PORTS,
-        resources={
-            **({"requests": resources.requests} if resources.requests else {}),
-            **({"limits": resources.limits} if resources.limits else {}),
-        },
+        resources=amounts(shard.spec.resources),
         mounts=[
             {"name": "wal", "mountPath": WAL_FOLDER},
             mount("tls", TLS_FOLDER),
@@ -170,7 +182,7 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, re
     )
     template = pod_template(
         labels=labels,
-        annotations={names.CERTIFICATE_ANNOTATION: certificate},
+        annotations={},
         containers=[engine],
         service_account=name,
         volumes=[
@@ -182,14 +194,6 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, re
         ],
     )
     template["spec"] |= spread(selector, strictly=True)
-    claim = {
-        "metadata": {"name": "wal", "labels": selector},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": storage.size}},
-            **({"storageClassName": storage.storage_class_name} if storage.storage_class_name else {}),
-        },
-    }
     return owned(
         kinds.STATEFUL_SET,
         name,
@@ -201,13 +205,21 @@ def stateful_set(exchange: Exchange, shard: EngineShard, certificate: str, *, re
             **({"minReadySeconds": SETTLE_S} if has_lease else {}),
             "serviceName": names.engine_members(exchange.metadata.name, shard.metadata.name),
             "selector": {"matchLabels": selector},
+            # One after the other, in the order that costs least, by a plan (`replacements`), not by ordinals.
+            **({"updateStrategy": {"type": "OnDelete"}} if has_lease else {}),
             # A pod that cannot start is replaced as soon as its template is mended.
             "podManagementPolicy": "Parallel",
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
             "template": template,
-            "volumeClaimTemplates": [claim],
+            "volumeClaimTemplates": [claim("wal", selector, shard.spec.storage)],
         },
     )
+
+
+def _readers(shard: EngineShard) -> list[str]:
+    """For whom the log is kept as well: each replica of the market data is where it is by itself."""
+    count = shard.spec.market_data_replicas
+    return [replica_name(Component.MARKETDATA, replica) for replica in range(count)]
 
 
 def _membership(exchange: Exchange, shard: EngineShard) -> list[str]:

@@ -5,10 +5,11 @@ import hashlib
 from openbourse.contracts.apiserver import Object
 from openbourse.contracts.component import Component
 from openbourse.contracts.resources import EngineShard, Exchange
-from openbourse.operator.manifests import engine, kinds, names
+from openbourse.operator.manifests import engine, kinds, names, telemetry
 from openbourse.operator.manifests.objects import (
     TLS_FOLDER,
     allow,
+    allow_of_any_namespace,
     container,
     mount,
     network_policy,
@@ -65,14 +66,18 @@ def migration(exchange: Exchange) -> Object:
 def network(exchange: Exchange, shard: EngineShard) -> list[Object]:
     name, labels = names.ledger(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     selector = names.selector(exchange, Component.LEDGER, shard)
-    rules = [allow(["ledger"], *peers(exchange, Component.GATEWAY)), allow(["status"])]
+    rules = [
+        allow(["ledger"], *peers(exchange, Component.GATEWAY)),
+        allow_of_any_namespace(["ledger"], names.OPERATOR_LABELS),
+        allow(["status"]),
+    ]
     return [
         service(name, shard, labels, selector, _PORTS),
         network_policy(name, shard, labels, selector, rules),
     ]
 
 
-def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Object:
+def deployment(exchange: Exchange, shard: EngineShard) -> Object:
     """One writer: the old process is gone before the new one begins."""
     name, labels = names.ledger(exchange.metadata.name, shard.metadata.name), _labels(exchange, shard)
     ledger = container(
@@ -87,13 +92,13 @@ def deployment(exchange: Exchange, shard: EngineShard, certificate: str) -> Obje
             *("--status", f"0.0.0.0:{STATUS_PORT}"),
             *("--tls", TLS_FOLDER),
         ],
-        env=[database(exchange, APPLICATION_KEY)],
+        env=[database(exchange, APPLICATION_KEY), *telemetry.environment(exchange)],
         ports=_PORTS,
         mounts=[mount("tls", TLS_FOLDER)],
     )
     template = pod_template(
         labels=labels,
-        annotations={names.CERTIFICATE_ANNOTATION: certificate},
+        annotations={},
         containers=[ledger],
         volumes=[secret_volume("tls", names.certificate(name))],
     )

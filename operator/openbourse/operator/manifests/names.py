@@ -8,8 +8,13 @@ SHARD_LABEL = f"{GROUP}/shard"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 # Of a pod: the listing that its volume should show. Patching it makes the kubelet look at once.
 LISTINGS_ANNOTATION = f"{GROUP}/listings"
-# Of a pod template: a renewed certificate is read by a new process.
-CERTIFICATE_ANNOTATION = f"{GROUP}/certificate"
+# The same, of a gateway's: its limits.
+LIMITS_ANNOTATION = f"{GROUP}/trading-limits"
+# The chart's admission policy, and its binding.
+HALT_POLICY = "openbourse-halts"
+
+# Of the operator's own pods, in whichever namespace the chart has put them.
+OPERATOR_LABELS = {"app.kubernetes.io/name": "openbourse-operator", COMPONENT_LABEL: str(Component.OPERATOR)}
 
 MIGRATION = "migration"
 SEALER = "sealer"
@@ -41,12 +46,30 @@ def ledger(exchange: str, shard: str) -> str:
     return f"{exchange}-ledger-{shard}"
 
 
+def marketdata(exchange: str, shard: str) -> str:
+    return f"{exchange}-marketdata-{shard}"
+
+
+def marketdata_pods(exchange: str, shard: str, count: int) -> tuple[str, ...]:
+    """Each is also the name of the Service that leads to this pod alone."""
+    return tuple(f"{marketdata(exchange, shard)}-{ordinal}" for ordinal in range(count))
+
+
 def sealer(exchange: str) -> str:
     return f"{exchange}-sealer"
 
 
 def gateway(exchange: str) -> str:
     return f"{exchange}-gateway"
+
+
+def trading_limits(exchange: str) -> str:
+    return f"{gateway(exchange)}-limits"
+
+
+def operator(exchange: str) -> str:
+    """As whom the operator asks the exchange's ledgers."""
+    return f"{exchange}-operator"
 
 
 def command_line(exchange: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from openbourse.contracts.apiserver import Object, Resource
 from openbourse.contracts.component import Component
 from openbourse.contracts.resources import API_VERSION, CustomResource, Exchange
+from openbourse.contracts.resources.engine_shard import ResourceRequirements, Storage
 from openbourse.operator.manifests import kinds, names
 
 USER = 65532
@@ -113,6 +114,26 @@ def container(
     }
 
 
+def claim(name: str, labels: Mapping[str, str], storage: Storage) -> Object:
+    """A volume for each pod of a StatefulSet, which outlives it."""
+    return {
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": storage.size}},
+            **({"storageClassName": storage.storage_class_name} if storage.storage_class_name else {}),
+        },
+    }
+
+
+def amounts(resources: ResourceRequirements) -> Object:
+    """For a container's `resources`."""
+    return {
+        **({"requests": resources.requests} if resources.requests else {}),
+        **({"limits": resources.limits} if resources.limits else {}),
+    }
+
+
 def secret_volume(name: str, secret: str) -> Object:
     return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
 
@@ -162,17 +183,27 @@ def allow(ports: Sequence[str | int], *sources: Mapping[str, str], protocol: str
     }
 
 
+def allow_of_any_namespace(ports: Sequence[str | int], source: Mapping[str, str]) -> Object:
+    """An ingress rule: from pods with these labels, wherever they are."""
+    peer = {"namespaceSelector": {}, "podSelector": {"matchLabels": dict(source)}}
+    return {"from": [peer], "ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+
+
 def spread(selector: Mapping[str, str], *, strictly: bool) -> Object:
-    """For a pod's spec: these pods on as many nodes as there are. `strictly`: two never share one."""
+    """For a pod's spec: these pods on as many nodes, and zones, as there are. `strictly`: two never share a node."""
+    of_these = {"labelSelector": {"matchLabels": dict(selector)}}
+    # Not a second constraint: where nodes have no zone, the scheduler would not weigh the first one either.
+    apart = {"weight": 100, "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone", **of_these}}
     return {
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}},
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "DoNotSchedule" if strictly else "ScheduleAnyway",
-                "labelSelector": {"matchLabels": dict(selector)},
+                **of_these,
             }
-        ]
+        ],
     }
 
 

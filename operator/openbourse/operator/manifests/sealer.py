@@ -5,10 +5,12 @@ Neither volume is ever deleted here. The first key is made by a person, in the p
 
 from openbourse.contracts.apiserver import Object
 from openbourse.contracts.resources import Exchange
+from openbourse.contracts.resources.engine_shard import Storage
 from openbourse.contracts.resources.exchange import SealSpec
-from openbourse.operator.manifests import kinds, ledger, names
+from openbourse.operator.manifests import kinds, ledger, names, telemetry
 from openbourse.operator.manifests.objects import (
     allow,
+    claim,
     container,
     mount,
     network_policy,
@@ -77,7 +79,7 @@ def stateful_set(exchange: Exchange, seal: SealSpec) -> Object:
             *("--status", f"0.0.0.0:{STATUS_PORT}"),
             *(("--witness", seal.witness.url, "--witness-key", seal.witness.key) if seal.witness else ()),
         ],
-        env=environment,
+        env=[*environment, *telemetry.environment(exchange)],
         ports=_PORTS,
         mounts=[*with_token, {"name": "archive", "mountPath": ARCHIVE_FOLDER}],
     )
@@ -103,19 +105,8 @@ def stateful_set(exchange: Exchange, seal: SealSpec) -> Object:
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
             "template": template,
             "volumeClaimTemplates": [
-                _claim("token", selector, "16Mi", None),
-                _claim("archive", selector, seal.archive.size, seal.archive.storage_class_name),
+                claim("token", selector, Storage(size="16Mi")),
+                claim("archive", selector, seal.archive),
             ],
         },
     )
-
-
-def _claim(name: str, labels: dict[str, str], size: str, storage_class: str | None) -> Object:
-    return {
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": size}},
-            **({"storageClassName": storage_class} if storage_class else {}),
-        },
-    }

@@ -1,7 +1,7 @@
 """`openbourse ledger`: deposit, withdraw, look at transfers and balances, prove that engine and ledger are equal.
 
-Moves between shards are in openbourse.cli.moves, what is about the seal in openbourse.cli.seal, the rebuild in
-openbourse.cli.rebuild.
+Moves between shards are in openbourse.cli.moves, those of symbols in openbourse.cli.symbol_moves, what is about the
+seal in openbourse.cli.seal, the rebuild in openbourse.cli.rebuild.
 
 Speaks to the ledger's API over mutual TLS, as a person with a certificate of the component `cli`.
 """
@@ -17,14 +17,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from openbourse.cli import adjust, moves, rebuild, seal
-from openbourse.cli.ledger_api import Ledger, Tls, asked, exchange_with, fail
+from openbourse.cli import adjust, moves, rebuild, seal, symbol_moves
+from openbourse.cli.api_over_tls import fail
+from openbourse.cli.ledger_api import Ledger, Tls, asked, exchange_with
 from openbourse.contracts.units import format_units
 
 app = typer.Typer(
     no_args_is_help=True, help="Deposit, withdraw, move, look at balances, reconcile with the engine; seal and verify."
 )
 app.add_typer(moves.app)
+app.add_typer(symbol_moves.app)
 app.add_typer(seal.app)
 app.add_typer(rebuild.app)
 app.add_typer(adjust.app, name="adjust")

@@ -1,17 +1,11 @@
-"""Asks the ledger's API over mutual TLS, as a person with a certificate of the component `cli`. Decides nothing."""
+"""The ledger's API at the command line: the options that say where it is and who asks."""
 
-import ssl
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
-import httpx
 import typer
 
-from openbourse.contracts.tls import client_context
-
-# Reconciliation may wait for the ledger to catch up and then read all of its entries.
-TIMEOUT_S = 180.0
-CONNECT_TIMEOUT_S = 5.0
+from openbourse.cli.api_over_tls import Api
 
 Ledger = Annotated[
     str, typer.Option("--ledger", envvar="OPENBOURSE_LEDGER", help="The ledger's API, https://HOST:PORT.")
@@ -20,34 +14,6 @@ Tls = Annotated[
     Path, typer.Option("--tls", envvar="OPENBOURSE_TLS", help="Folder of ca.crt, tls.crt and tls.key of a `cli`.")
 ]
 
-
-def asked(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
-    try:
-        return exchange_with(ledger, tls, method, path, **more)
-    except httpx.TransportError as error:
-        fail(f"the ledger at {ledger} did not answer: {error or type(error).__name__}")
-
-
-def exchange_with(ledger: str, tls: Path, method: str, path: str, **more: Any) -> dict[str, Any]:
-    """The answer, or the end of the command with the ledger's own words. Raises TransportError."""
-    if not ledger.startswith("https://"):
-        fail(f"--ledger is {ledger!r}: it looks like https://127.0.0.1:7100")
-    try:
-        context = client_context(tls)
-    except (OSError, ssl.SSLError) as error:
-        fail(f"--tls {tls}: {error}; it needs ca.crt, tls.crt and tls.key")
-    timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    with httpx.Client(base_url=ledger, verify=context, timeout=timeout) as client:
-        response = client.request(method, path, **more)
-    try:
-        answer: dict[str, Any] = response.json()
-    except ValueError:
-        fail(f"{ledger} is no ledger: it answered {response.status_code} {response.text[:200]!r}")
-    if not response.is_success:
-        fail(f"{answer.get('reason', response.status_code)}: {answer.get('message', answer)}")
-    return answer
-
-
-def fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+# Reconciliation may wait for the ledger to catch up and then read all of its entries.
+ledger_api = Api("ledger", "--ledger", "https://127.0.0.1:7100", timeout_s=180.0)
+asked, exchange_with = ledger_api.asked, ledger_api.exchange_with

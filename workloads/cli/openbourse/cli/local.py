@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +20,9 @@ import httpx
 import typer
 from rich.console import Console
 
-from openbourse.cli import local_seal
+from openbourse.cli import local_market, local_seal
 from openbourse.cli.local_folder import (
+    ADMIN,
     DEMO_ACCOUNTS,
     SHARD,
     LocalFailed,
@@ -33,8 +34,10 @@ from openbourse.cli.local_folder import (
     only_one,
     write_certificates,
     write_engines,
+    write_limits,
     write_listings,
 )
+from openbourse.cli.local_market import MARKET_ACCOUNTS, MARKET_FUNDS
 from openbourse.cli.local_seal import NotSealed, SealFolder
 from openbourse.cli.processes import Child, ChildFailed, run_to_end
 from openbourse.contracts.component import Component
@@ -49,6 +52,8 @@ RETRY_S = 5.0
 SEALING = ("sealer", "witness")
 
 DEMO_FUNDS = {"BTC": "10", "ETH": "100", "USDT": "1000000"}
+# By account, then asset.
+Funds = Mapping[int, Mapping[str, str]]
 
 console = Console(stderr=True, highlight=False)
 
@@ -65,6 +70,8 @@ class EnginePorts:
 class Ports:
     gateway: int
     gateway_status: int
+    # For people.
+    gateway_admin: int
     ledger: int
     ledger_status: int
     sealer: int
@@ -88,22 +95,26 @@ def command(
             help="Engines beside the leader: each has every order that was acknowledged, and takes over when it dies.",
         ),
     ] = None,
+    market: Annotated[
+        bool, typer.Option("--market", help="Two more accounts that quote and trade, so that there is a market.")
+    ] = False,
 ) -> None:
     """Run an exchange on this machine: engine, ledger, its seal, gateway, PostgreSQL, two demo accounts with funds.
 
     \b
     openbourse local
     openbourse local --data /tmp/exchange --port 9000
+    openbourse local --market          # with a market that moves, to look at the page
     openbourse local --standbys 1      # then kill -9 the engine that leads: traders see a pause
     """
     try:
-        asyncio.run(_run(data.resolve(), port, standbys))
+        asyncio.run(_run(data.resolve(), port, standbys, with_market=market))
     except (ChildFailed, LocalFailed) as error:
         console.print(f"[red]{error}", markup=True)
         raise typer.Exit(1) from None
 
 
-async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
+async def _run(data: Path, port: int, wanted_standbys: int | None, *, with_market: bool) -> None:
     started = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -118,16 +129,20 @@ async def _run(data: Path, port: int, wanted_standbys: int | None) -> None:
         write_certificates(data / "tls")
         write_listings(data / "listings.json")
         write_engines(data, [f"127.0.0.1:{engine.links}" for engine in ports.engines])
-        keys = demo_keys(data / "keys.json")
+        keys = demo_keys(data / "keys.json", DEMO_ACCOUNTS)
+        market_keys = demo_keys(data / "keys.json", MARKET_ACCOUNTS) if with_market else []
+        write_limits(data / "limits.json")
         children = _children(data, ports, dsn)
         seal = SealFolder(data / "seal", data / "logs", dsn)
+        funds = dict.fromkeys(DEMO_ACCOUNTS, DEMO_FUNDS)
+        funds |= {key.account: MARKET_FUNDS for key in market_keys}
         try:
-            if await _unless_stopped(_bring_up(data, ports, dsn, children, seal), stop):
+            if await _unless_stopped(_bring_up(data, ports, dsn, children, seal, funds=funds), stop):
                 console.print(f"ready after {time.monotonic() - started:.1f} s")
                 _welcome(ports, keys, data, children)
                 _say_how_to_verify(seal, sealed=any(child.name in SEALING for child in children))
                 console.print("Ctrl-C ends it; everything is kept.")
-                await _keep(children, stop)
+                await _keep(children, stop, _url(ports), market_keys)
         finally:
             console.print("stopping")
             for child in reversed(children):
@@ -149,13 +164,15 @@ async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
-async def _keep(children: list[Child], stop: asyncio.Event) -> None:
-    """Until `stop`. Raises ChildFailed when a part dies too often."""
+async def _keep(children: list[Child], stop: asyncio.Event, url: str, market_keys: list[Key]) -> None:
+    """Until `stop`, with a market where it has keys. Raises ChildFailed when a part dies too often."""
     engines = [child for child in children if child.name.startswith(Component.ENGINE)]
     spare = [*(engines if len(engines) > 1 else ()), *(child for child in children if child.name in SEALING)]
     keepers = [
         asyncio.create_task(_keep_trying(child) if child in spare else child.keep(console.print)) for child in children
     ]
+    if market_keys:
+        keepers.append(asyncio.create_task(local_market.run(url, *market_keys)))
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait({*keepers, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -200,6 +217,7 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
                 engine.status,
                 *("--wal", str(_wal(data, index)), "--listen", f"127.0.0.1:{engine.commands}"),
                 *("--listings", str(data / "listings.json"), "--consumer", Component.LEDGER),
+                *("--reader", Component.MARKETDATA),
                 *_membership(data, ports.engines, index),
             )
             for index, engine in enumerate(ports.engines)
@@ -222,7 +240,8 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
             Component.GATEWAY,
             ports.gateway_status,
             *(*engines, "--ledger", f"https://{ledger}", "--marketdata", f"https://{marketdata}"),
-            *("--keys", str(data / "keys.json"), "--listen", f"127.0.0.1:{ports.gateway}"),
+            *("--keys", str(data / "keys.json"), "--limits", str(data / "limits.json")),
+            *("--listen", f"127.0.0.1:{ports.gateway}", "--admin", f"127.0.0.1:{ports.gateway_admin}"),
         ),
     ]
 
@@ -241,7 +260,9 @@ def _membership(data: Path, engines: tuple[EnginePorts, ...], index: int) -> lis
     return [f"--place={places[index]}", *peers, f"--record={data / 'leadership'}", *found]
 
 
-async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child], seal: SealFolder) -> None:
+async def _bring_up(
+    data: Path, ports: Ports, dsn: str, children: list[Child], seal: SealFolder, *, funds: Funds
+) -> None:
     """One after another, as each needs the one before. What seals is added to `children`."""
     console.print("  database ...")
     await _migrate(data, dsn)
@@ -251,7 +272,7 @@ async def _bring_up(data: Path, ports: Ports, dsn: str, children: list[Child], s
     for child in others:
         console.print(f"  {child.name} ...")
         await child.start()
-    await _fund(data, ports)
+    await _fund(data, ports, funds)
     console.print("  sealer, witness ...")
     parts = len(children)
     try:
@@ -278,13 +299,13 @@ async def _migrate(data: Path, dsn: str) -> None:
     await run_to_end(command, data / "logs" / "migrate.log", {"OPENBOURSE_DATABASE": dsn}, MIGRATE_TIMEOUT_S)
 
 
-async def _fund(data: Path, ports: Ports) -> None:
-    """Each demo account gets its funds once: the transfer's id is made from the folder's own identity."""
+async def _fund(data: Path, ports: Ports, funds: Funds) -> None:
+    """Each of these accounts gets its funds once: the transfer's id is made from the folder's own identity."""
     folder = identity(data)
     context = client_context(data / "tls" / Component.CLI)
     async with httpx.AsyncClient(base_url=f"https://127.0.0.1:{ports.ledger}", verify=context) as client:
-        for account in DEMO_ACCOUNTS:
-            for asset, amount in DEMO_FUNDS.items():
+        for account, amounts in funds.items():
+            for asset, amount in amounts.items():
                 transfer = str(uuid.uuid5(folder, f"{account}/{asset}"))
                 deposit = {"account": account, "asset": asset, "amount": amount, "transfer_id": transfer}
                 answer = await client.post("/v1/deposits", json=deposit, timeout=DEPOSIT_TIMEOUT_S)
@@ -307,6 +328,7 @@ def _ports(gateway: int, engines: int) -> Ports:
     return Ports(
         gateway=gateway,
         gateway_status=choose(gateway + 1),
+        gateway_admin=choose(8443),
         ledger=choose(7100),
         ledger_status=choose(7101),
         sealer=choose(7201),
@@ -337,12 +359,20 @@ def _any_free() -> int:
         return port
 
 
+def _url(ports: Ports) -> str:
+    """Of the gateway."""
+    return f"http://127.0.0.1:{ports.gateway}"
+
+
 def _welcome(ports: Ports, keys: list[Key], data: Path, children: list[Child]) -> None:
     """Lines that can be copied: nothing is wrapped or boxed."""
-    base = f"http://127.0.0.1:{ports.gateway}"
+    base = _url(ports)
     people = data / "tls" / Component.CLI
-    rows = [("traders", f"{base}/api/v3")]
+    rows = [("page", f"{base}/   for people: sign in with a key from below")]
+    rows.append(("traders", f"{base}/api/v3"))
     rows.append(("people", f"openbourse ledger ... --ledger https://127.0.0.1:{ports.ledger} --tls {people}"))
+    admin = f"--gateway https://127.0.0.1:{ports.gateway_admin} --tls {data / 'tls' / ADMIN}"
+    rows.append(("admin", f"openbourse account ..., openbourse market ... {admin}"))
     rows += [(child.name, f"http://127.0.0.1:{child.status_port}/status   {child.log}") for child in children]
     rows.append(("listing", f"{data / 'listings.json'}   edit it: the engine reads it again"))
     for key in keys:

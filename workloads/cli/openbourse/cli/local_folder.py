@@ -8,8 +8,8 @@ import json
 import os
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -18,6 +18,7 @@ from openbourse.contracts import durable
 from openbourse.contracts.certificates import Issued, issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.contracts.listings import Listings
+from openbourse.contracts.roles import Role
 from openbourse.engine.errors import Fatal
 from openbourse.engine.journal import volume
 from openbourse.gateway.keys import Key, create_key, read_keys
@@ -25,6 +26,8 @@ from openbourse.gateway.keys import Key, create_key, read_keys
 EXCHANGE = "local"
 # Of its certificates: a folder beside those of the components.
 AUTHORITY = "authority"
+# A person's of that name, with that role.
+ADMIN = Role.ADMIN
 SHARD = "main"
 ENGINES = "engines.json"
 RENEW_BEFORE = datetime.timedelta(days=30)
@@ -139,18 +142,20 @@ def database(folder: Path) -> Iterator[str]:
 
 
 def write_certificates(folder: Path) -> None:
-    """An authority and a certificate for each component, made anew in time before they run out.
+    """An authority, a certificate for each component and one of an admin, made anew in time before they run out.
 
     The authority is kept for certificates of people (`openbourse person issue`), which end with it.
     """
     now = datetime.datetime.now(datetime.UTC)
-    certificates = [folder / name / "tls.crt" for name in (AUTHORITY, *Component)]
+    certificates = [folder / name / "tls.crt" for name in (AUTHORITY, ADMIN, *Component)]
     if all(path.exists() and _expiry(path) > now + RENEW_BEFORE for path in certificates):
         return
     authority: Issued = make_authority(EXCHANGE, now)
     files = {AUTHORITY: {"tls.crt": authority.certificate, "tls.key": authority.key}}
     for component in Component:
         files[component] = issue(authority, EXCHANGE, component, ["127.0.0.1", "localhost"], now).files(authority)
+    admin = issue(authority, EXCHANGE, Component.CLI, (), now, person=ADMIN, role=ADMIN)
+    files[ADMIN] = admin.files(authority)
     for owner, contents in files.items():
         (folder / owner).mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -171,9 +176,16 @@ def write_listings(path: Path) -> None:
         raise LocalFailed(f"{path}: {error}") from None
 
 
-def demo_keys(path: Path) -> list[Key]:
+def demo_keys(path: Path, accounts: Mapping[int, str]) -> list[Key]:
+    """A key of each account, made where there is none; by account, with its label."""
     existing = {key.account for key in read_keys(path)} if path.exists() else set()
-    for account, label in DEMO_ACCOUNTS.items():
+    for account, label in accounts.items():
         if account not in existing:
             create_key(path, account=account, label=label)
-    return [key for key in read_keys(path) if key.account in DEMO_ACCOUNTS]
+    return [key for key in read_keys(path) if key.account in accounts]
+
+
+def write_limits(path: Path) -> None:
+    """One that says nothing, for `openbourse limits` to change, unless there is one."""
+    with suppress(FileExistsError):
+        durable.create(path, b"{}\n", mode=0o644)

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import typer
 
-from openbourse.cli import keys, ledger, local, person, shard, wal
+from openbourse.cli import account, keys, ledger, limits, local, market, person, shard, wal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,8 +12,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("local")(local.command)
+app.add_typer(account.app, name="account")
+app.add_typer(market.app, name="market")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
+app.add_typer(limits.app, name="limits")
 app.add_typer(person.app, name="person")
 app.add_typer(shard.app, name="shard")
 app.add_typer(wal.app, name="wal")

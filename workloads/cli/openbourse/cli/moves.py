@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from openbourse.cli.ledger_api import Ledger, Tls, asked, exchange_with, fail
+from openbourse.cli.api_over_tls import fail
+from openbourse.cli.ledger_api import Ledger, Tls, asked, exchange_with
 from openbourse.contracts.units import format_units
 
 app = typer.Typer()

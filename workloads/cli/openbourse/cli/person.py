@@ -16,6 +16,7 @@ import typer
 from openbourse.contracts import certificates, durable
 from openbourse.contracts.certificates import CERTIFICATE_DAYS, Issued
 from openbourse.contracts.component import Component
+from openbourse.contracts.roles import Role
 from openbourse.ledger.errors import Invalid
 from openbourse.ledger.seal.folders import make_new
 
@@ -44,12 +45,17 @@ def issue(
         typer.Option(help="The exchange's authority: a folder of tls.crt and tls.key, or - for its Secret as JSON."),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for ca.crt, tls.crt and tls.key: what --tls takes.")],
+    role: Annotated[
+        Role | None,
+        typer.Option(help="For `openbourse account` and `openbourse market`: to look, to stop, or to let go on too."),
+    ] = None,
     days: Annotated[int, typer.Option(min=1, max=DAYS_MOST, help="How long it is good.")] = CERTIFICATE_DAYS,
 ) -> None:
     """Make a certificate for a person, to be given to `openbourse ledger` and others with --tls.
 
     \b
     openbourse person issue ann --authority ~/.openbourse/local/tls/authority --out ann
+    openbourse person issue bob --role operator --authority ~/.openbourse/local/tls/authority --out bob
     kubectl get secret demo-authority -o json | openbourse person issue ann --authority - --out ann
     """
     try:
@@ -61,13 +67,15 @@ def issue(
             (),
             datetime.datetime.now(datetime.UTC),
             person=person_name(name),
+            role=role,
             days=days,
         )
         write(out, made.files(signer))
     except (NotIssued, Invalid, OSError, ValueError) as error:
         typer.echo(f"openbourse person: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{out}: certificate of {name}, good for {days} days; use it with --tls {out}")
+    as_role = "" if role is None else f", {role}"
+    typer.echo(f"{out}: certificate of {name}{as_role}, good for {days} days; use it with --tls {out}")
 
 
 def person_name(name: str) -> str:

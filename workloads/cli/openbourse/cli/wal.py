@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from openbourse.cli import wal_audit
 from openbourse.engine.errors import Fatal
 from openbourse.engine.journal import roots, wal
 
@@ -121,6 +122,31 @@ def diff(first: Folder, second: Folder) -> None:
             f"at seq {found.last_common_seq} they come to {states[found.same_state]}"
         )
     _end(complaints)
+
+
+@app.command()
+def audit(
+    folder: Folder,
+    symbol: Annotated[str, typer.Option(help="whose book is looked at, such as BTCUSDT")],
+    from_seq: Annotated[int, typer.Option("--from", min=1, help="first seq")] = 1,
+    names: Annotated[str, typer.Option(help="client order ids that begin so are told")] = "",
+) -> None:
+    """Say what the log makes of orders and a book, by a kernel of its own: one JSON object, to hold against clients.
+
+    Orders by client order id, state hashes at checkpoints, chains, epochs, gaps of update ids, crossed books.
+
+    Example: openbourse wal audit /var/lib/openbourse/wal --symbol BTCUSDT --from 120000 --names drill-
+    """
+    with _clean_errors():
+        report = wal.verify(folder)
+        try:
+            found = wal_audit.audit(folder, report, from_seq, names, symbol)
+        except Fatal as error:
+            # Said where it is looked for too: a log that cannot be carried out is worse than one that was not read.
+            print(json.dumps({"damaged": str(error)}))
+            raise
+    print(json.dumps(found))
+    _end(_complaints(report))
 
 
 def _complaints(report: wal.Report) -> list[str]:

@@ -2,7 +2,8 @@
 
 Objects are plain dictionaries as the API writes them. Nothing here retries, caches or decides: a caller that is told
 `Unavailable` asks again later, one that is told `Refused` has asked for something wrong. The large generated client is
-not used here: importing it costs a starting engine more than a second.
+not used here: importing it costs a starting engine more than a second. aiohttp is a fifth of its start, and imported
+by `connect`: an engine whose record is a file, and most of what a person runs, asks no API server.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 Object = dict[str, Any]
 
@@ -113,30 +115,20 @@ class Credentials:
     @classmethod
     def from_kubeconfig(cls, file: Path) -> Self:
         """The current context of a kubeconfig that names its files by path or carries their contents."""
+        credentials, _ = cls.of_context(str(file), None)
+        return credentials
+
+    @classmethod
+    def of_context(cls, files: str, context: str | None) -> tuple[Self, str]:
+        """Of a context, or of the current one, of files with a colon between them; and the context's namespace.
+
+        Raises OSError and ValueError.
+        """
         # Only at a desk and in tests: in a pod nobody pays for this import.
-        import yaml  # noqa: PLC0415
-        from kubernetes.config.kube_config import KubeConfigLoader  # noqa: PLC0415
+        from openbourse.contracts import kubeconfig  # noqa: PLC0415
 
-        class Target:
-            host: str
-            ssl_ca_cert: str | None = None
-            cert_file: str | None = None
-            key_file: str | None = None
-            verify_ssl: bool = True
-
-            def __init__(self) -> None:
-                self.api_key: dict[str, str] = {}
-
-        target = Target()
-        make: Any = KubeConfigLoader
-        loader = make(yaml.safe_load(file.read_text()), config_base_path=str(file.parent))
-        loader.load_and_set(target)
-        context = None
-        if target.host.startswith("https"):
-            context = ssl.create_default_context(cafile=target.ssl_ca_cert)
-            if target.cert_file:
-                context.load_cert_chain(target.cert_file, target.key_file)
-        return cls(target.host, context, token=target.api_key.get("BearerToken", "").removeprefix("Bearer "))
+        found = kubeconfig.read(files, context)
+        return cls(found.url, found.tls, token=found.token), found.namespace
 
     def headers(self) -> dict[str, str]:
         if self._token_file is not None and time.monotonic() - self._token_read_at >= TOKEN_AGE_MAX_S:
@@ -148,13 +140,19 @@ class Credentials:
 class ApiServer:
     """One connection pool to one API server. Use `connect`, which closes it."""
 
-    def __init__(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, credentials: Credentials, session: "aiohttp.ClientSession", broken: type["aiohttp.ClientError"]
+    ) -> None:
+        """`broken` is what the session raises."""
         self._credentials = credentials
         self._session = session
+        self._broken = broken
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, credentials: Credentials | None = None) -> AsyncIterator[Self]:
+        import aiohttp  # noqa: PLC0415
+
         credentials = credentials or Credentials.from_environment()
         connector = aiohttp.TCPConnector(limit=32)
         if credentials.context is not None:
@@ -164,10 +162,14 @@ class ApiServer:
                 # aiohttp would send a PUT again, unasked, when its connection breaks: the first one has landed, the
                 # second is a conflict, and a compare-and-set that succeeded is told to have failed.
                 session._retry_connection = False
-                yield cls(credentials, session)
+                yield cls(credentials, session, aiohttp.ClientError)
         finally:
             # A closed session still has connections that say goodbye in TLS: a loop that ends before leaves them open.
             await asyncio.sleep(GOODBYE_S)
+
+    @property
+    def url(self) -> str:
+        return self._credentials.url
 
     async def list(self, resource: Resource, namespace: str | None, labels: str = "") -> tuple[list[Object], str]:
         """All objects, and the version from which a watch goes on without a gap."""
@@ -205,16 +207,29 @@ class ApiServer:
             content_type="application/apply-patch+yaml",
         )
 
-    async def create(self, resource: Resource, manifest: Object) -> Object:
+    async def merge(self, resource: Resource, manifest: Object, manager: str) -> Object:
+        """A merge patch of this very object, if `manifest` has its uid: what is null in it is taken away."""
+        metadata = manifest["metadata"]
+        return await self.call(
+            "PATCH",
+            resource.path(metadata.get("namespace"), metadata["name"]),
+            query={"fieldManager": manager, "fieldValidation": "Strict"},
+            body=manifest,
+            content_type="application/merge-patch+json",
+        )
+
+    async def create(self, resource: Resource, manifest: Object, *, dry_run: bool = False) -> Object:
+        """`dry_run`: everything is judged and nothing stored, here and in `replace`."""
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **manifest}
         path = resource.path(manifest["metadata"].get("namespace"))
-        return await self.call("POST", path, query={"fieldValidation": "Strict"}, body=body)
+        return await self.call("POST", path, query={"fieldValidation": "Strict"} | _dry(dry_run), body=body)
 
-    async def replace(self, resource: Resource, manifest: Object) -> Object:
+    async def replace(self, resource: Resource, manifest: Object, *, dry_run: bool = False) -> Object:
         """Compare and set: refused as a conflict when the object's resourceVersion is no longer the one given."""
         metadata = manifest["metadata"]
         assert metadata["resourceVersion"]
-        return await self.call("PUT", resource.path(metadata.get("namespace"), metadata["name"]), body=manifest)
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        return await self.call("PUT", path, query=_dry(dry_run), body=manifest)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None) -> None:
         """Deletes this very object (if `uid` is given), in the background; that it is gone already is fine."""
@@ -237,8 +252,10 @@ class ApiServer:
             "timeoutSeconds": str(timeout_s),
             "allowWatchBookmarks": "true",
         }
+        from aiohttp import ClientTimeout  # noqa: PLC0415
+
         # A half-open stream ends by the client's own clock.
-        timeout = aiohttp.ClientTimeout(total=timeout_s + CALL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        timeout = ClientTimeout(total=timeout_s + CALL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._session.get(
                 self._credentials.url + resource.path(namespace),
@@ -253,8 +270,30 @@ class ApiServer:
                     if event["type"] == "ERROR":
                         raise _refusal(int(event["object"].get("code", 500)), json.dumps(event["object"]))
                     yield WatchEvent(event["type"], event["object"])
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+        except (self._broken, TimeoutError, ValueError, OSError) as error:
             raise Unavailable(f"watch of {resource.plural}: {type(error).__name__} {error}") from error
+
+    async def text(self, path: str, query: Mapping[str, str] | None = None, *, bytes_max: int) -> tuple[str, bool]:
+        """What is no object, such as a log, and whether there was more than `bytes_max`.
+
+        Raises Refused or Unavailable.
+        """
+        try:
+            async with (
+                asyncio.timeout(CALL_TIMEOUT_S),
+                self._session.get(
+                    self._credentials.url + path, params=query, headers=self._credentials.headers()
+                ) as response,
+            ):
+                read = b""
+                while len(read) <= bytes_max and (part := await response.content.read(bytes_max + 1 - len(read))):
+                    read += part
+        except (self._broken, TimeoutError, OSError) as error:
+            raise Unavailable(f"GET {path}: {type(error).__name__} {error}") from error
+        text = read[:bytes_max].decode(errors="replace")
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(response.status, text)
+        return text, len(read) > bytes_max
 
     async def call(
         self,
@@ -265,7 +304,8 @@ class ApiServer:
         content_type: str = "application/json",
     ) -> Object:
         """One request. Raises Refused or Unavailable."""
-        headers = {"Accept": "application/json"}
+        # A list of a thousand objects takes longer to pack than to send.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         data = None
         if body is not None:
             data, headers["Content-Type"] = json.dumps(body), content_type
@@ -278,12 +318,16 @@ class ApiServer:
                 ) as response,
             ):
                 text = await response.text()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (self._broken, TimeoutError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__} {error}") from error
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise _refusal(response.status, text)
         result: Object = json.loads(text)
         return result
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
 
 
 def _refusal(status: int, text: str) -> ApiError:

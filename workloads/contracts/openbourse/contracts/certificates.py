@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from openbourse.contracts.component import Component
+from openbourse.contracts.roles import Role
 from openbourse.contracts.tls import SCHEME
 
 AUTHORITY_DAYS = 3650
@@ -37,13 +38,13 @@ def make_authority(exchange: str, now: datetime.datetime) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"{exchange}{_AUTHORITY}")
     certificate = (
-        _builder(name, name, key.public_key(), now, AUTHORITY_DAYS)
+        _builder(name, name, key.public_key(), now, datetime.timedelta(days=AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return _issued(certificate, key)
+    return Issued(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
 
 def exchange_of(authority: Issued) -> str:
@@ -63,35 +64,65 @@ def issue(
     now: datetime.datetime,
     *,
     person: str | None = None,
+    role: Role | None = None,
     days: int = CERTIFICATE_DAYS,
 ) -> Issued:
     """A certificate that names `component` and is good for `hosts` (DNS names or addresses), as server and client.
 
-    `person`: whose it is, where what somebody did has to be told from what another did.
+    `person`: whose it is, where what somebody did has to be told from what another did; `role`: what they may do.
     """
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = certify(
+        *(authority, exchange, component, hosts),
+        key=key.public_key(),
+        now=now,
+        life=datetime.timedelta(days=days),
+        person=person,
+        role=role,
+    )
+    return Issued(certificate, _pem(key))
+
+
+def certify(
+    authority: Issued,
+    exchange: str,
+    component: Component,
+    hosts: Iterable[str],
+    *,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime.datetime,
+    life: datetime.timedelta,
+    person: str | None = None,
+    role: Role | None = None,
+) -> bytes:
+    """As `issue`, for a key that stays with whoever made it: PEM of the certificate."""
     signer = x509.load_pem_x509_certificate(authority.certificate)
     signer_key = serialization.load_pem_private_key(authority.key, password=None)
     assert isinstance(signer_key, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SCHEME}://{exchange}/{component}")]
+    with_role = "" if role is None else f"?role={role}"
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SCHEME}://{exchange}/{component}{with_role}")]
     names += [_host(host) for host in hosts]
     certificate = (
-        _builder(_name(person or component), signer.subject, key.public_key(), now, days)
+        _builder(_name(person or component), signer.subject, key, now, life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(certificates=False), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
         .sign(signer_key, hashes.SHA256())
     )
-    return _issued(certificate, key)
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime.datetime, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime.datetime,
+    life: datetime.timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -100,7 +131,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(now + life)
     )
 
 
@@ -129,8 +160,7 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
-    return Issued(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

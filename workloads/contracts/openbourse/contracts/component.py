@@ -11,3 +11,10 @@ class Component(StrEnum):
     OPERATOR = "operator"
     # A person at the command line.
     CLI = "cli"
+    # A person whom the API server named, for an hour: may what their role says where people have roles, no more.
+    PERSON = "person"
+
+
+def replica_name(component: str, replica: int) -> str:
+    """Of several that do the same, each for itself: the first is called as the component, the next `marketdata-1`."""
+    return f"{component}-{replica}" if replica else component

@@ -1,7 +1,9 @@
 """Files that are whole or not there: written under another name, synced, and renamed."""
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -10,6 +12,26 @@ def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     new = _written(path, content, mode)
     new.rename(path)
     sync_folder(path.parent)
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Another one when the file was written again. Taken before it is read: what is written meanwhile is seen later.
+
+    Raises OSError.
+    """
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One writer of what is in the file's folder at a time: who reads and then writes loses nobody's change."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def create(path: Path, content: bytes, mode: int) -> None:

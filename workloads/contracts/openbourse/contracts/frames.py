@@ -1,5 +1,6 @@
 """Length-prefixed frames: a 4-byte big-endian length and one Protobuf message. Bytes in, bytes out, no sockets."""
 
+import functools
 import struct
 
 from google.protobuf.message import Message
@@ -17,6 +18,29 @@ class FrameTooLarge(ValueError):
 def encode(message: Message) -> bytes:
     body = message.SerializeToString()
     return _LENGTH.pack(len(body)) + body
+
+
+def enclosed(tag: bytes, message: bytes) -> bytes:
+    """The frame of a message whose one field, of that tag, is `message`, which was encoded before."""
+    return _head(tag, len(message)) + message
+
+
+@functools.lru_cache(maxsize=4_096)
+def _head(tag: bytes, size: int) -> bytes:
+    """Most messages have one of a few sizes."""
+    length = _varint(size)
+    return _LENGTH.pack(len(tag) + len(length) + size) + tag + length
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes((number,))
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 class Decoder:

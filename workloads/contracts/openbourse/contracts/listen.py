@@ -1,6 +1,7 @@
 """HTTP listeners: for our own components over mutual TLS, and a plain one for probes. Needs uvicorn.
 
-A request's `state.component` is the component that the peer's certificate names, `state.person` whose it is.
+A request's `state.component` is the component that the peer's certificate names, `state.person` whose it is,
+`state.role` what that person may do, if it says so.
 """
 
 import asyncio
@@ -9,14 +10,14 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openbourse.contracts.session import Address
-from openbourse.contracts.tls import PeerRefused, component_of, person_of, server_context
+from openbourse.contracts.tls import PeerRefused, component_of, person_of, role_of
+from openbourse.contracts.tls_material import Lifetime, Material
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,17 +30,29 @@ STOP_TIMEOUT_S = 3
 
 
 class MutualTlsProtocol(H11Protocol):
-    """Hands the peer's component on to the application; a peer without one is not listened to."""
+    """Hands the peer's component on to the application; one without, or after its end, is not heard."""
+
+    lifetime: Lifetime | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         try:
             certificate = transport.get_extra_info("peercert")
-            peer = {"component": component_of(certificate), "person": person_of(certificate)}
+            peer = {
+                "component": component_of(certificate),
+                "person": person_of(certificate),
+                "role": role_of(certificate),
+            }
             self.app_state = {**self.app_state, **peer}
+            self.lifetime = Lifetime(certificate, ended=transport.abort)
         except PeerRefused as error:
             log.warning("peer %s refused: %s", transport.get_extra_info("peername"), error)
             transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.lifetime is not None:
+            self.lifetime.over()
+        super().connection_lost(exc)
 
 
 class BoundedBody:
@@ -93,13 +106,12 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def listening(
-    app: "ASGIApp", address: Address, tls: Path | None, body_bytes_most: int = BODY_BYTES_MOST
+    app: "ASGIApp", address: Address, tls: Material | None, body_bytes_most: int = BODY_BYTES_MOST
 ) -> AsyncIterator[int]:
-    """Serves `app` while the block runs, with mutual TLS if there is a folder of it; gives the port. Raises OSError."""
+    """Serves `app` while the block runs, with mutual TLS where there is material; gives the port. Raises OSError."""
     options: dict[str, Any] = {"http": H11Protocol}
     if tls is not None:
-        context = server_context(tls)
-        options = {"http": MutualTlsProtocol, "ssl_context_factory": lambda *_: context}
+        options = {"http": MutualTlsProtocol, "ssl_context_factory": lambda *_: tls.server}
     config = uvicorn.Config(
         BoundedBody(app, body_bytes_most),
         ws="none",

@@ -31,6 +31,8 @@ class Listings(Document):
     assets: tuple[Asset, ...] = ()
     symbols: tuple[Symbol, ...] = ()
     safety: Safety = Field(default_factory=Safety)
+    # Symbols that were listed and are no more: they are halted, and their orders are cancelled.
+    delisted: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -38,8 +40,15 @@ class Listings(Document):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind} {', '.join(twice)} is listed twice")
+        if both := sorted({symbol.symbol for symbol in self.symbols} & set(self.delisted)):
+            raise ValueError(f"symbol {', '.join(both)} is listed and delisted")
         self.definitions()
         return self
+
+    def as_text(self) -> str:
+        """An engine of before knows no `delisted`, so it is not in it where there is none."""
+        without = None if self.delisted else {"delisted"}
+        return self.model_dump_json(by_alias=True, indent=1, exclude=without) + "\n"
 
     def definitions(self) -> list[v1.DefineAsset | v1.DefineSymbol]:
         """In the order in which an engine can take them: assets first."""

@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
+from openbourse.contracts.tls_material import Material
+
 
 class Status(Protocol):
     def why_not_ready(self) -> str:
@@ -15,8 +17,8 @@ class Status(Protocol):
     def as_json(self) -> dict[str, object]: ...
 
 
-def make_status(status: Status, metrics: Callable[[], bytes] | None = None) -> FastAPI:
-    """The application behind the plain listener; `metrics` is what Prometheus reads."""
+def make_status(status: Status, metrics: Callable[[], bytes] | None = None, tls: Material | None = None) -> FastAPI:
+    """The application behind the plain listener; `metrics` is what Prometheus reads, `tls` what is in use."""
     app = FastAPI(title="OpenBourse status", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/livez")
@@ -30,7 +32,7 @@ def make_status(status: Status, metrics: Callable[[], bytes] | None = None) -> F
 
     @app.get("/status")
     async def all_of_it() -> JSONResponse:
-        return JSONResponse(status.as_json())
+        return JSONResponse(status.as_json() | ({} if tls is None else {"tls": tls.as_json()}))
 
     if metrics is not None:
 

@@ -13,12 +13,13 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from openbourse.contracts import v1
-from openbourse.contracts.frames import Decoder, FrameTooLarge, encode
+from openbourse.contracts.frames import Decoder, FrameTooLarge, enclosed, encode
+from openbourse.contracts.tls_material import Lifetime
+from openbourse.contracts.unanswered import A, Unanswered, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,9 @@ RETRY_MOST_S = 0.5
 UNANSWERED_MOST = 10_000
 READ_BYTES = 256 * 1024
 PASSED_S = 0.02
-
-A = TypeVar("A", v1.Reply, v1.Answer)
-
-
-class Unavailable(Exception):
-    """No answer in time. Of a command the outcome is unknown: ask again with the same command id."""
+# Of `command` in a ClientFrame: field 2, with a length.
+COMMAND_TAG = b"\x12"
+NOT_KEPT = v1.ProblemCode.PROBLEM_CODE_NOT_KEPT
 
 
 class NotTaken(Unavailable):
@@ -46,6 +44,10 @@ class Busy(Exception):
 
 class NotLeader(Exception):
     """The listener did not welcome us as the leader of the shard that we want."""
+
+
+class NotKept(Exception):
+    """The shard's log does not have the events any more that were asked for."""
 
 
 # What ends a connection, and is tried again with the next one.
@@ -69,41 +71,6 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
-class _Unanswered(Generic[A]):
-    """Requests by id: the bytes to send again and the future that waits."""
-
-    def __init__(self) -> None:
-        self.frames: dict[bytes | int, bytes] = {}
-        # Sent more than once, so that a refusal of the last sending says nothing of the ones before.
-        self.resent: set[bytes | int] = set()
-        self._futures: dict[bytes | int, asyncio.Future[A]] = {}
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def add(self, key: bytes | int, frame: bytes) -> asyncio.Future[A]:
-        """Two callers with one id share one answer."""
-        if key in self.frames:
-            self.resent.add(key)
-        self.frames[key] = frame
-        return self._futures.setdefault(key, asyncio.get_running_loop().create_future())
-
-    def answer(self, key: bytes | int, answer: A | Exception) -> None:
-        future = self._futures.get(key)
-        self.drop(key)
-        if future is None or future.done():
-            return
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
-    def drop(self, key: bytes | int) -> None:
-        self.frames.pop(key, None)
-        self.resent.discard(key)
-        self._futures.pop(key, None)
-
-
 class EngineSession:
     """Commands and queries to one shard. `run` keeps the connection and must be running for anything to be answered."""
 
@@ -112,12 +79,14 @@ class EngineSession:
             raise ValueError(f"no address for shard {shard}")
         self.shard = shard
         self._leaders = Leaders(shard, addresses, tls, client)
-        self._commands: _Unanswered[v1.Reply] = _Unanswered()
-        self._queries: _Unanswered[v1.Answer] = _Unanswered()
+        self._commands: Unanswered[v1.Reply] = Unanswered(shard)
+        self._queries: Unanswered[v1.Answer] = Unanswered(shard)
         self._last_query_id = 0
         self._writer: asyncio.StreamWriter | None = None
         self._outgoing = bytearray()
         self.connected = asyncio.Event()
+        # With a new connection, since the start.
+        self.resent_commands = 0
 
     async def command(self, command: v1.Command, timeout_s: float) -> v1.Reply:
         """The shard's answer, which may be a rejection. Raises Unavailable (outcome unknown) and Busy (not sent).
@@ -125,28 +94,36 @@ class EngineSession:
         Raises NotTaken when the shard cannot log it now and this session sent it once: then nothing of it was done,
         unless another session sent the same id before.
         """
-        return await self._ask(self._commands, command.command_id, v1.ClientFrame(command=command), timeout_s)
+        future: asyncio.Future[v1.Reply] = asyncio.get_running_loop().create_future()
+        self.submit(command.command_id, command.SerializeToString(), _into(future), timeout_s)
+        return await future
+
+    def submit(
+        self, command_id: bytes, command: bytes, answered: Callable[[v1.Reply | Exception], None], timeout_s: float
+    ) -> None:
+        """The same for who does not wait: `command` is a v1.Command's bytes. Raises Busy.
+
+        `answered` is called once, with what `command` would return or raise; it must not raise.
+        """
+        self._check_room(self._commands)
+        frame = enclosed(COMMAND_TAG, command)
+        self._commands.add(command_id, frame, answered, timeout_s)
+        self._send(frame)
 
     async def query(self, query: v1.Query, timeout_s: float) -> v1.Answer:
         """The shard's answer, which may be `refused`. Sets query.query_id. Raises Unavailable and Busy."""
+        self._check_room(self._queries)
         self._last_query_id += 1
         query.query_id = self._last_query_id
-        return await self._ask(self._queries, query.query_id, v1.ClientFrame(query=query), timeout_s)
+        frame = encode(v1.ClientFrame(query=query))
+        future: asyncio.Future[v1.Answer] = asyncio.get_running_loop().create_future()
+        self._queries.add(query.query_id, frame, _into(future), timeout_s)
+        self._send(frame)
+        return await future
 
-    async def _ask(self, unanswered: _Unanswered[A], key: bytes | int, frame: v1.ClientFrame, timeout_s: float) -> A:
+    def _check_room(self, unanswered: Unanswered[A]) -> None:
         if len(unanswered) >= UNANSWERED_MOST:
             raise Busy(f"{UNANSWERED_MOST} requests to shard {self.shard} wait for an answer")
-        data = encode(frame)
-        future = unanswered.add(key, data)
-        self._send(data)
-        try:
-            # Not wait_for, which in Python 3.11 swallows a cancellation that comes with the answer.
-            async with asyncio.timeout(timeout_s):
-                # Shielded: another caller may wait for the same id.
-                return await asyncio.shield(future)
-        except TimeoutError:
-            unanswered.drop(key)
-            raise Unavailable(f"shard {self.shard} did not answer within {timeout_s:g} s") from None
 
     def _send(self, data: bytes) -> None:
         """Gathers all that one turn of the loop sends into one write; unsent frames wait for the next connection."""
@@ -160,6 +137,11 @@ class EngineSession:
         if self._writer is not None and self._outgoing:
             self._writer.write(bytes(self._outgoing))
         self._outgoing.clear()
+
+    @property
+    def waiting_commands(self) -> int:
+        """That have no answer yet."""
+        return len(self._commands)
 
     @property
     def highest_epoch(self) -> int:
@@ -178,27 +160,47 @@ class EngineSession:
         self._outgoing.clear()
         self.connected.set()
         try:
-            self._commands.resent.update(self._commands.frames)
-            for frame in (*self._commands.frames.values(), *self._queries.frames.values()):
+            self.resent_commands += len(self._commands)
+            for frame in (*self._commands.again(), *self._queries.again()):
                 self._send(frame)
-            async for message in connection.messages():
-                match message.WhichOneof("frame"):
-                    case "reply":
-                        self._commands.answer(message.reply.command_id, self._heard(message.reply))
-                    case "answer":
-                        self._queries.answer(message.answer.query_id, message.answer)
-                    case "problem":
-                        raise NotLeader(message.problem.detail)
+            async for messages in connection.batches():
+                for message in messages:
+                    self._heed(message)
         finally:
             self.connected.clear()
             self._writer = None
 
+    def _heed(self, message: v1.ServerFrame) -> None:
+        """Raises NotLeader."""
+        if message.HasField("reply"):
+            reply = message.reply
+            self._commands.answer(reply.command_id, self._heard(reply) if reply.HasField("rejection") else reply)
+            return
+        match message.WhichOneof("frame"):
+            case "answer":
+                self._queries.answer(message.answer.query_id, message.answer)
+            case "problem":
+                raise NotLeader(message.problem.detail)
+
     def _heard(self, reply: v1.Reply) -> v1.Reply | Unavailable:
         if reply.rejection.reason != v1.RejectReason.REJECT_REASON_LOG_UNAVAILABLE:
             return reply
-        if reply.command_id in self._commands.resent:
+        if self._commands.was_resent(reply.command_id):
             return Unavailable(f"shard {self.shard} cannot say what became of it: {reply.rejection.detail}")
         return NotTaken(f"shard {self.shard} takes no commands now: {reply.rejection.detail}")
+
+
+def _into(future: asyncio.Future[A]) -> Callable[[A | Exception], None]:
+    def answered(answer: A | Exception) -> None:
+        # Whoever waited may have been cancelled.
+        if future.done():
+            return
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    return answered
 
 
 @dataclass(eq=False, slots=True)
@@ -216,6 +218,21 @@ class Connection:
         """Until the peer closes, or a newer leader is there, which raises EOFError."""
         while True:
             yield await self.frames.next()
+
+    async def batches(self) -> AsyncIterator[list[v1.ServerFrame]]:
+        """The same, all that has come at once."""
+        while True:
+            yield await self.frames.batch()
+
+
+@dataclass(eq=False, slots=True)
+class _Visit:
+    """One connection to one member, from its beginning."""
+
+    was_welcome: bool = False
+    # It has ended, and why; or it should be made anew.
+    over_or_due: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
 
 
 class Leaders:
@@ -261,18 +278,42 @@ class Leaders:
             connection.ended.set()
 
     async def _knock(self, address: Address) -> None:
+        """One visit after the other. One that is due to be made anew goes on until the next one was let in."""
         retry_s = RETRY_FIRST_S
-        while True:
-            try:
-                async with self._connected(address) as (reader, writer):
-                    connection = await self._welcome(reader, writer, address)
+        async with asyncio.TaskGroup() as visits:
+            while True:
+                visit = _Visit()
+                visits.create_task(self._visit(address, visit))
+                await visit.over_or_due.wait()
+                if visit.was_welcome:
                     retry_s = RETRY_FIRST_S
+                if visit.why:
+                    log.warning("shard %s at %s: %s; again in %.2f s", self.shard, address, visit.why, retry_s)
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_MOST_S)
+
+    async def _visit(self, address: Address, visit: "_Visit") -> None:
+        try:
+            async with self._connected(address) as (reader, writer):
+                abort = writer.transport.abort
+                # One that stands by is left and visited again; one that leads is, once the next visit was let in.
+                lifetime = Lifetime(
+                    writer.get_extra_info("peercert"),
+                    context=self._tls,
+                    due=lambda: visit.over_or_due.set() if visit.was_welcome else abort(),
+                    ended=abort,
+                )
+                try:
+                    connection = await self._welcome(reader, writer, address)
+                    visit.was_welcome = True
                     self._found(connection, address)
                     await connection.ended.wait()
-            except _LOST as error:
-                log.warning("shard %s at %s: %s; again in %.2f s", self.shard, address, error or "closed", retry_s)
-            await asyncio.sleep(retry_s)
-            retry_s = min(retry_s * 2, RETRY_MOST_S)
+                finally:
+                    lifetime.over()
+        except _LOST as error:
+            visit.why = str(error) or "closed"
+        finally:
+            visit.over_or_due.set()
 
     @contextlib.asynccontextmanager
     async def _connected(self, address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -282,11 +323,13 @@ class Leaders:
         try:
             yield reader, writer
         finally:
-            writer.close()
-            # The peer may be gone; what matters was said before.
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await writer.wait_closed()
+            closed = asyncio.ensure_future(_closed(writer))
+            try:
+                await asyncio.shield(closed)
+            except asyncio.CancelledError:
+                # Whoever is cancelled while it closes lets it close: its socket would outlive the loop.
+                await closed
+                raise
 
     async def _welcome(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address
@@ -322,6 +365,14 @@ class Leaders:
         self._news.set()
 
 
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    # The peer may be gone; what matters was said before.
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await writer.wait_closed()
+
+
 def keep_alive(connected: socket.socket) -> None:
     """A peer whose machine is gone is noticed within about ten seconds, though nothing is sent."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -339,11 +390,20 @@ class _Frames:
 
     async def next(self) -> v1.ServerFrame:
         """Raises EOFError."""
+        await self._some()
+        return v1.ServerFrame.FromString(self._bodies.popleft())
+
+    async def batch(self) -> list[v1.ServerFrame]:
+        """Raises EOFError."""
+        await self._some()
+        bodies, self._bodies = self._bodies, deque()
+        return [v1.ServerFrame.FromString(body) for body in bodies]
+
+    async def _some(self) -> None:
         while not self._bodies:
             if not (data := await self._reader.read(READ_BYTES)):
                 raise EOFError("connection closed by the engine")
             self._bodies.extend(self._decoder.feed(data))
-        return v1.ServerFrame.FromString(self._bodies.popleft())
 
 
 async def committed_events(
@@ -354,34 +414,50 @@ async def committed_events(
     from_seq: int,
     *,
     highest_epoch: int = 0,
+    replica: int = 0,
     passed: Callable[[], int] | None = None,
+    state_before: Callable[[Sequence[v1.StateBefore]], None] | None = None,
+    ends_when_not_kept: bool = False,
+    connected: Callable[[int | None], None] | None = None,
 ) -> AsyncIterator[v1.Events]:
     """The committed stream from `from_seq` on, without a gap or a repeat, through every reconnect; never ends.
 
     Leaders of an epoch older than `highest_epoch`, or than one heard of since, are not listened to.
     The consumer's pace is the stream's: nothing is read ahead of it but what the socket holds. `passed` gives the last
     seq that the consumer has made its own, durably: it is asked every PASSED_S while the stream is open, and the engine
-    is told when it has moved.
+    is told when it has moved. `replica` says which of several it is that do the same, each for itself.
+    `state_before`: a log that does not have `from_seq` any more is begun where it begins, and what the shard was then
+    is given to that first. `ends_when_not_kept`: NotKept is raised then; else it asks again: another member may lead.
+    `connected` is told what is committed where a stream begins, and None when it ends.
     """
-    next_seq = from_seq
+    next_seq = from_seq if state_before is None else 0
+    pieces: list[v1.StateBefore] = []
     async with Leaders(shard, addresses, tls, client, highest_epoch) as leaders:
         while True:
             async with leaders.next() as connection:
                 connection.writer.write(encode(v1.ClientFrame(subscribe=v1.Subscribe(from_seq=next_seq))))
-                with _telling(connection.writer, passed):
+                pieces.clear()
+                with _telling(connection.writer, passed, replica), _noticed(connection, connected):
                     async for message in connection.messages():
                         match message.WhichOneof("frame"):
-                            case "events" if message.events.first_seq == next_seq:
+                            case "state_before" if state_before is not None and not next_seq:
+                                pieces.append(message.state_before)
+                                if message.state_before.last:
+                                    state_before(pieces)
+                                    next_seq = message.state_before.seq + 1
+                            case "events" if message.events.first_seq == (next_seq or from_seq):
                                 yield message.events
                                 next_seq = message.events.last_seq + 1
                             case "events":
                                 raise NotLeader(f"the stream went on at {message.events.first_seq}, not {next_seq}")
+                            case "problem" if ends_when_not_kept and message.problem.code == NOT_KEPT:
+                                raise NotKept(message.problem.detail)
                             case "problem":
                                 raise NotLeader(message.problem.detail)
 
 
 @contextlib.contextmanager
-def _telling(writer: asyncio.StreamWriter, passed: Callable[[], int] | None) -> Iterator[None]:
+def _telling(writer: asyncio.StreamWriter, passed: Callable[[], int] | None, replica: int) -> Iterator[None]:
     """Tells the engine what the consumer has passed, at once and whenever it has moved, until the end of the block."""
     timer: asyncio.TimerHandle | None = None
     told: int | None = None
@@ -389,7 +465,7 @@ def _telling(writer: asyncio.StreamWriter, passed: Callable[[], int] | None) -> 
     def look(passed: Callable[[], int]) -> None:
         nonlocal timer, told
         if (seq := passed()) != told and not writer.is_closing():
-            writer.write(encode(v1.ClientFrame(passed=v1.Passed(seq=seq))))
+            writer.write(encode(v1.ClientFrame(passed=v1.Passed(seq=seq, replica=replica))))
             told = seq
         timer = asyncio.get_running_loop().call_later(PASSED_S, look, passed)
 
@@ -400,3 +476,14 @@ def _telling(writer: asyncio.StreamWriter, passed: Callable[[], int] | None) -> 
     finally:
         if timer is not None:
             timer.cancel()
+
+
+@contextlib.contextmanager
+def _noticed(connection: Connection, connected: Callable[[int | None], None] | None) -> Iterator[None]:
+    if connected is not None:
+        connected(connection.committed_seq)
+    try:
+        yield
+    finally:
+        if connected is not None:
+            connected(None)

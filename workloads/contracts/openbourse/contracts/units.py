@@ -45,11 +45,12 @@ def parse_units(text: str, scale: int) -> int:
 
 def format_units(value: int, scale: int) -> str:
     """Writes 1_250_000_000 min-units at scale 8 as "12.50000000": always `scale` decimals, as Binance does."""
-    sign, digits = ("-", -value) if value < 0 else ("", value)
+    if value < 0:
+        return "-" + format_units(-value, scale)
     if scale == 0:
-        return f"{sign}{digits}"
-    whole, fraction = divmod(digits, 10**scale)
-    return f"{sign}{whole}.{fraction:0{scale}d}"
+        return str(value)
+    digits = str(value).zfill(scale + 1)
+    return f"{digits[:-scale]}.{digits[-scale:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from openbourse.contracts.component import Component
+from openbourse.contracts import logs
+from openbourse.contracts.component import Component, replica_name
 from openbourse.contracts.session import Address
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.journal import snapshots
+from openbourse.engine.kernel_versions import KERNEL_VERSION
 from openbourse.engine.member.peers import KEEP_COMMANDS
 from openbourse.engine.run import ObjectName, Settings, run
 
@@ -25,6 +27,15 @@ def _address(text: str) -> Address:
         return Address.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _reader(text: str) -> str:
+    component, dash, replica = text.partition("-")
+    if component in set(Component) and (
+        not dash or (replica.isdecimal() and text == replica_name(component, int(replica)))
+    ):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a component nor one of its replicas, such as marketdata-1")
 
 
 def _object_name(text: str) -> ObjectName:
@@ -75,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         help="whose progress in the committed stream counts, such as ledger; again for each: while it lags, the shard "
         "slows down, and what it has not made its own stays in the log",
     )
+    parser.add_argument(
+        "--reader",
+        dest="readers",
+        action="append",
+        default=[],
+        type=_reader,
+        metavar="COMPONENT[-N]",
+        help="for whom the log is kept as well, such as marketdata, or marketdata-1 for the second that does the same; "
+        "again for each: trading does not wait for it, and "
+        "the log no longer does when less than a quarter of its volume is free",
+    )
     members = parser.add_argument_group("members", "a shard of several engines, of which one leads")
     members.add_argument(
         "--place", type=_address, metavar="HOST:PORT", help="where the others reach this one: TCP and UDP"
@@ -124,6 +146,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"make a snapshot every N commands (default {snapshots.EVERY_COMMANDS})",
     )
+    parser.add_argument(
+        "--kernel-version",
+        type=int,
+        default=KERNEL_VERSION,
+        choices=(KERNEL_VERSION - 1, KERNEL_VERSION),
+        help="the highest version of the kernel's rules that this engine changes a log over to, and tells the others "
+        f"that it knows: with {KERNEL_VERSION - 1}, a change-over waits, and the binary can be rolled back "
+        f"(default {KERNEL_VERSION})",
+    )
     # Benchmarks compare group commit with one sync per command; tests want a ring that is soon too short,
     # and segments that are soon full.
     for limit in ("--batch-requests", "--ring-commands", "--segment-bytes"):
@@ -138,12 +169,12 @@ def main() -> int:
     given = parser.parse_args()
     if (given.halts_namespace is None) != (given.exchange is None):
         parser.error("--halts-namespace and --exchange go together")
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(Component.ENGINE)
     if given.snapshot_commands < 1:
         parser.error("--snapshot-commands must be at least 1")
     if given.keep_commands < 0:
         parser.error("--keep-commands must be at least 0")
-    given.consumers = tuple(given.consumers)
+    given.consumers, given.readers = tuple(given.consumers), tuple(given.readers)
     given.peers = tuple(peer for peer in given.peers if peer != given.place)
     if problem := _members_problem(given):
         parser.error(problem)

@@ -76,21 +76,27 @@ class Engine:
     def bell(self) -> int:
         """An eventfd that is readable when the disk has news."""
 
-    def connect(self, connection: int, component: str) -> None:
-        """A new connection, from a peer whose certificate names `component`."""
+    def connect(self, connection: int, component: str, person: str = "", role: str = "") -> None:
+        """A new connection, from a peer whose certificate names `component`; of a `cli` a person, and their role."""
 
     def disconnect(self, connection: int) -> None:
         """Its replies go nowhere from here on. Unknown ones are ignored."""
 
-    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
+    def receive(
+        self, connection: int, data: bytes
+    ) -> tuple[bytes, int | None, bool, bool, tuple[int, int] | None] | None:
         """Takes bytes of a connection. None: nothing to do. Else: send at once, subscribe from seq, close, pause,
-        and the seq that the peer has passed."""
+        and the seq that the peer has passed, with its number among its component's replicas."""
 
     def begin(self, now_us: int) -> int:
         """Makes a batch of what waits. 0: nothing to do, 1: the bell will ring, 2: collect now. Raises Fatal."""
 
     def collect(self) -> list[tuple[int, bytes]] | None:
         """Frames that may leave, by connection: a committed batch's, and refusals; None without them."""
+
+    def traced(self) -> list[tuple[int, int, str]]:
+        """What was collected of commands that are traced, each once: seq, when its batch began in microseconds,
+        traceparent. At most 1,000 wait to be asked for; those behind them are lost."""
 
     def resumed(self) -> list[int]:
         """Paused connections that may be read again, each once."""
@@ -164,8 +170,16 @@ class Engine:
     def safety_level_at(self, settlement_lag_ms: int, unpublished_commands: int) -> v1.SafetyLevel.ValueType:
         """The level that this report would bring."""
 
-    def halts(self) -> list[tuple[str, int, int]]:
-        """Each halt in force: its name, and the epoch and seq of the command that imposed it."""
+    def halts(self) -> list[tuple[str, int, int, str, list[str], str]]:
+        """Each halt in force: its name, the epoch and seq of the command that imposed it, its state, the symbols that
+        it names (none: all), and its reason."""
+
+    def markets(self) -> list[tuple[str, str, str, list[str]]]:
+        """All symbols that are here, those together that are in one state for one reason: the state, what holds them (a
+        halt's name, safety, phase, or nothing in TRADING), the reason, the symbols."""
+
+    def moved(self) -> list[tuple[str, str]]:
+        """Symbols that are listed and are in another shard by now, each with that shard."""
 
 class Backlog:
     """The log's records from `from_seq` on, as they lie in the segments. One thread at a time uses it."""

@@ -73,14 +73,24 @@ class Lag:
 
 
 class Consumers:
-    """Those that count, by name: nothing is forgotten, and nobody is called settled, before each of them has passed it.
+    """By name, those that count: nothing is forgotten, and nobody is called settled, before each of them has passed it.
 
-    `known` is what they had passed when somebody last wrote it down, or less; who is not in it is at 0. Others may say
-    what they passed as well, and are not listened to.
+    Beside them `readers`, for whom the log is kept while there is room, and trading does not wait. `known` is what all
+    of these had passed when somebody last wrote it down, or less; who is not in it is at 0. Others may say what they
+    passed as well, and are not listened to.
     """
 
-    def __init__(self, counting: Iterable[str], known: Mapping[str, int], committed_seq: int, now_ms: float) -> None:
-        self.passed = {name: known.get(name, 0) for name in counting}
+    def __init__(
+        self,
+        counting: Iterable[str],
+        known: Mapping[str, int],
+        committed_seq: int,
+        now_ms: float,
+        readers: Iterable[str] = (),
+    ) -> None:
+        self.counting = frozenset(counting)
+        self.readers = frozenset(readers) - self.counting
+        self.passed = {name: known.get(name, 0) for name in sorted(self.counting | self.readers)}
         # Not heard of since the start.
         self.unheard = set(self.passed)
         self.begin(committed_seq, now_ms)
@@ -94,14 +104,20 @@ class Consumers:
     def _begin(self, now_ms: float) -> None:
         """Of what is committed by now it is not known when it was."""
         self._began_at_seq = self._committed_seq
-        self._commits = Commits()
+        # Each reader has its own: one that is away for a week must not make those that count look older.
+        self._commits, self._for_readers = Commits(), {name: Commits() for name in self.readers}
         if self._committed_seq:
-            self._commits.committed(self._committed_seq, now_ms)
+            self._note(self._committed_seq, now_ms)
 
     def committed(self, seq: int, now_ms: float) -> None:
         self._committed_seq = seq
-        if self.passed:
+        self._note(seq, now_ms)
+
+    def _note(self, seq: int, now_ms: float) -> None:
+        if self.counting:
             self._commits.committed(seq, now_ms)
+        for commits in self._for_readers.values():
+            commits.committed(seq, now_ms)
 
     def passes(self, consumer: str, seq: int, now_ms: float) -> bool:
         """What a consumer said last holds, also when it is lower than before. False: it does not count."""
@@ -109,9 +125,12 @@ class Consumers:
             return False
         self.passed[consumer] = seq
         self.unheard.discard(consumer)
+        if consumer in self.readers:
+            self._for_readers[consumer].forget(seq)
+            return True
         if seq < self._commits.forgotten_seq:
             self._begin(now_ms)
-        self._commits.forget(min(self.passed.values()))
+        self._commits.forget(self.settled_seq)
         return True
 
     def told(self, passed: Mapping[str, int]) -> None:
@@ -119,17 +138,37 @@ class Consumers:
         for name in self.passed:
             self.passed[name] = passed.get(name, self.passed[name])
 
-    def furthest_behind(self) -> tuple[str, int]:
-        """Who, of those that count, and the seq that it has passed."""
-        return min(self.passed.items(), key=lambda item: (item[1], item[0]))
+    @property
+    def settled_seq(self) -> int:
+        """What all that count have passed. There has to be one."""
+        return min(self.passed[name] for name in self.counting)
+
+    def furthest_behind(self, of: Iterable[str]) -> tuple[str, int]:
+        """Who of them, and the seq that it has passed."""
+        return min(((name, self.passed[name]) for name in of), key=lambda item: (item[1], item[0]))
 
     def lag(self, now_ms: float) -> Lag:
-        if not self.passed:
+        """Of those that count."""
+        if not self.counting:
             return Lag(0, "", at_least=False)
-        consumer, seq = self.furthest_behind()
-        oldest_ms = self._commits.oldest_ms(seq)
-        age_ms = 0 if oldest_ms is None else round(now_ms - oldest_ms)
-        return Lag(age_ms, consumer, at_least=bool(self.unheard) or seq < self._began_at_seq)
+        consumer, seq = self.furthest_behind(self.counting)
+        age_ms = _age_ms(self._commits, seq, now_ms)
+        return Lag(age_ms, consumer, at_least=bool(self.unheard & self.counting) or seq < self._began_at_seq)
+
+    def behind(self, now_ms: float) -> dict[str, tuple[int, int]]:
+        """By name, how many commands each has not passed, and how old the oldest of them is, at least, in ms."""
+        return {
+            name: (
+                max(self._committed_seq - seq, 0),
+                _age_ms(self._for_readers.get(name, self._commits), seq, now_ms),
+            )
+            for name, seq in self.passed.items()
+        }
+
+
+def _age_ms(commits: Commits, passed_seq: int, now_ms: float) -> int:
+    oldest_ms = commits.oldest_ms(passed_seq)
+    return 0 if oldest_ms is None else round(now_ms - oldest_ms)
 
 
 def worth_reporting(lag: Lag, level: int, level_then: int) -> bool:
@@ -148,20 +187,22 @@ class Needed:
     why: str
 
 
-def needed_from(consumers: Consumers, snapshots: Iterable[int], snapshots_kept: int) -> Needed:
-    """What of the log must stay. `snapshots` are the seqs of those that are there.
+def needed_from(
+    consumers: Consumers, snapshots: Iterable[int], snapshots_kept: int, *, has_room: bool = True
+) -> Needed:
+    """What of the log must stay. `snapshots` are the seqs of those that are there; with `has_room` readers count too.
 
     Recovery needs what is behind the newest `snapshots_kept`, and all of it while there are fewer: one that is bad must
     have another one, or the log, behind it. A consumer needs what it has not passed, and what leads there from a
     snapshot: events are made of the log and the state before it. A log that nobody is known to follow stays whole.
     """
-    if not consumers.passed:
+    if not consumers.counting:
         return Needed(1, "no consumer counts: the log is kept for whoever comes")
     kept = sorted(snapshots)
     if len(kept) < snapshots_kept:
         return Needed(1, f"{len(kept)} of {snapshots_kept} snapshots are made: recovery needs the log")
     recovery_seq = kept[-snapshots_kept]
-    consumer, passed_seq = consumers.furthest_behind()
+    consumer, passed_seq = consumers.furthest_behind(consumers.passed if has_room else consumers.counting)
     behind_seq = max((seq for seq in kept if seq <= passed_seq), default=0)
     if recovery_seq <= behind_seq:
         return Needed(recovery_seq + 1, f"recovery from the snapshot of seq {recovery_seq}")

@@ -92,6 +92,8 @@ def decide(
     present = set()
     ends = []
     for halt in sorted(halts, key=halt_name):
+        if not halt.spec.concerns(shard):
+            continue
         name = halt_name(halt)
         present.add(name)
         mine = halt.status.by(shard)
@@ -101,9 +103,10 @@ def decide(
             if name in in_force or state is AcknowledgementState.HALTED:
                 lift.append(Step(_lift(name, _why_over(halt)), halt))
             continue
-        if state is AcknowledgementState.LIFTED:
+        if state is AcknowledgementState.LIFTED and not halt.spec.two_person:
             # Lifted is the end of a Halt, whatever a clock that went backwards says; it may still be in force when
-            # somebody edited the acknowledgement.
+            # somebody edited the acknowledgement. One that takes two people ends with its deletion alone, which the
+            # API server asks about: no edit of a status lifts it.
             if name in in_force:
                 lift.append(Step(_lift(name, "acknowledged as lifted"), halt))
             continue

@@ -34,9 +34,9 @@ class LagReports:
     def committed(self, seq: int) -> None:
         self.consumers.committed(seq, _now_ms())
 
-    def passed(self, component: str, seq: int) -> None:
-        """The peer with a certificate of that component has made everything up to `seq` its own."""
-        if self.consumers.passes(component, seq, _now_ms()) and self._core.safety_level != _NORMAL:
+    def passed(self, consumer: str, seq: int) -> None:
+        """It has made everything up to `seq` its own. Of which component it is, its certificate said."""
+        if self.consumers.passes(consumer, seq, _now_ms()) and self._core.safety_level != _NORMAL:
             self._look()
 
     def start(self) -> None:
@@ -75,16 +75,25 @@ class LagReports:
     def document(self) -> dict[str, object]:
         """For the status."""
         lag = self.consumers.lag(_now_ms())
-        passed = self.consumers.passed
+        consumers = self.consumers
         return {
-            "settled_seq": min(passed.values(), default=None),
+            "settled_seq": consumers.settled_seq if consumers.counting else None,
             "settlement_lag_ms": lag.age_ms,
             "furthest_behind": lag.consumer,
             "consumers": [
-                {"name": name, "passed_seq": seq, "heard": name not in self.consumers.unheard}
-                for name, seq in sorted(passed.items())
+                {
+                    "name": name,
+                    "passed_seq": seq,
+                    "heard": name not in consumers.unheard,
+                    "trading_waits": name in consumers.counting,
+                }
+                for name, seq in consumers.passed.items()
             ],
         }
+
+    def behind(self) -> dict[str, tuple[int, int]]:
+        """By consumer or reader: commands that it has not passed, and how old the oldest of them is, in ms."""
+        return self.consumers.behind(_now_ms())
 
     def safety(self) -> dict[str, object]:
         """For the status: the level, and why this process reported what made it so."""

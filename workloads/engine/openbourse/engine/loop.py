@@ -7,7 +7,7 @@
 5. begin     the next batch, before anything is written to a socket, so that the disk never idles
 6. release   replies and answers to their connections, paused ones read again, subscribers get the new events
 
-Before `lead` nothing begins: connections wait for their welcome.
+Before `lead` nothing begins: connections wait for their welcome. While the lead is handed over nothing begins either.
 """
 
 import asyncio
@@ -56,7 +56,11 @@ class Loop:
         self.commits: Commits | None = None
         # Called once, when somebody other than the engine itself has an answer.
         self.on_first_answer: Callable[[], None] | None = None
+        # Called with what of the batch is traced, once its answers are sent: seq, when it began in microseconds,
+        # traceparent of each.
+        self.on_traced: Callable[[list[tuple[int, int, str]]], None] | None = None
         self._leads = False
+        self._holds = False
         self._turning = False
         self._proposed_seq = 0
         self._begin_is_due = False
@@ -70,7 +74,9 @@ class Loop:
     def stop(self) -> None:
         self._events.remove_reader(self.core.bell())
 
-    def receive(self, connection: int, data: bytes) -> tuple[bytes, int | None, bool, bool, int | None] | None:
+    def receive(
+        self, connection: int, data: bytes
+    ) -> tuple[bytes, int | None, bool, bool, tuple[int, int] | None] | None:
         """As the core's; the batch begins when all sockets that have something now were read."""
         with self._fatal():
             asked = self.core.receive(connection, data)
@@ -95,6 +101,12 @@ class Loop:
     def leave(self) -> None:
         """Nothing begins or leaves any more."""
         self._leads = False
+
+    def hold(self, holds: bool) -> None:
+        """While it holds no batch begins: what arrives waits, what was begun goes out."""
+        if self._holds and not holds:
+            self._events.call_soon(self._turn)
+        self._holds = holds
 
     def welcome(self) -> None:
         """Those who wait are served."""
@@ -139,7 +151,7 @@ class Loop:
         """What may leave. The next batch is begun, and whoever decides about commit is told of it."""
         assert self.commits is not None
         frames = self.core.collect() or []
-        while self._begin() == _READY:
+        while not self._holds and self._begin() == _READY:
             ready = self.core.collect()
             if ready is None:
                 # Answers about a seq that is not committed yet.
@@ -170,6 +182,8 @@ class Loop:
         for connection in self.core.resumed():
             if (peer := self.peers.get(connection)) is not None:
                 peer.resume_reading()
+        if self.on_traced is not None and (traced := self.core.traced()):
+            self.on_traced(traced)
         seq = self.core.committed_seq
         if seq != self._told_seq:
             self._told_seq = seq

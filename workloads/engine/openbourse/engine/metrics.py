@@ -3,12 +3,15 @@
 Times of take-overs are histograms; what is now the case is asked for when it is read, so nothing is kept up to date.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from openbourse.contracts.tls_material import Material
+from openbourse.contracts.tls_metrics import TlsMetrics
+from openbourse.engine.lag import LagReports
 from openbourse.engine.loop import Loop
 from openbourse.engine.member.replica import Replica
 from openbourse.engine.replication import State
@@ -21,9 +24,10 @@ _DISK_TROUBLES = ("no_room", "not_written")
 class Metrics:
     """Of one engine, each with the label of its shard."""
 
-    def __init__(self, loop: Loop, replica: Replica) -> None:
+    def __init__(self, loop: Loop, replica: Replica, lag: LagReports, tls: Material) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Now(loop, replica))
+        self._registry.register(TlsMetrics(tls))
+        self._registry.register(_Now(loop, replica, lag))
         phases = Histogram(
             "openbourse_engine_failover_seconds",
             "Take-overs by this engine. detect: since the old leader was heard last; the others since the suspicion.",
@@ -40,9 +44,10 @@ class Metrics:
 
 
 class _Now(Collector):
-    def __init__(self, loop: Loop, replica: Replica) -> None:
+    def __init__(self, loop: Loop, replica: Replica, lag: LagReports) -> None:
         self._loop = loop
         self._replica = replica
+        self._lag = lag
 
     def collect(self) -> Iterable[Metric]:
         core, replica, shard = self._loop.core, self._replica, self._loop.core.shard
@@ -78,6 +83,13 @@ class _Now(Collector):
             shard,
             {known.member: float(core.end_seq - known.matched) for known in replica.followers},
         )
+        # Only who leads is told by those who read.
+        behind = self._lag.behind() if core.epoch else {}
+        for name, what, values in (
+            ("commands", "Committed, and not passed by a consumer or reader.", {n: c for n, (c, _) in behind.items()}),
+            ("seconds", "How old the oldest is, at least.", {n: ms / 1000 for n, (_, ms) in behind.items()}),
+        ):
+            yield _gauges(f"openbourse_engine_consumer_lag_{name}", what, "consumer", shard, values)
         resent = CounterMetricFamily(
             "openbourse_engine_resent_commands", "That came again and got their first answer.", labels=("shard",)
         )
@@ -91,7 +103,7 @@ def _gauge(name: str, what: str, shard: str, value: float) -> GaugeMetricFamily:
     return family
 
 
-def _gauges(name: str, what: str, label: str, shard: str, values: dict[str, float]) -> GaugeMetricFamily:
+def _gauges(name: str, what: str, label: str, shard: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, what, labels=("shard", label))
     for of, value in values.items():
         family.add_metric((shard, of), value)

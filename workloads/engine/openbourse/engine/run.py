@@ -4,12 +4,13 @@
 2. start the loop, the member and its links; sign the segments that are finished; make snapshots; serve status
 3. listen: whoever says Hello waits
 4. follow, until this member leads: then the kernel gets the rest of the log
-5. as the leader: bring the shard to the kernel's version of this binary, do what became due while nobody was there,
-   list what the listings file says, carry out the halts that were asked for meanwhile
+5. as the leader: change the log over to this binary's version of the kernel (later, where another member does not
+   know it), do what became due while nobody was there, list what the listings file says, carry out the halts that
+   were asked for meanwhile
 6. welcome those who wait (one that has followed does it before 5); hear how far the consumers are, recycle what
    they have passed
 7. wait for a stop or a failure
-8. stop: take nothing more, answer what was taken, checkpoint, close
+8. stop: let a standby lead, where one is in sync; else take nothing more, answer what was taken, checkpoint, close
 """
 
 import asyncio
@@ -24,8 +25,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbourse.contracts import tls, v1
+from openbourse.contracts import tracing
+from openbourse.contracts.component import Component
 from openbourse.contracts.session import Address, NotTaken
+from openbourse.contracts.tls_material import Material
 from openbourse.engine import replication
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter, RecordError
@@ -33,11 +36,13 @@ from openbourse.engine.arbiters.own_record import own_record
 from openbourse.engine.arbiters.record_folder import RecordFolder
 from openbourse.engine.checkpoints import Checkpoints
 from openbourse.engine.consumers import Consumers
+from openbourse.engine.direct_halts import lift_in_time
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.journal import epochs, passed, renewal, volume
 from openbourse.engine.journal.retention import Retention
 from openbourse.engine.journal.roots import KEY_FILE, FileKey, Signer, keep_signed
 from openbourse.engine.journal.snapshots import EVERY_COMMANDS, Snapshots
+from openbourse.engine.kernel_versions import KERNEL_VERSION, ChangeOver
 from openbourse.engine.lag import LagReports
 from openbourse.engine.listings import ListingsFile
 from openbourse.engine.loop import Loop
@@ -48,12 +53,10 @@ from openbourse.engine.serve import Server
 from openbourse.engine.status import Status, in_force
 from openbourse.engine.subscribe import Streams
 from openbourse.engine.ticks import Ticks
+from openbourse.engine.traces import Traces
 
 log = logging.getLogger(__name__)
 
-# What this binary leads with. It replays older ones too, so a log is brought here by a command in it.
-KERNEL_VERSION = 2
-VERSION_RETRY_S = 1.0
 FINISH_S = 5.0
 # Trading opens without the API server, with the halts that were in force when the engine stopped.
 HALTS_WAIT_S = 3.0
@@ -88,6 +91,8 @@ class Settings:
     exchange: str | None = None
     # Components whose progress in the committed stream counts, for safety and for what of the log is kept.
     consumers: tuple[str, ...] = ()
+    # For whom the log is kept as well, while there is room. Trading does not wait for them.
+    readers: tuple[str, ...] = ()
     # Where the other members reach this one, and it them. Their record is in a folder or in a Lease.
     place: Address | None = None
     # Where it listens for them, if that is not the place by which they know it.
@@ -103,6 +108,8 @@ class Settings:
     ring_commands: int | None = None
     segment_bytes: int | None = None
     keep_commands: int = KEEP_COMMANDS
+    # The highest that it leads with, and that it tells the other members it knows.
+    kernel_version: int = KERNEL_VERSION
 
 
 def run(settings: Settings) -> int:
@@ -122,7 +129,7 @@ def run(settings: Settings) -> int:
             log.error("the snapshot %s is bad, an older one or the whole log was used: %s", name, why)
         signer = FileKey.load(settings.signing_key or settings.wal / KEY_FILE)
         asyncio.run(_serve(settings, core, signer))
-    except (Fatal, OSError, RecordError) as error:
+    except (Fatal, OSError, RecordError, tracing.BadSettings) as error:
         log.critical("the engine ends: %s", error)
         return 1
     log.info("stopped")
@@ -134,23 +141,35 @@ async def _serve(settings: Settings, core: Engine, signer: Signer) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as resources:
-        await _run(settings, core, signer, stop, resources)
+        try:
+            await _run(settings, core, signer, stop, resources)
+        except BeginAgain as error:
+            # What a stop has begun needs no second beginning.
+            if not stop.is_set():
+                raise
+            log.info("%s", error)
 
 
 async def _run(
     settings: Settings, core: Engine, signer: Signer, stop: asyncio.Event, resources: contextlib.AsyncExitStack
 ) -> None:
+    material = Material.load(settings.tls)
     loop = Loop(core)
     replica = await _replica(settings, core, loop, resources)
     loop.start(replica)
+    exported = tracing.start(Component.ENGINE)
+    resources.push_async_callback(asyncio.to_thread, exported.stop)
+    if exported.is_on:
+        loop.on_traced = Traces(exported, settings.shard).committed
     own = OwnRequests(loop)
     checkpoints, ticks = Checkpoints(core, own), Ticks(core, own)
-    consumers = Consumers(settings.consumers, passed.read(settings.wal), core.end_seq, time.monotonic() * 1000)
+    known, now_ms = passed.read(settings.wal), time.monotonic() * 1000
+    consumers = Consumers(settings.consumers, known, core.end_seq, now_ms, settings.readers)
     replica.peers.positions.consumers = consumers
     lag = LagReports(core, own, consumers)
     recycling = Retention(settings.wal, consumers, replica.write_epochs, lambda: replica.peers.held_from)
     loop.on_committed += [checkpoints.committed, ticks.committed, lag.committed]
-    status = Status(loop, replica, lag, recycling)
+    status = Status(loop, replica, lag, recycling, material)
     try:
         async with asyncio.TaskGroup() as tasks:
             snapshots = Snapshots(core, settings.wal, settings.snapshot_commands, tasks)
@@ -165,19 +184,22 @@ async def _run(
                 tasks.create_task(_stop_serving(replica, server, status)),
                 tasks.create_task(keep_signed(settings.wal, signer, stop, lambda: core.committed_seq)),
                 tasks.create_task(recycling.run(stop)),
+                tasks.create_task(material.watch()),
                 tasks.create_task(_follow(settings, replica)),
                 tasks.create_task(_lead(settings, replica, own=own, ticks=ticks, lag=lag, status=status, stop=stop)),
             ]
             await status.listen(settings.status)
             if settings.place is not None:
-                await replica.peers.links.listen(settings.links or settings.place, tls.server_context(settings.tls))
-                replicating.append(tasks.create_task(replica.peers.links.dial(tls.client_context(settings.tls))))
-            await server.listen(settings.listen, tls.server_context(settings.tls))
+                await replica.peers.links.listen(settings.links or settings.place, material.server)
+                replicating.append(tasks.create_task(replica.peers.links.dial(material.client)))
+            await server.listen(settings.listen, material.server)
             await stop.wait()
             status.stopping = True
             ticks.stop()
             lag.stop()
             snapshots.stop()
+            if replica.leads.is_set() and settings.peers and (why := await replica.hand_over()):
+                log.warning("the lead is handed over to nobody before the stop: %s", why)
             await _finish(server, loop, checkpoints if replica.leads.is_set() else None)
             # Whoever takes over need not wait for the clients' goodbye.
             await _end(replicating)
@@ -226,6 +248,7 @@ async def _replica(settings: Settings, core: Engine, loop: Loop, resources: cont
         found=settings.found or settings.record is None,
         keep_commands=settings.keep_commands,
         segment_bytes=settings.segment_bytes,
+        kernel_version=settings.kernel_version,
     )
 
 
@@ -283,16 +306,22 @@ async def _lead(
         loop.welcome()
     lag.consumers.begin(core.committed_seq, time.monotonic() * 1000)
     listings = ListingsFile(settings.listings, core, own)
+    status.delisted = listings.delisted
+    status.change_over = ChangeOver(core, own, replica.kernel_versions, settings.kernel_version)
     async with asyncio.TaskGroup() as tasks:
-        await _change_version(core, own, stop)
+        if not await status.change_over.give_or_wait(stop):
+            tasks.create_task(status.change_over.run(stop))
         ticks.look()
         await listings.apply_if_changed()
         tasks.create_task(listings.watch(stop))
+        tasks.create_task(lift_in_time(core, own, stop))
         if settings.halts_namespace is not None:
             caught_up = asyncio.Event()
             tasks.create_task(_watch_halts(settings, own, loop, stop, caught_up))
             if not has_followed:
                 await _wait_for_halts(caught_up)
+            if settings.place is not None and settings.peers:
+                tasks.create_task(_watch_switchovers(settings.halts_namespace, settings.place.host, replica, stop))
         if not has_followed:
             loop.welcome()
         lag.start()
@@ -310,21 +339,6 @@ def _say_ready(settings: Settings, replica: Replica) -> None:
         file=sys.stderr,
         flush=True,
     )
-
-
-async def _change_version(core: Engine, own: OwnRequests, stop: asyncio.Event) -> None:
-    """Waits for a disk that takes nothing. Raises Fatal when the kernel refuses the version that it should carry."""
-    change = v1.Command(causation_id="engine", change_version=v1.ChangeVersion(version=KERNEL_VERSION))
-    while core.kernel_version < KERNEL_VERSION and not stop.is_set():
-        try:
-            reply = await own.sequence(change)
-        except NotTaken as error:
-            log.warning("kernel version %d waits for the log: %s", KERNEL_VERSION, error)
-            await asyncio.sleep(VERSION_RETRY_S)
-            continue
-        if reply.HasField("rejection"):
-            raise Fatal(f"kernel version {KERNEL_VERSION} is refused: {reply.rejection.detail}")
-        log.info("kernel version %d from seq %d on", KERNEL_VERSION, reply.seq)
 
 
 async def _wait_for_halts(caught_up: asyncio.Event) -> None:
@@ -349,6 +363,11 @@ async def _watch_halts(
         stop=stop,
         caught_up=caught_up,
     )
+
+
+async def _watch_switchovers(namespace: str, pod: str, replica: Replica, stop: asyncio.Event) -> None:
+    switchovers = importlib.import_module("openbourse.engine.switchovers")
+    await switchovers.watch_switchovers(replica, namespace=namespace, shard=replica.core.shard, pod=pod, stop=stop)
 
 
 async def _finish(server: Server, loop: Loop, checkpoints: Checkpoints | None) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import cast
 
 from openbourse.contracts import v1
+from openbourse.contracts.component import replica_name
 from openbourse.contracts.frames import encode
 from openbourse.contracts.session import Address
-from openbourse.contracts.tls import PeerRefused, component_of
+from openbourse.contracts.tls import PeerRefused, component_of, person_of, role_of
+from openbourse.contracts.tls_material import Lifetime
 from openbourse.engine.loop import Loop
 from openbourse.engine.subscribe import Streams, Subscription
 
@@ -31,7 +33,7 @@ class Server:
     """All connections of the port."""
 
     def __init__(self, loop: Loop, streams: Streams, passed: Callable[[str, int], None]) -> None:
-        """`passed` is told which component has passed which seq."""
+        """`passed` is told who, by the name of a component or of its replica, has passed which seq."""
         self.loop = loop
         self.streams = streams
         self.passed = passed
@@ -81,7 +83,9 @@ class Server:
 
 
 class Connection(asyncio.Protocol):
-    """One peer. Its component, from its certificate, says what it may send; the core holds it to that."""
+    """One peer. Its component, of a person their role, from its certificate, says what it may send.
+
+    The core holds it to that."""
 
     def __init__(self, server: Server) -> None:
         self.writable = asyncio.Event()
@@ -91,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._name = "a peer"
         self._component = ""
         self._hello: asyncio.TimerHandle | None = None
+        self._lifetime: Lifetime | None = None
         self._closing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,7 +107,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         try:
-            component = component_of(transport.get_extra_info("peercert"))
+            certificate = transport.get_extra_info("peercert")
+            component, role = component_of(certificate), role_of(certificate)
         except PeerRefused as error:
             log.warning("%s is refused: %s", self._name, error)
             self._transport.abort()
@@ -116,8 +122,9 @@ class Connection(asyncio.Protocol):
         server.connections[self._id] = self
         server.empty.clear()
         server.loop.peers[self._id] = self
-        server.loop.core.connect(self._id, component)
+        server.loop.core.connect(self._id, component, person_of(certificate), role or "")
         self._hello = asyncio.get_running_loop().call_later(HELLO_S, self._no_hello)
+        self._lifetime = Lifetime(certificate, ended=lambda: self.close_with("its certificate has run out"))
 
     def _no_hello(self) -> None:
         self.close_with(f"no Hello within {HELLO_S:g} s", code=v1.ProblemCode.PROBLEM_CODE_MALFORMED)
@@ -141,7 +148,8 @@ class Connection(asyncio.Protocol):
         if pause:
             self.pause_reading()
         if passed is not None:
-            self._server.passed(self._component, passed)
+            seq, replica = passed
+            self._server.passed(replica_name(self._component, replica), seq)
         if from_seq is not None:
             log.info("%s subscribes from seq %d", self._name, from_seq)
             if self.subscription is not None:
@@ -198,6 +206,8 @@ class Connection(asyncio.Protocol):
             return
         if self._hello is not None:
             self._hello.cancel()
+        if self._lifetime is not None:
+            self._lifetime.over()
         if self.subscription is not None:
             self.subscription.close()
         self._server.connections.pop(self._id, None)

@@ -3,17 +3,20 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from openbourse.contracts.session import Address
+from openbourse.contracts.tls_material import Material
 from openbourse.engine.journal.retention import Retention
 from openbourse.engine.journal.snapshots import Snapshots
+from openbourse.engine.kernel_versions import ChangeOver
 from openbourse.engine.lag import LagReports
 from openbourse.engine.loop import Loop
 from openbourse.engine.member.replica import Replica
 from openbourse.engine.metrics import Metrics
+from openbourse.engine.replication import State
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +30,19 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 
 
 class Status:
-    def __init__(self, loop: Loop, replica: Replica, lag: LagReports, retention: Retention) -> None:
+    def __init__(self, loop: Loop, replica: Replica, lag: LagReports, retention: Retention, tls: Material) -> None:
         # It leads and serves.
         self.serves = False
         self.stopping = False
         self.snapshots: Snapshots | None = None
+        # By symbol that is delisted, how many of its orders are open; a leader knows.
+        self.delisted: Mapping[str, int] = {}
+        # Of a leader.
+        self.change_over: ChangeOver | None = None
         self._lag = lag
         self._retention = retention
-        self._metrics = Metrics(loop, replica)
+        self._tls = tls
+        self._metrics = Metrics(loop, replica, lag, tls)
         self._loop = loop
         self._replica = replica
         self._listener: asyncio.Server | None = None
@@ -48,8 +56,8 @@ class Status:
 
     @property
     def ready(self) -> bool:
-        """It serves, or follows whoever does."""
-        return (self.serves or self._replica.stands_by) and not self.stopping
+        """It serves, or is in sync with whoever does: so no disruption budget lets both be evicted at once."""
+        return (self.serves or self._replica.state is State.IN_SYNC) and not self.stopping
 
     def document(self) -> dict[str, object]:
         """The state hash is that of the last checkpoint: to make one takes as long as the state is large."""
@@ -66,12 +74,24 @@ class Status:
             "state_hash_seq": seq,
             "state_hash": state_hash,
             "wal_segment": core.segment,
+            "kernel_version": core.kernel_version,
+            "kernel_version_waits_for": "" if self.change_over is None else self.change_over.waits_for,
             "snapshot": None if self.snapshots is None else self.snapshots.document(),
             "disk": disk(core.trouble, core.warning, self._loop.syncing_for_s),
             "lag": {"pending_commands": core.pending_commands, **self._lag.document()},
             "safety": self._lag.safety(),
             "retention": self._retention.document(),
-            "halts": [{"name": name, "epoch": epoch, "seq": at} for name, epoch, at in core.halts()],
+            "tls": self._tls.as_json(),
+            "delisted": dict(self.delisted),
+            "halts": [
+                {"name": name, "epoch": epoch, "seq": at, "state": state, "symbols": symbols, "reason": reason}
+                for name, epoch, at, state, symbols, reason in core.halts()
+            ],
+            "markets": [
+                {"state": state, "held_by": held_by, "reason": reason, "symbols": symbols}
+                for state, held_by, reason, symbols in core.markets()
+            ],
+            "moved": dict(core.moved()),
         }
 
     def _answer(self, path: str) -> tuple[int, dict[str, object]]:
@@ -120,4 +140,4 @@ def disk(trouble: tuple[str, str] | None, warning: str | None, syncing_for_s: fl
 
 def in_force(loop: Loop) -> Callable[[], list[str]]:
     """The names of the halts in force, now and whenever asked."""
-    return lambda: [name for name, _epoch, _seq in loop.core.halts()]
+    return lambda: [name for name, *_ in loop.core.halts()]

@@ -3,29 +3,50 @@
 import argparse
 import asyncio
 import contextlib
-import functools
 import gc
 import logging
+import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import AsyncIterator, Generator
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
 
+from openbourse.contracts import logs, tracing
+from openbourse.contracts.component import Component
+from openbourse.contracts.hsm import TokenError
+from openbourse.contracts.listen import listening
 from openbourse.contracts.session import Address, EngineSession
-from openbourse.contracts.tls import client_context
-from openbourse.gateway.app import make_port
+from openbourse.contracts.tls_material import Material
+from openbourse.gateway.addresses import Application, behind_proxies
+from openbourse.gateway.admin.api import make_admin_api
+from openbourse.gateway.app import TradersPort, make_port
+from openbourse.gateway.command_line import WantedShard, parse
 from openbourse.gateway.engines import Engine
-from openbourse.gateway.keys import KeyFileInvalid, KeyRing
+from openbourse.gateway.http_protocol import (
+    Addresses,
+    Takers,
+    traders_protocol,
+)
+from openbourse.gateway.key_ring import KeyRing
+from openbourse.gateway.key_seal import vault_from_environment
+from openbourse.gateway.keys import KeyFileInvalid
 from openbourse.gateway.ledger import Ledger
-from openbourse.gateway.limits import Limits, Usage
-from openbourse.gateway.marketdata import MarketData, read_lines
+from openbourse.gateway.limits import shared
+from openbourse.gateway.limits.file import LimitsFileInvalid, RulesOfFile
+from openbourse.gateway.limits.rules import Limits
+from openbourse.gateway.limits.usage import Usage
+from openbourse.gateway.marketdata import MarketData
+from openbourse.gateway.metrics import Metrics
+from openbourse.gateway.redis.address import AddressInvalid, from_environment
+from openbourse.gateway.redis.link import RedisLink
+from openbourse.gateway.shards import Shard, Shards
 from openbourse.gateway.status import Drain, make_status_app
 from openbourse.gateway.streams.protocol import MESSAGE_BYTES_MOST, PING_EVERY_S, PONG_WITHIN_S, StreamProtocol
+from openbourse.gateway.user_data import shared_listen_keys
 
 log = logging.getLogger("openbourse.gateway")
 
@@ -33,59 +54,39 @@ CONNECTIONS_MOST = 10_000
 BACKLOG = 1024
 # Requests under way get this long when the gateway stops; a pod is killed later than that.
 DRAIN_S = 8
-
-EXAMPLE = """example:
-  python -m openbourse.gateway --shard main --engine 127.0.0.1:7000 --ledger https://127.0.0.1:7100 \\
-      --marketdata https://127.0.0.1:7200 --keys keys.json --listen 127.0.0.1:8080 \\
-      --status 127.0.0.1:8081 --tls tls/gateway
-"""
-
-
-def address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    limits = Limits()
-    parser = argparse.ArgumentParser(
-        prog="python -m openbourse.gateway",
-        description="The traders' port of an exchange, in front of one engine shard, its ledger and market data.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--shard", required=True, help="the shard whose symbols are traded here")
-    parser.add_argument(
-        "--engine", required=True, action="append", type=address, help="HOST:PORT of an engine of it; may be repeated"
-    )
-    parser.add_argument("--ledger", required=True, help="https://HOST:PORT of the ledger")
-    parser.add_argument("--marketdata", help="https://HOST:PORT of the market data; without it there are none")
-    parser.add_argument("--keys", required=True, type=Path, help="file of API keys (see `openbourse keys`)")
-    parser.add_argument("--listen", required=True, type=address, help="HOST:PORT for traders, plain HTTP")
-    parser.add_argument("--status", required=True, type=address, help="HOST:PORT for probes, plain HTTP")
-    parser.add_argument("--tls", required=True, type=Path, help="folder with ca.crt, tls.crt, tls.key")
-    parser.add_argument("--weight-per-minute", type=int, default=limits.weight_per_minute, help="per address")
-    parser.add_argument("--orders-per-10s", type=int, default=limits.orders_per_10s, help="per account")
-    parser.add_argument("--orders-per-day", type=int, default=limits.orders_per_day, help="per account")
-    parser.add_argument("--no-access-log", action="store_true", help="do not log a line for each request")
-    return parser.parse_args(arguments)
+# Before that, whoever asks is told that this was the last answer of the connection.
+LINGER_S, LOOK_EVERY_S = 2.0, 0.05
+# New objects of Python's collector before it looks at these, and how often before it looks at older ones.
+COLLECTED_AT = (20_000, 10, 100)
+CLOSE = (b"connection", b"close")
 
 
 class Listener(uvicorn.Server):
     """A uvicorn server that leaves signals to us: two of them run in one process."""
+
+    async def turn_away(self) -> None:
+        """Each answer from now on is the last of its connection. Until nobody is connected, for LINGER_S at most.
+
+        A connection that is closed while its client sends the next request leaves an order without an answer.
+        """
+        # From these uvicorn makes the ones below anew, every second.
+        self.config.encoded_headers.append(CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        for _ in range(round(LINGER_S / LOOK_EVERY_S)):
+            if not self.server_state.connections:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
-def listener(app: FastAPI) -> Listener:
+def listener(app: Application, addresses: Addresses, takers: Takers | None = None) -> Listener:
     return Listener(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=traders_protocol(addresses, takers),
             ws=StreamProtocol,
             ws_ping_interval=PING_EVERY_S,
             ws_ping_timeout=PONG_WITHIN_S,
@@ -95,7 +96,7 @@ def listener(app: FastAPI) -> Listener:
             log_config=None,
             access_log=False,
             server_header=False,
-            # What a client says of its address is not believed.
+            # Whose address it is, `addresses` says.
             proxy_headers=False,
             limit_concurrency=CONNECTIONS_MOST,
             backlog=BACKLOG,
@@ -122,64 +123,116 @@ async def serve(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tls = client_context(options.tls)
-    keys = KeyRing(options.keys)
-    usage = Usage(Limits(options.weight_per_minute, options.orders_per_10s, options.orders_per_day))
-    engine = Engine(EngineSession(options.shard, options.engine, tls, "gateway"))
-    ledger = Ledger(options.ledger, tls)
+    tls = Material.load(options.tls)
+    keys = await KeyRing.opened(options.keys, vault_from_environment())
+    link = None if options.redis is None else RedisLink(options.redis, [*shared.SCRIPTS, *shared_listen_keys.SCRIPTS])
+    rules = RulesOfFile(
+        Limits(
+            weight_per_minute=options.weight_per_minute,
+            requests_per_5m=options.requests_per_5m,
+            orders_per_10s=options.orders_per_10s,
+            orders_per_day=options.orders_per_day,
+        ),
+        *options.limits,
+    )
+    usage = Usage(rules, link)
+    shards = Shards([_shard(wanted, tls.client) for wanted in options.shards])
     drain = Drain()
-    marketdata = MarketData(options.marketdata, tls)
-    port = make_port(engine, ledger, marketdata, keys, usage)
-    traders = listener(port.app)
-    status = listener(make_status_app(engine, keys, drain))
+    traces = tracing.start(Component.GATEWAY)
+    port = make_port(shards, keys, usage, redis=link, traces=traces)
+    addresses = Addresses(options.connections_per_address, options.request_seconds, options.proxies)
+    # Behind proxies the application alone knows whose request it is.
+    traders = listener(behind_proxies(port.app, options.proxies), addresses, None if options.proxies else port.takers)
+    status = listener(
+        make_status_app(
+            shards,
+            keys,
+            rules,
+            link,
+            drain,
+            feeds=port.feeds_of_shards(),
+            metrics=Metrics(port, shards, link, lambda: len(traders.server_state.connections), tls=tls).text,
+            tls=tls,
+        ),
+        Addresses(),
+    )
     sockets = [listen(options.listen), listen(options.status)]
-    async with asyncio.TaskGroup() as tasks:
-        shard = tasks.create_task(engine.run())
-        read = functools.partial(read_lines, port.streams.publish)
-        feed = tasks.create_task(marketdata.follow("feed", read, port.streams.lost, marketdata.following))
-        accounts = tasks.create_task(port.user_data.run())
+    async with _people(options, shards, usage, port, tls), asyncio.TaskGroup() as tasks:
+        connected = tasks.create_task(shards.run())
+        running = tasks.create_task(port.run())
+        files = [tasks.create_task(read_again()) for read_again in (keys.run, rules.run, tls.watch)]
         servers = [
             tasks.create_task(server.serve([opened])) for server, opened in zip((traders, status), sockets, strict=True)
         ]
-        ready = tasks.create_task(_say_when_ready(engine, options, len(keys)))
+        redis = None if link is None else tasks.create_task(link.run())
+        ready = tasks.create_task(_say_when_ready(shards, options, len(keys)))
         await stop.wait()
         log.info("gateway stopping")
         drain.begun = True
         ready.cancel()
         async with asyncio.TaskGroup() as goodbyes:
-            goodbyes.create_task(port.streams.shut_down())
-            goodbyes.create_task(port.websocket_api.shut_down())
-        # Traders first: the engine and the probes stay until the last request is answered.
+            goodbyes.create_task(traders.turn_away())
+            goodbyes.create_task(port.shut_down())
+        # Traders first: the engines and the probes stay until the last request is answered.
         traders.should_exit = True
         await servers[0]
         status.should_exit = True
         await servers[1]
-        await ledger.close()
-        feed.cancel()
-        accounts.cancel()
-        await marketdata.close()
-        shard.cancel()
+        running.cancel()
+        for file in files:
+            file.cancel()
+        await shards.close()
+        connected.cancel()
+        if redis is not None:
+            redis.cancel()
+    await asyncio.to_thread(traces.stop)
     log.info("gateway stopped")
 
 
-async def _say_when_ready(engine: Engine, options: argparse.Namespace, keys: int) -> None:
-    await engine.listed.wait()
-    # What lives now lives long: the collector need not look at it again.
+def _shard(wanted: WantedShard, tls: ssl.SSLContext) -> Shard:
+    engine = Engine(EngineSession(wanted.name, wanted.engines, tls, "gateway"))
+    return Shard(engine, Ledger(wanted.ledger, tls), MarketData(wanted.marketdata, tls))
+
+
+@contextlib.asynccontextmanager
+async def _people(
+    options: argparse.Namespace, shards: Shards, usage: Usage, port: TradersPort, tls: Material
+) -> AsyncIterator[None]:
+    """Serves people while the block runs, where a port for them was asked for. Raises OSError."""
+    if options.admin is None:
+        yield
+        return
+    async with listening(make_admin_api(shards, usage, port.counts), options.admin, tls):
+        yield
+
+
+async def _say_when_ready(shards: Shards, options: argparse.Namespace, keys: int) -> None:
+    for engine in shards.engines:
+        await engine.listed.wait()
+    # What lives now lives long: the collector need not look at it again. What requests make is freed when it is not
+    # needed, so the collector looks rarely: a look at ten thousand connections stops everybody for a good while.
     gc.collect()
     gc.freeze()
-    log.info("gateway ready on http://%s for shard %s, %d keys", options.listen, options.shard, keys)
+    gc.set_threshold(*COLLECTED_AT)
+    names = ", ".join(engine.shard for engine in shards.engines)
+    log.info("gateway ready on http://%s for shards %s, %d keys", options.listen, names, keys)
 
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    try:
+        options.redis = from_environment(os.environ)
+    except AddressInvalid as error:
+        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    logs.configure(Component.GATEWAY)
     for quiet in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     if options.no_access_log:
         logging.getLogger("openbourse.gateway.access").setLevel(logging.WARNING)
     try:
         uvloop.run(serve(options))
-    except (OSError, KeyFileInvalid) as error:
+    except (OSError, KeyFileInvalid, LimitsFileInvalid, TokenError, tracing.BadSettings) as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

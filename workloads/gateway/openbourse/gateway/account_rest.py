@@ -1,19 +1,22 @@
 """The calls of the Binance wire about one account: balances, fees, counts, its orders and trades of all times.
 
-Balances are the engine's answers, trades the ledger's, old orders and prevented matches the market data's.
+Balances are the engines' answers, of all shards together; trades the ledgers', old orders and prevented matches the
+market data's, of the shards where the symbol is and was.
 """
+
+import asyncio
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import format_units
 from openbourse.gateway import errors, reports
 from openbourse.gateway.account_history import AccountHistory
 from openbourse.gateway.calls import Call, Endpoint, Endpoints, Security
-from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid
-from openbourse.gateway.ledger import Ledger, TradesWanted
-from openbourse.gateway.limits import Usage
+from openbourse.gateway.ledger import TradesWanted, page
+from openbourse.gateway.limits.usage import Usage
 from openbourse.gateway.markets import PERMISSION, fee_text
 from openbourse.gateway.parameters import SYMBOL, Parameters
+from openbourse.gateway.shards import Shards
 
 ROWS_DEFAULT = 500
 ROWS_MOST = 1_000
@@ -23,11 +26,10 @@ _TIMES = frozenset({"startTime", "endTime"})
 
 
 class AccountRest:
-    """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
+    """The handlers of one gateway. Each raises Refused for what it does not do."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, history: AccountHistory, usage: Usage) -> None:
-        self._engine = engine
-        self._ledger = ledger
+    def __init__(self, shards: Shards, history: AccountHistory, usage: Usage) -> None:
+        self._shards = shards
         self._history = history
         self._usage = usage
 
@@ -65,8 +67,9 @@ class AccountRest:
         return {path: {"GET": endpoint} for path, endpoint in calls.items()}
 
     async def account(self, call: Call) -> object:
-        markets = await self._engine.markets()
-        balances = await self._balances(call.account)
+        markets = await self._shards.markets()
+        balances = await self._shards.balances(call.account)
+        safety = await self._shards.each(lambda engine: engine.account_safety(call.account))
         maker_ppm, taker_ppm = markets.highest_fees()
         omit_zero = call.parameters.flag("omitZeroBalances")
         zero = v1.Balance()
@@ -94,13 +97,13 @@ class AccountRest:
                 "buyer": fee_text(0),
                 "seller": fee_text(0),
             },
-            "canTrade": True,
+            "canTrade": not any(each.killed for each in safety),
             "canWithdraw": False,
             "canDeposit": False,
             "brokered": False,
             "requireSelfTradePrevention": False,
             "preventSor": False,
-            # The balances are the engine's at this moment.
+            # The balances are the engines' at this moment.
             "updateTime": call.clock(call.now_us),
             "accountType": PERMISSION,
             "balances": rows,
@@ -109,15 +112,15 @@ class AccountRest:
         }
 
     async def commission(self, call: Call) -> object:
-        market = await self._engine.named_market(call.parameters)
+        market = await self._shards.named_market(call.parameters)
         return {"symbol": market.symbol, **reports.commission_as_json(market, more=("buyer", "seller"))}
 
     async def order_counts(self, call: Call) -> object:
-        return self._usage.limits.orders_as_json(self._usage.orders(call.account, call.now_us // 1_000_000))
+        return await self._usage.orders_as_json(call.account, call.now_us)
 
     async def all_orders(self, call: Call) -> object:
         sent = call.parameters
-        market = await self._engine.named_market(sent)
+        market = await self._shards.named_market(sent)
         start_ms, end_ms = _times_ms(sent)
         from_id = sent.optional_integer("orderId")
         records = await self._history.orders(
@@ -136,7 +139,7 @@ class AccountRest:
 
     async def my_prevented_matches(self, call: Call) -> object:
         sent = call.parameters
-        market = await self._engine.named_market(sent)
+        market = await self._shards.named_market(sent)
         match_id, order_id = sent.optional_integer("preventedMatchId"), sent.optional_integer("orderId")
         from_id = sent.optional_integer("fromPreventedMatchId")
         if match_id is None and order_id is None:
@@ -155,43 +158,38 @@ class AccountRest:
 
     async def my_trades(self, call: Call) -> object:
         sent = call.parameters
-        market = await self._engine.named_market(sent)
+        market = await self._shards.named_market(sent)
         start_ms, end_ms = _times_ms(sent)
         from_id = sent.optional_integer("fromId")
         order_id = sent.optional_integer("orderId")
         if (from_id is not None or order_id is not None) and (start_ms is not None or end_ms is not None):
             raise Invalid(errors.BAD_COMBINATION)
         limit = sent.limit(ROWS_DEFAULT, ROWS_MOST)
-        trades = await self._ledger.trades(
-            TradesWanted(
-                account=call.account,
-                symbol=market.symbol,
-                limit=limit,
-                order_id=order_id,
-                from_id=from_id,
-                start_time_ms=start_ms,
-                end_time_ms=end_ms,
-            ),
-            call.request_id,
+        wanted = TradesWanted(
+            account=call.account,
+            symbol=market.symbol,
+            limit=limit,
+            order_id=order_id,
+            from_id=from_id,
+            start_time_ms=start_ms,
+            end_time_ms=end_ms,
         )
-        return [trade.as_json(market, call.clock) for trade in trades]
+        shards = self._shards.shards_of(market.symbol)
+        parts = await asyncio.gather(*(shard.ledger.trades(wanted, call.request_id) for shard in shards))
+        return [trade.as_json(market, call.clock) for trade in page(parts, wanted)]
 
     async def coins(self, call: Call) -> object:
-        markets = await self._engine.markets()
-        return markets.coins_as_json(await self._balances(call.account))
+        markets = await self._shards.markets()
+        return markets.coins_as_json(await self._shards.balances(call.account))
 
     async def trade_fee(self, call: Call) -> object:
-        markets = await self._engine.markets()
+        markets = await self._shards.markets()
         symbol = call.parameters.optional("symbol", SYMBOL)
         wanted = [markets.market(symbol)] if symbol is not None else list(markets.by_symbol.values())
         return [market.fee_as_json() for market in wanted]
 
     async def nothing(self, call: Call) -> object:
         return []
-
-    async def _balances(self, account: int) -> dict[str, v1.Balance]:
-        answer = await self._engine.ask(v1.Query(account=v1.AccountQuery(account=account)))
-        return {balance.asset: balance for balance in answer.balances.balances}
 
 
 def _times_ms(sent: Parameters) -> tuple[int | None, int | None]:

@@ -1,21 +1,21 @@
-"""The gateway's side of a shard: commands that are answered once, queries, and what is listed.
+"""The gateway's side of one shard's engines: commands that are answered once, queries, and what is listed there.
 
 A command waits through reconnects and failovers of the engine; EngineSession sends it again with the same id. What
 this module adds is Binance's words for "no answer", the time that a trader waits, and a fresh copy of the listings.
+Which shard a symbol is in is known to `shards`.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from openbourse.contracts import v1
 from openbourse.contracts.session import Busy, EngineSession, NotTaken
-from openbourse.contracts.session import Unavailable as EngineUnavailable
+from openbourse.contracts.unanswered import Unavailable as EngineUnavailable
 from openbourse.gateway import errors, refusals
 from openbourse.gateway.errors import Unavailable
-from openbourse.gateway.markets import Market, Markets
-from openbourse.gateway.parameters import SYMBOL, Parameters
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +25,30 @@ REFRESH_EVERY_S = 1.0
 # Older listings still turn words into ticks (these never change), but no longer say what state a symbol is in.
 FRESH_S = 3.0
 
+# Given each answer with listings.
+Heard = Callable[[v1.Answer], None]
+
 
 class Engine:
     """One shard. `run` must be running for anything to be answered."""
 
     def __init__(self, session: EngineSession) -> None:
         self.session = session
-        self._markets: Markets | None = None
-        self._markets_at_s = 0.0
+        self.shard = session.shard
+        self._heard_at_s = float("-inf")
         self._refreshing = asyncio.Lock()
         self.listed = asyncio.Event()
+        self.heard: Heard = _nobody_asks
         # The newest state that an answer of the shard was of.
         self.seq = 0
+
+    @property
+    def is_connected(self) -> bool:
+        return self.session.connected.is_set()
+
+    @property
+    def listings_age_s(self) -> float:
+        return time.monotonic() - self._heard_at_s
 
     async def run(self) -> None:
         """Keeps the connection and the listings, until cancelled."""
@@ -48,55 +60,25 @@ class Engine:
         while True:
             await self.session.connected.wait()
             try:
-                await self._refresh()
+                await self.refresh()
             except Unavailable as error:
-                log.warning("listings of shard %s: %s", self.session.shard, error.detail or error)
+                log.warning("listings of shard %s: %s", self.shard, error.detail or error)
             await asyncio.sleep(REFRESH_EVERY_S)
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """What is listed now. Raises Unavailable."""
         async with self._refreshing:
             asked_s = time.monotonic()
-            answer = await self.query(v1.Query(listings=v1.ListingsQuery()))
-            self._markets = Markets.of(answer.listings)
-            self._markets_at_s = asked_s
+            self.heard(await self.query(v1.Query(listings=v1.ListingsQuery())))
+            self._heard_at_s = asked_s
             self.listed.set()
-
-    async def markets(self, *, fresh: bool = False) -> Markets:
-        """What is listed; `fresh`: with states not older than FRESH_S. Raises Unavailable."""
-        too_old = fresh and time.monotonic() - self._markets_at_s > FRESH_S
-        if self._markets is None or too_old:
-            await self._refresh()
-        assert self._markets is not None
-        return self._markets
-
-    async def newest_markets(self) -> Markets:
-        """What is listed now. Raises Unavailable."""
-        await self._refresh()
-        return await self.markets()
-
-    async def market(self, symbol: str) -> Market:
-        """Raises Invalid for a symbol that is not listed, and Unavailable."""
-        markets = await self.markets()
-        if symbol not in markets.by_symbol and time.monotonic() - self._markets_at_s > REFRESH_EVERY_S / 4:
-            # Perhaps it was listed just now. Not asked more often than this, whatever nonsense is sent.
-            await self._refresh()
-            markets = await self.markets()
-        return markets.market(symbol)
-
-    async def named_market(self, sent: Parameters) -> Market:
-        """The one that a request's `symbol` names. Raises Invalid and Unavailable."""
-        return await self.market(sent.mandatory("symbol", SYMBOL))
 
     async def command(self, command: v1.Command) -> v1.Reply:
         """The shard's one answer, which may be a rejection. Raises Unavailable."""
         try:
             reply = await self.session.command(command, COMMAND_TIMEOUT_S)
-        except NotTaken as error:
-            raise Unavailable(errors.BUSY, detail=str(error)) from error
-        except EngineUnavailable as error:
-            raise Unavailable(errors.TIMEOUT, detail=str(error)) from error
-        except Busy as error:
-            raise Unavailable(errors.BUSY, detail=str(error)) from error
+        except (EngineUnavailable, Busy) as error:
+            raise no_reply(error) from error
         self.seq = max(self.seq, reply.seq)
         return reply
 
@@ -118,6 +100,19 @@ class Engine:
             raise refusals.of_query(answer.refused)
         return answer
 
+    async def account_safety(self, account: int) -> v1.AccountSafetyAnswer:
+        """What the account's switches are. Raises Refused where it refused, and Unavailable."""
+        return (await self.ask(v1.Query(account_safety=v1.AccountSafetyQuery(account=account)))).account_safety
+
+
+def no_reply(error: Exception) -> Unavailable:
+    """Only where it may have been carried out is the outcome said to be unknown."""
+    return Unavailable(errors.BUSY if isinstance(error, NotTaken | Busy) else errors.TIMEOUT, detail=str(error))
+
 
 def _disconnected(error: Exception) -> NoReturn:
     raise Unavailable(errors.DISCONNECTED, detail=str(error)) from error
+
+
+def _nobody_asks(_: v1.Answer) -> None:
+    pass

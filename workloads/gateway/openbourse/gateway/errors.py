@@ -3,7 +3,7 @@
     Refused            an answer with a code; what to do depends on whose fault it is:
       Invalid          the trader's: the same request is refused for ever (HTTP 4xx)
       NotReplaced      a cancel-replace of which a part, or all, was refused: `data` says what became of both
-      TooMany          the trader's, for now: wait `retry_after_s` (HTTP 429)
+      TooMany          the trader's, for now: wait `retry_after_s` (HTTP 429, or 418 of a ban)
       Unavailable      ours: try again later; of an order the outcome may be unknown (HTTP 5xx)
 
 Clients decide by `code` and `message`, so these are Binance's to the letter. What we can say beyond them goes into
@@ -24,7 +24,20 @@ class Word:
 
 UNKNOWN = Word(-1000, "An unknown error occurred while processing the request.", 500)
 DISCONNECTED = Word(-1001, "Internal error; unable to process your request. Please try again.", 503)
-TOO_MUCH_WEIGHT = Word(-1003, "Too much request weight used; current limit is %s request weight per %s.", 429)
+TOO_MUCH_WEIGHT = Word(
+    -1003,
+    "Too much request weight used; current limit is %s request weight per %s. "
+    "Please use WebSocket Streams for live updates to avoid polling the API.",
+    429,
+)
+TOO_MANY_REQUESTS = Word(-1003, "Too many requests; current limit is %s requests per %s.", 429)
+BANNED = Word(
+    -1003,
+    "Way too much request weight used; IP banned until %s. "
+    "Please use WebSocket Streams for live updates to avoid bans.",
+    418,
+)
+REQUEST_TOO_SLOW = Word(-1001, "Internal error; unable to process your request. Please try again.", 408)
 TIMEOUT = Word(
     -1007,
     "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
@@ -44,8 +57,11 @@ NO_SUCH_CONTENT_TYPE = Word(-1020, "This operation is not supported.", 415)
 OUTSIDE_WINDOW = Word(-1021, "Timestamp for this request is outside of the recvWindow.")
 AHEAD_OF_SERVER = Word(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
 BAD_SIGNATURE = Word(-1022, "Signature for this request is not valid.")
+TOO_MANY_CONNECTIONS = Word(-1034, "Too many concurrent connections; current limit is '%s'.", 429)
 ILLEGAL_CHARACTERS = Word(-1100, "Illegal characters found in a parameter.")
 ILLEGAL_CHARACTERS_IN = Word(-1100, "Illegal characters found in parameter '%s'; legal range is '%s'.")
+NO_HTTP = Word(-1100, "Illegal characters found in a parameter.")
+HEAD_TOO_LARGE = Word(-1101, "Too many parameters sent for this endpoint.", 431)
 TOO_LARGE = Word(-1101, "Too many parameters sent for this endpoint.", 413)
 TOO_MANY_PARAMETERS = Word(-1101, "Too many parameters; expected '%s' and received '%s'.")
 REPEATED_PARAMETER = Word(-1101, "Duplicate values for a parameter detected.")

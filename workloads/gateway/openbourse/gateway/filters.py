@@ -6,6 +6,7 @@ moment (PERCENT_PRICE_BY_SIDE, the notional of a MARKET order by quantity) only 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import PPM, InvalidDecimal, SymbolUnits, format_units, parse_units
@@ -20,6 +21,36 @@ OPEN_ORDERS_MOST = 10_000
 def of_the_exchange() -> list[dict[str, object]]:
     """The filters that count over all symbols."""
     return [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": OPEN_ORDERS_MOST}]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What `price_and_quantity` holds an order against, worked out once."""
+
+    ticks: tuple[int, int]
+    lots: tuple[int, int]
+    notional_units: tuple[int, int]
+    units_per_tick_lot: int
+
+    @classmethod
+    def of(cls, definition: v1.SymbolDefinition, units: SymbolUnits) -> "Bounds":
+        return cls(
+            (_least_ticks(definition), definition.max_price_ticks),
+            (_least_lots(definition), definition.max_quantity_lots),
+            (max(definition.min_notional_units, 1), _most_notional_units(definition, units)),
+            units.quote_units_per_tick_lot,
+        )
+
+    def hold(self, ticks: int, lots: int) -> bool:
+        """Whether an order with this price and quantity passes every filter."""
+        least_ticks, most_ticks = self.ticks
+        least_lots, most_lots = self.lots
+        least, most = self.notional_units
+        return (
+            least_ticks <= ticks <= most_ticks
+            and least_lots <= lots <= most_lots
+            and least <= ticks * lots * self.units_per_tick_lot <= most
+        )
 
 
 def as_json(definition: v1.SymbolDefinition, units: SymbolUnits) -> list[dict[str, object]]:

@@ -1,6 +1,7 @@
 """Trades of an account, from the ledger, over mutual TLS. The ledger's integers in, rows in Binance's words out."""
 
 import ssl
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import httpx
@@ -10,6 +11,7 @@ from openbourse.contracts.units import format_units
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Unavailable
 from openbourse.gateway.markets import Market
+from openbourse.gateway.renewed_pool import RenewedPool
 from openbourse.gateway.reports import Clock
 
 TIMEOUT_S = 5.0
@@ -65,6 +67,13 @@ class Trade(BaseModel):
         }
 
 
+def page(parts: Iterable[Iterable[Trade]], wanted: TradesWanted) -> list[Trade]:
+    """Of what several shards answered, of a symbol that moved: its trade ids go on from shard to shard."""
+    trades = sorted((trade for part in parts for trade in part), key=lambda trade: (trade.trade_id, trade.is_maker))
+    is_newest = wanted.from_id is None and wanted.start_time_ms is None
+    return trades[-wanted.limit :] if is_newest else trades[: wanted.limit]
+
+
 class _Answer(BaseModel):
     trades: list[Trade]
 
@@ -75,11 +84,8 @@ class Ledger:
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         self._http = httpx.AsyncClient(
             base_url=url,
-            verify=tls,
+            transport=RenewedPool(tls, CONNECTIONS_MOST),
             timeout=TIMEOUT_S,
-            limits=httpx.Limits(max_connections=CONNECTIONS_MOST),
-            # Never by way of a proxy that the environment names.
-            trust_env=False,
         )
 
     async def trades(self, wanted: TradesWanted, request_id: str) -> list[Trade]:

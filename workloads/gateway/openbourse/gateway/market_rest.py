@@ -3,14 +3,14 @@
 What a trader sends is checked here, in Binance's order and words; the numbers are the market data's.
 """
 
+import asyncio
 import re
 
 from openbourse.gateway import errors
 from openbourse.gateway.calls import Call, Endpoint, Endpoints
-from openbourse.gateway.engines import Engine
 from openbourse.gateway.errors import Invalid
-from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.parameters import SYMBOL, Parameters
+from openbourse.gateway.shards import Shard, Shards
 
 ROWS_DEFAULT = 500
 ROWS_MOST = 1_000
@@ -27,11 +27,10 @@ _TIMES = frozenset({"startTime", "endTime"})
 
 
 class MarketRest:
-    """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
+    """The handlers of one gateway. Each raises Refused for what it does not do."""
 
-    def __init__(self, engine: Engine, marketdata: MarketData) -> None:
-        self._engine = engine
-        self._marketdata = marketdata
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
 
     def endpoints(self) -> Endpoints:
         candles = frozenset({"symbol", "interval", "timeZone", "limit"}) | _TIMES
@@ -68,7 +67,7 @@ class MarketRest:
     async def trades(self, call: Call) -> object:
         symbol = await self._symbol(call.parameters)
         from_id, limit = call.parameters.optional_integer("fromId"), call.parameters.limit(ROWS_DEFAULT, ROWS_MOST)
-        return await self._ask(call, "trades", symbol=symbol, from_id=from_id, limit=limit)
+        return await self._of(symbol, call, "trades", from_id=from_id, limit=limit)
 
     async def aggregate_trades(self, call: Call) -> object:
         sent = call.parameters
@@ -78,8 +77,8 @@ class MarketRest:
         if from_id is not None and (start_ms is not None or end_ms is not None):
             raise Invalid(errors.BAD_COMBINATION)
         limit = sent.limit(ROWS_DEFAULT, ROWS_MOST)
-        return await self._ask(
-            call, "aggregates", symbol=symbol, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit
+        return await self._of(
+            symbol, call, "aggregates", from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit
         )
 
     async def candles(self, call: Call) -> object:
@@ -88,10 +87,10 @@ class MarketRest:
         interval = sent.mandatory("interval")
         if interval not in INTERVALS:
             raise Invalid(errors.BAD_INTERVAL, detail=f"interval is one of {', '.join(INTERVALS)}")
-        return await self._ask(
+        return await self._of(
+            symbol,
             call,
             "candles",
-            symbol=symbol,
             interval=interval,
             start_ms=sent.time_ms("startTime"),
             end_ms=sent.time_ms("endTime"),
@@ -100,7 +99,8 @@ class MarketRest:
         )
 
     async def average_price(self, call: Call) -> object:
-        return await self._ask(call, "average", symbol=await self._symbol(call.parameters))
+        symbol = await self._symbol(call.parameters)
+        return await self._of(symbol, call, "average")
 
     async def day(self, call: Call) -> object:
         mini = _is_mini(call.parameters)
@@ -123,10 +123,11 @@ class MarketRest:
         return await self._of_symbols(call, "bests")
 
     async def _symbol(self, sent: Parameters) -> str:
-        return (await self._engine.named_market(sent)).symbol
+        return (await self._shards.named_market(sent)).symbol
 
-    async def _ask(self, call: Call, what: str, **wanted: object) -> object:
-        return await self._marketdata.ask(what, call.request_id, microseconds=call.microseconds or None, **wanted)
+    async def _of(self, symbol: str, call: Call, what: str, **wanted: object) -> object:
+        """Of the shard that the symbol is in: what happened in another one is not in it."""
+        return await _ask(self._shards.shard_of(symbol), call, what, symbol=symbol, **wanted)
 
     async def _of_symbols(self, call: Call, what: str, **wanted: object) -> object:
         """One row for `symbol`, a list for `symbols` and for all."""
@@ -136,16 +137,29 @@ class MarketRest:
             raise Invalid(errors.BAD_COMBINATION)
         named = [symbol] if symbol is not None else symbols
         status = sent.optional("symbolStatus")
-        markets = await self._engine.markets(fresh=status is not None)
+        markets = await self._shards.markets(fresh=status is not None)
         for name in named or ():
-            if status is not None and (await self._engine.market(name)).status != status:
+            if status is not None and (await self._shards.market(name)).status != status:
                 raise Invalid(errors.STATUS_MISMATCH)
         chosen = markets.selected(named, None, None if named else status)
         if not chosen:
             return []
-        rows = await self._ask(call, what, symbols=[market.symbol for market in chosen], **wanted)
-        assert isinstance(rows, list)
+        of_shards: dict[str, list[str]] = {}
+        for market in chosen:
+            of_shards.setdefault(self._shards.shard_of(market.symbol).name, []).append(market.symbol)
+        parts = await asyncio.gather(
+            *(_ask(self._shards[name], call, what, symbols=those, **wanted) for name, those in of_shards.items())
+        )
+        found: dict[object, object] = {}
+        for those, rows in zip(of_shards.values(), parts, strict=True):
+            assert isinstance(rows, list)
+            found |= zip(those, rows, strict=True)
+        rows = [found[market.symbol] for market in chosen]
         return rows[0] if symbol is not None else rows
+
+
+async def _ask(shard: Shard, call: Call, what: str, **wanted: object) -> object:
+    return await shard.marketdata.ask(what, call.request_id, microseconds=call.microseconds or None, **wanted)
 
 
 def _zone_ms(sent: Parameters) -> int | None:

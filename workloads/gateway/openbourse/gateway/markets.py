@@ -1,7 +1,7 @@
 """What is listed, as the gateway knows it at one moment, and as Binance's words show it. No I/O, no clock."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import PPM, SymbolUnits, format_units
@@ -18,6 +18,16 @@ class Market:
     # A v1.SymbolState.
     state: int
     reason: str
+    # That lists it so.
+    shard: str = ""
+    # Of orders with a price. Worked out once: they are asked for in every one.
+    bounds: filters.Bounds = field(init=False, compare=False)
+    # The word for an order that says nothing of self-trade prevention.
+    prevention_by_default: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bounds", filters.Bounds.of(self.definition, self.units))
+        object.__setattr__(self, "prevention_by_default", self.prevention(0))
 
     @property
     def symbol(self) -> str:
@@ -81,13 +91,13 @@ def fee_text(ppm: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Markets:
-    """All assets (name -> scale) and markets (symbol -> market) of a shard."""
+    """All assets (name -> scale) and markets (symbol -> market): of a shard, or of several together."""
 
     scales: dict[str, int]
     by_symbol: dict[str, Market]
 
     @classmethod
-    def of(cls, listings: v1.ListingsAnswer) -> "Markets":
+    def of(cls, listings: v1.ListingsAnswer, shard: str = "") -> "Markets":
         scales = {asset.asset: asset.scale for asset in listings.assets}
         markets = (
             Market(
@@ -95,10 +105,41 @@ class Markets:
                 SymbolUnits.of(listing.definition, scales),
                 listing.state or v1.SymbolState.SYMBOL_STATE_TRADING,
                 listing.reason,
+                shard,
             )
             for listing in listings.symbols
         )
         return cls(scales, {market.symbol: market for market in markets})
+
+    @classmethod
+    def together(cls, of_shards: Iterable["Markets"], home: Callable[[str], str | None]) -> "Markets":
+        """Each symbol as the shard lists it that it is in; where that one has not said so yet, as another one does.
+
+        Raises ValueError where two shards count an asset in different units.
+        """
+        scales: dict[str, int] = {}
+        found: dict[str, Market] = {}
+        for markets in of_shards:
+            for asset, scale in markets.scales.items():
+                if scales.setdefault(asset, scale) != scale:
+                    raise ValueError(f"asset {asset} has scale {scale} in one shard and {scales[asset]} in another")
+            for symbol, market in markets.by_symbol.items():
+                if symbol not in found or market.shard == home(symbol):
+                    found[symbol] = market
+        return cls(scales, dict(sorted(found.items())))
+
+    def without(self, shards: Collection[str]) -> "Markets":
+        """As these are while some shards are away: nothing is taken there, and what was last heard of it is old."""
+        if not shards:
+            return self
+        closed = v1.SymbolState.SYMBOL_STATE_CANCEL_ONLY
+        shown = {
+            symbol: replace(market, state=closed, reason=f"shard {market.shard} is away")
+            if market.shard in shards
+            else market
+            for symbol, market in self.by_symbol.items()
+        }
+        return Markets(self.scales, shown)
 
     def market(self, symbol: str) -> Market:
         """Raises Invalid for a symbol that is not listed."""

@@ -26,6 +26,8 @@ PLACE = frozenset(
     {"symbol", "side", "type", "timeInForce", "quantity", "quoteOrderQty", "price", "newClientOrderId"}
     | {"newOrderRespType", "selfTradePreventionMode"}
 )
+# ccxt sends it beside Binance's own name for it over the WebSocket API.
+PLACE_ALSO = frozenset({"clientOrderId"})
 # Known to Binance, not to us: refused by name, so that nobody believes in a stop that does not exist.
 PLACE_UNSUPPORTED = frozenset(
     {"stopPrice", "trailingDelta", "icebergQty", "strategyId", "strategyType"}
@@ -64,7 +66,7 @@ def place(parameters: Parameters, market: Market, account: int, made_client_orde
         parameters, "selfTradePreventionMode", SelfTradePrevention, errors.UNSUPPORTED_COMBINATION
     ):
         order.self_trade_prevention = prevention.value
-    order.client_order_id = parameters.optional("newClientOrderId", CLIENT_ORDER_ID) or made_client_order_id
+    order.client_order_id = _client_order_id(parameters) or made_client_order_id
     if kind is OrderType.MARKET:
         _read_market_size(parameters, market, order)
     else:
@@ -139,6 +141,15 @@ def amend(parameters: Parameters, market: Market, order: v1.Order, made_client_o
         quantity_lots=filters.amended_quantity(parameters, market.definition, market.units),
         new_client_order_id="" if client_order_id == order.client_order_id else client_order_id,
     )
+
+
+def _client_order_id(parameters: Parameters) -> str | None:
+    """By either name, and by both only the same."""
+    own = parameters.optional("newClientOrderId", CLIENT_ORDER_ID)
+    also = parameters.optional("clientOrderId", CLIENT_ORDER_ID)
+    if own is not None and also is not None and own != also:
+        raise Invalid(errors.BAD_COMBINATION, detail="clientOrderId is another one than newClientOrderId")
+    return own or also
 
 
 def _refuse_sent(parameters: Parameters, kind: OrderType, *names: str) -> None:

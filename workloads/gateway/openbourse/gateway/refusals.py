@@ -15,6 +15,7 @@ _CLOSED = frozenset(
         v1.RejectReason.REJECT_REASON_SYMBOL_CANCEL_ONLY,
         v1.RejectReason.REJECT_REASON_SYMBOL_POST_ONLY,
         v1.RejectReason.REJECT_REASON_SYMBOL_AUCTION,
+        v1.RejectReason.REJECT_REASON_SYMBOL_MOVED,
     }
 )
 _FILTERS: Mapping[int, str] = {
@@ -82,6 +83,10 @@ def of_replace(cancel: object, canceled: bool, place: object, placed: bool, *, a
     )
 
 
+def of_switch(rejection: v1.Rejection) -> Refused:
+    return _refusal({}, rejection.reason, rejection.detail)
+
+
 def of_query(refused: v1.QueryRefused) -> Refused:
     return _refusal(_QUERY, refused.reason, refused.detail)
 
@@ -91,6 +96,9 @@ def _refusal(words: Mapping[int, Word], reason: int, detail: str) -> Refused:
         return Invalid(word, detail=detail)
     if name := _FILTERS.get(reason):
         return filters.failure(name, detail)
+    if reason == v1.RejectReason.REJECT_REASON_SYMBOL_MOVING:
+        # It is over within a second, and the next try is answered.
+        return Unavailable(errors.BUSY, detail=detail)
     if reason in _CLOSED:
         return Invalid(errors.MARKET_CLOSED, detail=detail)
     if reason == v1.RejectReason.REJECT_REASON_UNKNOWN_SYMBOL:

@@ -8,13 +8,13 @@ from openbourse.gateway import errors, filters, reports
 from openbourse.gateway.account_history import AccountHistory
 from openbourse.gateway.account_rest import AccountRest
 from openbourse.gateway.calls import Call, Endpoint, Endpoints
-from openbourse.gateway.engines import Engine
+from openbourse.gateway.countdown_calls import CountdownCalls
 from openbourse.gateway.errors import Invalid
-from openbourse.gateway.ledger import Ledger
-from openbourse.gateway.limits import Usage
+from openbourse.gateway.guards.keeper import Keeper
+from openbourse.gateway.limits.usage import Usage
 from openbourse.gateway.market_rest import MarketRest
-from openbourse.gateway.marketdata import MarketData
 from openbourse.gateway.parameters import SYMBOL, Parameters
+from openbourse.gateway.shards import Shards
 from openbourse.gateway.trading import Trading
 
 DEPTH_DEFAULT = 100
@@ -22,16 +22,17 @@ DEPTH_MOST = 5_000
 
 
 class Rest:
-    """The handlers of one shard's gateway. Each raises Refused for what it does not do."""
+    """The handlers of one gateway. Each raises Refused for what it does not do."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, marketdata: MarketData, usage: Usage) -> None:
-        self._engine = engine
+    def __init__(self, shards: Shards, usage: Usage, guards: Keeper) -> None:
+        self._shards = shards
         self._usage = usage
-        history = AccountHistory(engine, marketdata)
+        history = AccountHistory(shards)
         self._parts = (
-            Trading(engine, history, usage),
-            MarketRest(engine, marketdata),
-            AccountRest(engine, ledger, history, usage),
+            Trading(shards, history, usage),
+            CountdownCalls(shards, guards),
+            MarketRest(shards),
+            AccountRest(shards, history, usage),
         )
 
     def endpoints(self) -> Endpoints:
@@ -67,7 +68,7 @@ class Rest:
             if symbols is not None:
                 raise Invalid(errors.BAD_COMBINATION)
             symbols = [symbol]
-        markets = await self._engine.markets(fresh=True)
+        markets = await self._shards.markets(fresh=True)
         selected = markets.selected(symbols, sent.names("permissions"), sent.optional("symbolStatus"))
         permission_sets = sent.flag("showPermissionSets", default=True)
         return {
@@ -79,18 +80,18 @@ class Rest:
         }
 
     async def depth(self, call: Call) -> object:
-        market = await self._engine.named_market(call.parameters)
+        market = await self._shards.named_market(call.parameters)
         limit = _depth_limit(call.parameters)
         wanted_status = call.parameters.optional("symbolStatus")
         if wanted_status is not None:
-            market = (await self._engine.markets(fresh=True)).market(market.symbol)
+            market = (await self._shards.markets(fresh=True)).market(market.symbol)
             if wanted_status != market.status:
                 raise Invalid(errors.STATUS_MISMATCH)
-        answer = await self._engine.ask(v1.Query(depth=v1.DepthQuery(symbol=market.symbol, limit=limit)))
+        answer = await self._shards.ask(market.symbol, v1.Query(depth=v1.DepthQuery(symbol=market.symbol, limit=limit)))
         return reports.depth_as_json(answer.depth, market)
 
     async def system_status(self, call: Call) -> object:
-        normal = self._engine.session.connected.is_set()
+        normal = any(engine.is_connected for engine in self._shards.engines)
         return {"status": 0, "msg": "normal"} if normal else {"status": 1, "msg": "system_maintenance"}
 
     async def no_contracts(self, call: Call) -> object:

@@ -1,12 +1,21 @@
-"""The port for probes and people: `/livez`, `/readyz`, `/status`. It says nothing that a trader may not know."""
+"""The port for probes, Prometheus and people: `/livez`, `/readyz`, `/status`, `/metrics`. It tells no secret."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from openbourse.gateway.engines import Engine
-from openbourse.gateway.keys import KeyRing
+from openbourse.contracts.tls_material import Material
+from openbourse.gateway.admin.views import engine_as_json
+from openbourse.gateway.feeds import Following
+from openbourse.gateway.key_ring import KeyRing
+from openbourse.gateway.limits.file import RulesOfFile
+from openbourse.gateway.readiness import Readiness, Situation, readiness
+from openbourse.gateway.redis.link import RedisLink
+from openbourse.gateway.shards import Shards
 
 
 @dataclass(slots=True)
@@ -16,17 +25,34 @@ class Drain:
     begun: bool = False
 
 
-def make_status_app(engine: Engine, keys: KeyRing, drain: Drain) -> FastAPI:
+def make_status_app(
+    shards: Shards,
+    keys: KeyRing,
+    rules: RulesOfFile,
+    redis: RedisLink | None,
+    drain: Drain,
+    *,
+    feeds: Mapping[str, Following],
+    metrics: Callable[[], bytes],
+    tls: Material,
+) -> FastAPI:
+    """`feeds`: of the market data that this gateway has, by name."""
     app = FastAPI(title="OpenBourse gateway status", docs_url=None, redoc_url=None, openapi_url=None)
+    began_s = time.monotonic()
 
-    def not_ready() -> str:
-        if drain.begun:
-            return "stopping"
-        if not engine.listed.is_set():
-            return f"nothing heard from shard {engine.session.shard} yet"
-        if not engine.session.connected.is_set():
-            return f"not connected to shard {engine.session.shard}"
-        return ""
+    def now() -> Readiness:
+        return readiness(
+            Situation(
+                time.monotonic() - began_s,
+                tuple(engine.shard for engine in shards.engines),
+                shards_unheard=tuple(engine.shard for engine in shards.engines if not engine.listed.is_set()),
+                shards_away=tuple(engine.shard for engine in shards.engines if not engine.is_connected),
+                stopping=drain.begun,
+                redis_untried="" if redis is None or redis.tried.is_set() else str(redis.address),
+                feeds_unheard=tuple(name for name, feed in feeds.items() if not feed.ever),
+                feeds_away=tuple(name for name, feed in feeds.items() if not feed.now),
+            )
+        )
 
     @app.get("/livez")
     async def livez() -> str:
@@ -34,20 +60,35 @@ def make_status_app(engine: Engine, keys: KeyRing, drain: Drain) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz(response: Response) -> str:
-        reason = not_ready()
-        response.status_code = 503 if reason else 200
-        return reason or "ok"
+        found = now()
+        response.status_code = 200 if found.ready else 503
+        return found.says or "ok"
 
     @app.get("/status")
     async def status() -> dict[str, Any]:
+        found = now()
         return {
             "component": "gateway",
-            "shard": engine.session.shard,
-            "ready": not not_ready(),
-            "reason": not_ready(),
-            "connected": engine.session.connected.is_set(),
-            "highestEpoch": engine.session.highest_epoch,
+            "ready": found.ready,
+            "reason": found.says,
+            "shards": [engine_as_json(engine) for engine in shards.engines],
             "keys": len(keys),
+            "feeds": {name: feed.now for name, feed in feeds.items()},
+            "redis": None if redis is None else _of_redis(redis),
+            "keysTrouble": keys.trouble,
+            "limitOverrides": rules.rules.overrides,
+            "limitsTrouble": rules.trouble,
+            "limitsInUse": rules.digests(),
+            "tls": tls.as_json(),
         }
 
+    @app.get("/metrics")
+    async def text() -> Response:
+        return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
+
     return app
+
+
+def _of_redis(link: RedisLink) -> dict[str, Any]:
+    """Where it is away this gateway counts limits for itself, and is as ready as before."""
+    return {"address": str(link.address), "there": link.is_there, "reason": link.reason}

@@ -4,7 +4,7 @@ Private: what is gathered here is told to gateways alone, and by account. What c
 `AccountsRecord`; what streams tell is in `take_told`, one update for each account that a command touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from openbourse.contracts import v1
@@ -24,6 +24,14 @@ PARTIALLY_FILLED = v1.OrderStatus.ORDER_STATUS_PARTIALLY_FILLED
 FILLED = v1.OrderStatus.ORDER_STATUS_FILLED
 EXPIRED_IN_MATCH = v1.OrderStatus.ORDER_STATUS_EXPIRED_IN_MATCH
 _OPEN = frozenset({NEW, PARTIALLY_FILLED})
+
+
+# Symbol and order id: of two symbols of which one came from another shard, two orders may have one id.
+OrderKey = tuple[str, int]
+
+
+def key_of(order: v1.Order) -> OrderKey:
+    return order.symbol, order.order_id
 
 
 def is_open(order: v1.Order) -> bool:
@@ -65,40 +73,58 @@ class AccountsRecord:
     # (account, asset) -> available, hold.
     balances: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     trade_groups: dict[int, int] = field(default_factory=dict)
+    # Symbols whose orders, as far as they were open, are in another shard. `orders` are from after that.
+    departed: frozenset[str] = frozenset()
 
 
 class Accounts:
     """`apply` takes the events of one command after the other."""
 
     def __init__(self) -> None:
-        self.open_orders: dict[int, v1.OrderRecord] = {}
+        self.open_orders: dict[OrderKey, v1.OrderRecord] = {}
         self.balances: dict[tuple[int, str], tuple[int, int]] = {}
         self.trade_groups: dict[int, int] = {}
         # Without a listener nothing is made for one.
         self.listened = False
         self._told: list[v1.AccountUpdate] = []
-        self._touched_orders: dict[int, v1.OrderRecord] = {}
+        self._touched_orders: dict[OrderKey, v1.OrderRecord] = {}
         self._touched_balances: set[tuple[int, str]] = set()
         self._touched_groups: set[int] = set()
         self._prevented: list[v1.PreventedMatch] = []
+        self._departed: set[str] = set()
         # Of the command that is applied.
         self._updates: dict[int, v1.AccountUpdate] = {}
-        self._changed_orders: dict[int, v1.OrderRecord] = {}
+        self._changed_orders: dict[OrderKey, v1.OrderRecord] = {}
         self._moved: dict[tuple[int, str], None] = {}
+
+    def begin(self, orders: Iterable[v1.Order], balances: Iterable[v1.Balance]) -> None:
+        """With these open orders and balances; of what was before nothing is known, trade groups among it."""
+        for order in orders:
+            record = v1.OrderRecord(order=order)
+            self.open_orders[key_of(order)] = self._touched_orders[key_of(order)] = record
+        for balance in balances:
+            if balance.account >= FIRST_TRADER:
+                key = balance.account, balance.asset
+                self.balances[key] = balance.available, balance.hold
+                self._touched_balances.add(key)
 
     def apply(self, events: Sequence[v1.Event]) -> None:
         """Of one command, all of them in their order. Raises Diverged."""
         named = [(event, event.WhichOneof("body")) for event in events]
         # An order by amount that the book could not fill expires behind a trade that left nothing of it.
-        expiring = {event.order_expired.order.order_id for event, body in named if body == "order_expired"}
+        expiring = {key_of(event.order_expired.order) for event, body in named if body == "order_expired"}
         for event, body in named:
             for movement in event.movements:
                 self._move(movement)
             match body:
                 case "order_accepted":
                     record = v1.OrderRecord(order=event.order_accepted.order)
-                    self.open_orders[record.order.order_id] = record
+                    self.open_orders[key_of(record.order)] = record
                     self._changed(event, record, ACCEPTED)
+                case "order_arrived":
+                    self._arrive(event)
+                case "symbol_departed":
+                    self._depart(event.symbol)
                 case "trade_executed":
                     self._trade(event, expiring)
                 case "match_prevented":
@@ -129,9 +155,10 @@ class Accounts:
             self._prevented,
             {key: self.balances[key] for key in self._touched_balances},
             {account: self.trade_groups[account] for account in self._touched_groups},
+            frozenset(self._departed),
         )
         self._prevented = []
-        for touched in (self._touched_orders, self._touched_balances, self._touched_groups):
+        for touched in (self._touched_orders, self._touched_balances, self._touched_groups, self._departed):
             touched.clear()
         return taken
 
@@ -140,9 +167,9 @@ class Accounts:
         return taken
 
     def _end_of_command(self, events: Sequence[v1.Event]) -> None:
-        for order_id, record in self._changed_orders.items():
+        for key, record in self._changed_orders.items():
             if not is_open(record.order):
-                del self.open_orders[order_id]
+                del self.open_orders[key]
         self._touched_orders |= self._changed_orders
         self._touched_balances |= self._moved.keys()
         if self.listened:
@@ -164,7 +191,19 @@ class Accounts:
         self.balances[key] = available + movement.available_change, hold + movement.hold_change
         self._moved[key] = None
 
-    def _trade(self, event: v1.Event, expiring: set[int]) -> None:
+    def _arrive(self, event: v1.Event) -> None:
+        """With a symbol from another shard."""
+        order = event.order_arrived.order
+        self.open_orders[key_of(order)] = self._changed_orders[key_of(order)] = v1.OrderRecord(order=order)
+
+    def _depart(self, symbol: str) -> None:
+        """To another shard: what was open goes on there, under the same ids."""
+        for key in [key for key in self.open_orders if key[0] == symbol]:
+            del self.open_orders[key]
+            self._touched_orders.pop(key, None)
+        self._departed.add(symbol)
+
+    def _trade(self, event: v1.Event, expiring: set[OrderKey]) -> None:
         trade = event.trade_executed
         for party, is_maker in ((trade.maker, True), (trade.taker, False)):
             record = self._known(event, party.order_id)
@@ -172,7 +211,7 @@ class Accounts:
             order.executed_lots += trade.quantity_lots
             order.executed_quote_units += trade.quote_units
             order.updated_at_us = event.occurred_at_us
-            filled = party.leaves_lots == 0 and order.order_id not in expiring
+            filled = party.leaves_lots == 0 and key_of(order) not in expiring
             order.status = FILLED if filled else PARTIALLY_FILLED
             update = self._changed(event, record, TRADED)
             if update is not None:
@@ -229,15 +268,15 @@ class Accounts:
         """The first version knew neither fee schedules nor self-trade prevention: open orders get what is in force."""
         if change.previous_version >= KERNEL_WITH_SCHEDULES:
             return
-        for order_id, record in self.open_orders.items():
+        for key, record in self.open_orders.items():
             record.order.fee_schedule = 1
             record.order.self_trade_prevention = v1.SelfTradePrevention.SELF_TRADE_PREVENTION_NONE
-            self._changed_orders[order_id] = record
+            self._changed_orders[key] = record
 
     def _known(self, event: v1.Event, order_id: int) -> v1.OrderRecord:
-        record = self.open_orders.get(order_id)
+        record = self.open_orders.get((event.symbol, order_id))
         if record is None:
-            raise Diverged(f"seq {event.seq} is of order {order_id}, which is not open")
+            raise Diverged(f"seq {event.seq} is of order {order_id} of {event.symbol}, which is not open")
         return record
 
     def _replaced(self, event: v1.Event, order: v1.Order) -> v1.OrderRecord:
@@ -250,7 +289,7 @@ class Accounts:
     ) -> v1.OrderUpdate | None:
         """What is told of it; None where nobody listens."""
         order = record.order
-        self._changed_orders[order.order_id] = record
+        self._changed_orders[key_of(order)] = record
         if not self.listened:
             return None
         update = self._update(event, order.account).orders.add()

@@ -13,6 +13,8 @@ from starlette.responses import StreamingResponse
 from openbourse.contracts import v1
 from openbourse.contracts.component import Component
 from openbourse.contracts.units import FIRST_TRADER
+from openbourse.marketdata.errors import NotHere
+from openbourse.marketdata.feed import Pace
 from openbourse.marketdata.history import ROWS_MOST, OrdersWanted, PreventedWanted
 from openbourse.marketdata.service import Service
 
@@ -25,6 +27,8 @@ Limit = Annotated[int, Query(ge=1, le=ROWS_MOST)]
 Number = Annotated[int | None, Query(ge=0, le=LONG_MOST)]
 TimeUs = Annotated[int | None, Query(ge=0, le=TIME_US_MOST)]
 Seq = Annotated[int, Query(ge=0, le=LONG_MOST)]
+# Made by whoever reads a feed; see feed.py.
+ReaderName = Annotated[str, Query(max_length=64)]
 
 
 def _gateway(request: Request) -> None:
@@ -63,6 +67,9 @@ def accounts_router(service: Service) -> APIRouter:
     ) -> Response:
         await service.heard(seq)
         found = await asyncio.to_thread(history.order, account, symbol, order_id, client_order_id)
+        begins_seq = service.shard.begins_seq
+        if found is None and order_id is not None and order_id < begins_seq:
+            raise NotHere(f"order {order_id} is older than the history, which begins with seq {begins_seq}")
         return _answer(v1.OrderHistory(orders=[] if found is None else [found]))
 
     @router.get("/v1/accounts/prevented")
@@ -81,8 +88,10 @@ def accounts_router(service: Service) -> APIRouter:
         return _answer(v1.PreventedMatches(matches=await asyncio.to_thread(history.prevented, wanted)))
 
     @router.get("/v1/accounts/feed")
-    async def feed() -> StreamingResponse:
-        return StreamingResponse(service.account_feed.read(), media_type="application/octet-stream")
+    async def feed(reader: ReaderName = "", instead: ReaderName = "", at_once: Number = None) -> StreamingResponse:
+        behind = {} if at_once is None else {Pace.AT_ONCE: at_once}
+        told = service.account_feed.read(reader, instead, behind)
+        return StreamingResponse(told, media_type="application/octet-stream")
 
     return router
 

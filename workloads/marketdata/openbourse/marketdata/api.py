@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from openbourse.contracts.component import Component
 from openbourse.marketdata import words
-from openbourse.marketdata.accounts_api import accounts_router
-from openbourse.marketdata.errors import Behind, Invalid, UnknownSymbol
+from openbourse.marketdata.accounts_api import ReaderName, accounts_router
+from openbourse.marketdata.errors import Behind, Invalid, NotHere, UnknownSymbol
+from openbourse.marketdata.feed import Pace
 from openbourse.marketdata.history import ROWS_MOST, AggregatesWanted
 from openbourse.marketdata.intervals import DAY_MS, Interval
 from openbourse.marketdata.queries import CandlesWanted, Queries
@@ -51,6 +52,10 @@ def make_api(service: Service) -> FastAPI:
     @app.exception_handler(Behind)
     async def behind(_: Request, error: Behind) -> JSONResponse:
         return JSONResponse({"reason": "Behind", "message": str(error)}, 503)
+
+    @app.exception_handler(NotHere)
+    async def not_here(_: Request, error: NotHere) -> JSONResponse:
+        return JSONResponse({"reason": "NotHere", "message": str(error)}, 503)
 
     app.include_router(accounts_router(service))
 
@@ -118,9 +123,22 @@ def make_api(service: Service) -> FastAPI:
         clock = _clock(microseconds)
         return JSONResponse(await queries.trading_days(_split(symbols), offset_ms, mini=mini, clock=clock))
 
+    @app.get("/v1/standing")
+    async def standing() -> dict[str, object]:
+        return service.standing()
+
     @app.get("/v1/feed")
-    async def feed() -> StreamingResponse:
-        return StreamingResponse(service.feed.read(), media_type="application/x-ndjson")
+    async def feed(
+        *,
+        reader: ReaderName = "",
+        instead: ReaderName = "",
+        at_once: Number = None,
+        fast: Number = None,
+        slow: Number = None,
+    ) -> StreamingResponse:
+        given = {Pace.AT_ONCE: at_once, Pace.FAST: fast, Pace.SLOW: slow}
+        behind = {pace: seq for pace, seq in given.items() if seq is not None}
+        return StreamingResponse(service.feed.read(reader, instead, behind), media_type="application/x-ndjson")
 
     return app
 

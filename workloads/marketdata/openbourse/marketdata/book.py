@@ -1,6 +1,8 @@
 """The order book of one symbol, and what changed in it since it was last told. Values in, values out."""
 
 from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from openbourse.contracts import v1
@@ -79,6 +81,15 @@ class Book:
 
     def side(self, side: int) -> Levels:
         return self.bids if side == v1.Side.SIDE_BUY else self.asks
+
+    def begin(self, update_id: int, orders: Iterable[v1.Order]) -> None:
+        """As it is after that update, with these orders in it."""
+        self.update_id = update_id
+        lots: defaultdict[tuple[int, int], int] = defaultdict(int)
+        for order in orders:
+            lots[order.side, order.price_ticks] += order.quantity_lots - order.executed_lots - order.prevented_lots
+        for (side, price_ticks), quantity_lots in lots.items():
+            self.side(side).set(price_ticks, quantity_lots)
 
     def apply(self, delta: v1.BookDelta) -> None:
         """Raises Diverged where an update is missing or comes again."""

@@ -3,8 +3,9 @@
 MarketDataError
   Diverged         the stream contradicts what is stored: a person has to look
   StaleSession     the stream comes from a leader that is not the newest: find the newer one
-  TooOld           the history is of another format: a person has to remove it
+  TooOld           the history is of another format, or ends before the log begins: a person has to remove it
   Behind           the stream was not read so far yet: ask again
+  NotHere          what was asked for may be older than the history: nobody here knows
   Invalid          the asker's: such a question has no answer
   UnknownSymbol    the asker's: nothing of that symbol was heard
 """
@@ -27,6 +28,10 @@ class TooOld(MarketDataError):
 
 
 class Behind(MarketDataError):
+    pass
+
+
+class NotHere(MarketDataError):
     pass
 
 

@@ -4,7 +4,7 @@ What changed and is not stored yet is gathered in a `Record`; what streams tell 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from openbourse.contracts import v1
@@ -44,7 +44,9 @@ class Told:
 class Market:
     """`apply` takes the symbol's events of one command after the other; `advance` tells it what time it is."""
 
-    def __init__(self, definition: v1.SymbolDefinition, units: SymbolUnits) -> None:
+    def __init__(self, definition: v1.SymbolDefinition, units: SymbolUnits, *, is_whole: bool = True) -> None:
+        """`is_whole`: its trades are known from the first one on."""
+        self.is_whole = is_whole
         self.definition = definition
         self.units = units
         self.book = Book()
@@ -67,6 +69,26 @@ class Market:
     @property
     def symbol(self) -> str:
         return self.definition.symbol
+
+    def begin(self, update_id: int, orders: Sequence[v1.Order]) -> None:
+        """With this book; of trades nothing is known."""
+        self.book.begin(update_id, orders)
+        for side in (v1.Side.SIDE_BUY, v1.Side.SIDE_SELL):
+            levels = self.book.side(side)
+            self.record.levels |= {(side, price): lots for price, lots in levels.top(len(levels))}
+
+    def arrives(self, update_id: int) -> None:
+        """From another shard: its levels are told next, and its trades go on from where they were there."""
+        self.book = Book(update_id)
+        self.last_trade = None
+        self.is_whole = False
+
+    def departs(self) -> None:
+        """To another shard: nothing rests here any more."""
+        for side in (v1.Side.SIDE_BUY, v1.Side.SIDE_SELL):
+            levels = self.book.side(side)
+            self.record.levels |= {(side, price): 0 for price, _ in levels.top(len(levels))}
+        self.book = Book(self.book.update_id)
 
     def apply(self, events: list[v1.Event]) -> None:
         """Of one command, those of this symbol that are trades or book deltas. Raises Diverged."""
@@ -97,7 +119,9 @@ class Market:
 
     def _trade(self, trade: Trade) -> None:
         last_id = self.last_trade.trade_id if self.last_trade else 0
-        if trade.trade_id != last_id + 1:
+        # Before it there may have been others, in another shard or before this was begun.
+        is_first_heard = self.last_trade is None and not self.is_whole
+        if trade.trade_id != last_id + 1 and not is_first_heard:
             raise Diverged(f"trade {trade.trade_id} of {self.symbol} came after {last_id}")
         time_ms = trade.time_us // 1000
         self.advance(time_ms)

@@ -4,12 +4,20 @@ Three paces: at once, every tenth of a second, every second. Only what changed i
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from openbourse.marketdata import tickers, words
 from openbourse.marketdata.intervals import DAY_MS, Interval
 from openbourse.marketdata.market import Market
 
-Message = tuple[str, object]
+
+class Message(NamedTuple):
+    """`rest_us` is what its time, in milliseconds in the payload, has beyond these."""
+
+    stream: str
+    payload: object
+    rest_us: int = 0
+
 
 DEPTHS = (5, 10, 20)
 
@@ -18,41 +26,41 @@ def at_once(market: Market, now_ms: int) -> Iterator[Message]:
     """Takes what the market has to tell."""
     name, told = market.symbol.lower(), market.take_told()
     for trade in told.trades:
-        yield f"{name}@trade", words.trade_payload(market, trade)
+        yield Message(f"{name}@trade", words.trade_payload(market, trade), trade.time_us % 1000)
     for aggregate in told.aggregates:
-        yield f"{name}@aggTrade", words.aggregate_payload(market, aggregate)
+        yield Message(f"{name}@aggTrade", words.aggregate_payload(market, aggregate), aggregate.time_us % 1000)
     for interval, candle in told.closed:
-        yield (
+        yield Message(
             f"{name}@kline_{interval.value}",
             words.candle_payload(market, interval, candle, now_ms, final=True),
         )
     if told.best_changed:
-        yield f"{name}@bookTicker", words.best_payload(market)
+        yield Message(f"{name}@bookTicker", words.best_payload(market))
 
 
 def fast(market: Market, now_ms: int) -> Iterator[Message]:
     name, diff = market.symbol.lower(), market.fast_changes.take()
     if diff is None:
         return
-    yield f"{name}@depth@100ms", words.diff_payload(market, diff, now_ms)
+    yield Message(f"{name}@depth@100ms", words.diff_payload(market, diff, now_ms))
     for depth in DEPTHS:
-        yield f"{name}@depth{depth}@100ms", words.depth_payload(market, depth)
+        yield Message(f"{name}@depth{depth}@100ms", words.depth_payload(market, depth))
 
 
 def slow(market: Market, now_ms: int) -> Iterator[Message]:
     name, diff = market.symbol.lower(), market.slow_changes.take()
     if diff is not None:
-        yield f"{name}@depth", words.diff_payload(market, diff, now_ms)
+        yield Message(f"{name}@depth", words.diff_payload(market, diff, now_ms))
         for depth in DEPTHS:
-            yield f"{name}@depth{depth}", words.depth_payload(market, depth)
+            yield Message(f"{name}@depth{depth}", words.depth_payload(market, depth))
     for interval in Interval:
         candle = market.current(interval)
         if candle is not None:
-            yield (
+            yield Message(
                 f"{name}@kline_{interval.value}",
                 words.candle_payload(market, interval, candle, now_ms, final=False),
             )
-    yield f"{name}@avgPrice", words.average_payload(market, tickers.average_price(market, now_ms), now_ms)
+    yield Message(f"{name}@avgPrice", words.average_payload(market, tickers.average_price(market, now_ms), now_ms))
 
 
 def tickers_of(markets: list[Market], now_ms: int) -> Iterator[Message]:
@@ -70,6 +78,6 @@ def tickers_of(markets: list[Market], now_ms: int) -> Iterator[Message]:
 
 def _each_and_all(kind: str, rows: list[tuple[Market, words.Json]]) -> Iterator[Message]:
     for market, payload in rows:
-        yield f"{market.symbol.lower()}@{kind}", payload
+        yield Message(f"{market.symbol.lower()}@{kind}", payload)
     if rows:
-        yield f"!{kind}@arr", [payload for _, payload in rows]
+        yield Message(f"!{kind}@arr", [payload for _, payload in rows])

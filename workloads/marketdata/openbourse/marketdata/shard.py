@@ -3,6 +3,8 @@
 Deliveries come without a gap and without a repeat; what goes back, or comes from an older leader, is refused.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -28,11 +30,14 @@ class Batch:
     """What is to be stored together: the effects of everything up to the watermark."""
 
     watermark: Watermark
+    begins_seq: int
     scales: dict[str, int]
     definitions: dict[str, v1.SymbolDefinition]
     records: dict[str, Record]
     update_ids: dict[str, int]
     last_aggregate_ids: dict[str, int]
+    # Symbols whose first trades are not known here.
+    partial: tuple[str, ...]
     accounts: AccountsRecord
 
 
@@ -40,12 +45,35 @@ class Shard:
     def __init__(self, name: str) -> None:
         self.name = name
         self.watermark = Watermark()
+        # The first command that is known; with 1 nothing is missing.
+        self.begins_seq = 1
         self.scales: dict[str, int] = {}
         self.markets: dict[str, Market] = {}
         self.accounts = Accounts()
         # To be stored.
         self._touched: set[str] = set()
         self.events_not_stored = 0
+
+    def begin(self, pieces: Sequence[v1.StateBefore]) -> None:
+        """With the state that the log begins with, of a shard of which nothing is known yet. Raises Diverged."""
+        if self.watermark != Watermark():
+            raise Diverged(f"shard {self.name} was told a state, and has one of seq {self.watermark.seq}")
+        first, answers = pieces[0], [answer for piece in pieces for answer in piece.answers]
+        listings, balances, *rest = answers
+        symbols = [listing.definition for listing in listings.listings.symbols]
+        depths, of_accounts = rest[: len(symbols)], rest[len(symbols) :]
+        orders = [order for answer in of_accounts for order in answer.orders.orders]
+        self.begins_seq = first.seq + 1
+        self.scales = {asset.asset: asset.scale for asset in listings.listings.assets}
+        resting: defaultdict[str, list[v1.Order]] = defaultdict(list)
+        for order in orders:
+            resting[order.symbol].append(order)
+        for definition, depth in zip(symbols, depths, strict=True):
+            self._define(definition)
+            self.markets[definition.symbol].begin(depth.depth.last_update_id, resting[definition.symbol])
+        self.accounts.begin(orders, balances.balances.balances)
+        self.watermark = Watermark(first.seq, first.epoch)
+        self.events_not_stored += len(orders)
 
     def apply(self, delivery: v1.Events) -> list[Market]:
         """The markets that it touched. Raises StaleSession and Diverged; then nothing of it may be used."""
@@ -72,6 +100,12 @@ class Shard:
                         self.scales[event.asset_defined.asset] = event.asset_defined.scale
                     case "symbol_defined":
                         self._define(event.symbol_defined.definition)
+                    case "symbol_imported":
+                        self.markets[event.symbol].arrives(event.symbol_imported.last_update_id)
+                        touched[event.symbol] = self.markets[event.symbol]
+                    case "symbol_departed":
+                        self.markets[event.symbol].departs()
+                        touched[event.symbol] = self.markets[event.symbol]
             for symbol, events in of_symbol.items():
                 market = self.markets.get(symbol)
                 if market is None:
@@ -89,7 +123,7 @@ class Shard:
         known = self.markets.get(definition.symbol)
         units = SymbolUnits.of(definition, self.scales)
         if known is None:
-            self.markets[definition.symbol] = Market(definition, units)
+            self.markets[definition.symbol] = Market(definition, units, is_whole=self.begins_seq == 1)
         else:
             known.definition, known.units = definition, units
         self._touched.add(definition.symbol)
@@ -105,10 +139,12 @@ class Shard:
         self.events_not_stored = 0
         return Batch(
             self.watermark,
+            self.begins_seq,
             dict(self.scales),
             {symbol: market.definition for symbol, market in touched.items()},
             {symbol: market.take_record() for symbol, market in touched.items()},
             {symbol: market.book.update_id for symbol, market in touched.items()},
             {symbol: market.last_aggregate_id for symbol, market in touched.items()},
+            tuple(symbol for symbol, market in touched.items() if not market.is_whole),
             self.accounts.take_record(),
         )

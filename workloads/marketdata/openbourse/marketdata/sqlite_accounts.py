@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from openbourse.contracts import v1
-from openbourse.marketdata.accounts import Accounts, AccountsRecord
+from openbourse.marketdata.accounts import Accounts, AccountsRecord, key_of
 from openbourse.marketdata.history import OrdersWanted, PreventedWanted, require_limit
 
 # SQLite's integers are signed.
@@ -23,6 +23,9 @@ def create(writer: sqlite3.Connection) -> None:
 
 
 def write(writer: sqlite3.Connection, record: AccountsRecord) -> None:
+    writer.executemany(
+        "DELETE FROM orders WHERE symbol = ? AND is_open", [(symbol,) for symbol in sorted(record.departed)]
+    )
     writer.executemany(
         "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -54,7 +57,7 @@ def write(writer: sqlite3.Connection, record: AccountsRecord) -> None:
 def load(reader: sqlite3.Connection, accounts: Accounts) -> None:
     for (data,) in reader.execute("SELECT record FROM orders WHERE is_open"):
         record = v1.OrderRecord.FromString(data)
-        accounts.open_orders[record.order.order_id] = record
+        accounts.open_orders[key_of(record.order)] = record
     for account, asset, available, hold in reader.execute("SELECT account, asset, available, hold FROM balances"):
         accounts.balances[account % _ALL, asset] = available, hold
     for account, group in reader.execute("SELECT account, trade_group FROM trade_groups"):

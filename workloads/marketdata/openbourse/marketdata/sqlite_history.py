@@ -24,8 +24,9 @@ from openbourse.marketdata.trades import AggregateTrade, Trade
 CANDLE = "open_ms, open, high, low, close, lots, quote_units, trades, taker_lots, taker_quote_units, first_id, last_id"
 TRADE = "trade_id, price_ticks, quantity_lots, quote_units, time_us, buyer_is_maker"
 AGGREGATE = "aggregate_id, price_ticks, quantity_lots, first_id, last_id, time_us, buyer_is_maker"
-# Of the file. 0, without orders, is what the first ones were.
-FORMAT = 1
+# Of the file. 0, without orders, is what the first ones were; 1 kept volumes in 64 bits, and 2 one order of an id: both
+# are brought up to date.
+FORMAT = 3
 # Longer than any write of ours takes; nobody else writes.
 BUSY_S = 5.0
 # A month of minutes: what a candle in another time zone may be made of, a thousand times.
@@ -39,7 +40,9 @@ class SqliteHistory:
         self._writer = _opened(path)
         self._writer.executescript(files(__package__).joinpath("sql/schema.sql").read_text())
         sqlite_accounts.create(self._writer)
-        _check_format(self._writer, path)
+        _bring_up_to_date(self._writer, path)
+        # The indexes of a table that was made anew.
+        sqlite_accounts.create(self._writer)
         self._reader = _opened(path)
         self._writing, self._reading = threading.Lock(), threading.Lock()
 
@@ -59,6 +62,8 @@ class SqliteHistory:
             if found is not None and found[0] > mark.seq:
                 raise Diverged(f"the history of shard {shard} is at {found[0]} already, not before {mark.seq}")
             self._write("watermark", 4, [(shard, mark.seq, mark.session_epoch, mark.time_us)])
+            if batch.begins_seq > 1:
+                self._write("beginning", 2, [(shard, batch.begins_seq)])
             self._write("assets", 2, batch.scales.items())
             self._write(
                 "symbols",
@@ -68,6 +73,7 @@ class SqliteHistory:
                     for name, definition in batch.definitions.items()
                 ),
             )
+            self._write("partial", 1, ((symbol,) for symbol in batch.partial))
             for symbol, record in batch.records.items():
                 self._write("trades", 7, ((symbol, *_trade_values(trade)) for trade in record.trades))
                 self._write("aggregates", 8, ((symbol, *_aggregate_values(trade)) for trade in record.aggregates))
@@ -99,13 +105,18 @@ class SqliteHistory:
         if str(kept) != shard:
             raise Diverged(f"the history is of shard {kept}, not of {shard}")
         loaded.watermark = Watermark(*mark)
+        for (begins_seq,) in self._rows("SELECT seq FROM beginning"):
+            loaded.begins_seq = begins_seq
         loaded.scales = {str(asset): scale for asset, scale in self._rows("SELECT asset, scale FROM assets")}
         with self._reading:
             sqlite_accounts.load(self._reader, loaded.accounts)
+        partial = {symbol for (symbol,) in self._rows("SELECT symbol FROM partial")}
         symbols = self._rows("SELECT definition, update_id, last_aggregate_id FROM symbols")
         for definition_bytes, update_id, aggregate_id in symbols:
             definition = v1.SymbolDefinition.FromString(definition_bytes)
-            market = Market(definition, SymbolUnits.of(definition, loaded.scales))
+            units = SymbolUnits.of(definition, loaded.scales)
+            is_whole = loaded.begins_seq == 1 and definition.symbol not in partial
+            market = Market(definition, units, is_whole=is_whole)
             market.last_aggregate_id = aggregate_id
             self._load(market, update_id)
             loaded.markets[market.symbol] = market
@@ -123,7 +134,7 @@ class SqliteHistory:
         for interval in Interval:
             query = f"SELECT {CANDLE} FROM candles WHERE symbol = ? AND interval = ? ORDER BY open_ms DESC LIMIT 1"  # noqa: S608
             for row in self._rows(query, symbol, interval.value):
-                market.candles[interval] = Candle(*row)
+                market.candles[interval] = _candle(*row)
                 market.opened_ms[interval] = row[0]
         minute = market.candles.get(Interval.M1)
         if minute is not None:
@@ -165,7 +176,7 @@ class SqliteHistory:
         query = f"""SELECT {CANDLE} FROM candles WHERE symbol = ? AND interval = ? AND open_ms >= ? AND open_ms < ?
             ORDER BY open_ms LIMIT ?"""  # noqa: S608
         rows = self._rows(query, symbol, interval.value, start_ms, end_ms, CANDLES_MOST)
-        return [Candle(*row) for row in rows]
+        return [_candle(*row) for row in rows]
 
     def close_before(self, symbol: str, time_ms: int) -> int | None:
         query = (
@@ -189,8 +200,12 @@ class SqliteHistory:
         return sqlite_accounts.prevented(self._rows, wanted)
 
 
-def _check_format(writer: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(writer: sqlite3.Connection, path: Path) -> None:
+    """Raises TooOld."""
     [(found,)] = writer.execute("PRAGMA user_version")
+    while 1 <= found < FORMAT:
+        writer.executescript(files(__package__).joinpath(f"sql/format_{found + 1}.sql").read_text())
+        [(found,)] = writer.execute("PRAGMA user_version")
     if found != FORMAT and writer.execute("SELECT 1 FROM watermark").fetchone():
         raise TooOld(
             f"{path} is a history of format {found}, not {FORMAT}: remove it, and it is made anew from the log"
@@ -216,6 +231,12 @@ def _aggregate(*row: int) -> AggregateTrade:
     return AggregateTrade(aggregate_id, ticks, lots, first_id, last_id, time_us, bool(buyer_is_maker))
 
 
+def _candle(*row: Any) -> Candle:
+    opened_ms, first, high, low, last, lots, quote_units, trades, taker_lots, taker_quote_units, *ids = row
+    volumes = int(lots), int(quote_units), trades, int(taker_lots), int(taker_quote_units)
+    return Candle(opened_ms, first, high, low, last, *volumes, *ids)
+
+
 def _trade_values(of: Trade) -> tuple[int, ...]:
     return of.trade_id, of.price_ticks, of.quantity_lots, of.quote_units, of.time_us, of.buyer_is_maker
 
@@ -227,8 +248,9 @@ def _aggregate_values(of: AggregateTrade) -> tuple[int, ...]:
     )
 
 
-def _candle_values(of: Candle) -> tuple[int, ...]:
+def _candle_values(of: Candle) -> tuple[int | str, ...]:
+    """Volumes are sums of whatever many trades: text, for SQLite's integers end at 2^63."""
     return (
-        *(of.open, of.high, of.low, of.close, of.lots, of.quote_units),
-        *(of.trades, of.taker_lots, of.taker_quote_units, of.first_id, of.last_id),
+        *(of.open, of.high, of.low, of.close, str(of.lots), str(of.quote_units)),
+        *(of.trades, str(of.taker_lots), str(of.taker_quote_units), of.first_id, of.last_id),
     )

@@ -4,6 +4,7 @@ from openbourse.contracts.resources.engine_shard import (
     EngineShard,
     EngineShardSpec,
     EngineShardStatus,
+    Switchover,
 )
 from openbourse.contracts.resources.exchange import Exchange, ExchangeSpec, ExchangeStatus
 from openbourse.contracts.resources.halt import (
@@ -17,7 +18,21 @@ from openbourse.contracts.resources.halt import (
     ReopenMode,
 )
 from openbourse.contracts.resources.meta import API_VERSION, GROUP, VERSION, Condition, CustomResource, Metadata
-from openbourse.contracts.resources.symbol import Symbol, SymbolSpec, SymbolStatus
+from openbourse.contracts.resources.rehearsal import (
+    Phase,
+    Rehearsal,
+    RehearsalSpec,
+    RehearsalStatus,
+    Scenario,
+    Verdict,
+)
+from openbourse.contracts.resources.rehearsal_schedule import (
+    RehearsalSchedule,
+    RehearsalScheduleSpec,
+    RehearsalScheduleStatus,
+)
+from openbourse.contracts.resources.symbol import MoveState, Symbol, SymbolMove, SymbolSpec, SymbolStatus
+from openbourse.contracts.resources.trading_limit import TradingLimit, TradingLimitSpec, TradingLimitStatus
 
 __all__ = [
     "API_VERSION",
@@ -38,9 +53,24 @@ __all__ = [
     "HaltSpec",
     "HaltStatus",
     "Metadata",
+    "MoveState",
+    "Phase",
+    "Rehearsal",
+    "RehearsalSchedule",
+    "RehearsalScheduleSpec",
+    "RehearsalScheduleStatus",
+    "RehearsalSpec",
+    "RehearsalStatus",
     "ReopenMode",
     "Reopening",
+    "Scenario",
+    "Switchover",
     "Symbol",
+    "SymbolMove",
     "SymbolSpec",
     "SymbolStatus",
+    "TradingLimit",
+    "TradingLimitSpec",
+    "TradingLimitStatus",
+    "Verdict",
 ]

@@ -1,5 +1,6 @@
 """The CustomResourceDefinitions, made from the models. `crds/*.yaml` is what this says, and a test holds them equal."""
 
+import json
 from typing import Any
 
 import yaml
@@ -8,10 +9,21 @@ from openbourse.contracts.resources.engine_shard import EngineShard
 from openbourse.contracts.resources.exchange import Exchange
 from openbourse.contracts.resources.halt import Halt
 from openbourse.contracts.resources.meta import CATEGORY, VERSION, Column, CustomResource
+from openbourse.contracts.resources.rehearsal import Rehearsal
+from openbourse.contracts.resources.rehearsal_schedule import RehearsalSchedule
 from openbourse.contracts.resources.schema import structural_schema
 from openbourse.contracts.resources.symbol import Symbol
+from openbourse.contracts.resources.trading_limit import TradingLimit
 
-MODELS: tuple[type[CustomResource], ...] = (Exchange, EngineShard, Symbol, Halt)
+MODELS: tuple[type[CustomResource], ...] = (
+    Exchange,
+    EngineShard,
+    Symbol,
+    Halt,
+    TradingLimit,
+    Rehearsal,
+    RehearsalSchedule,
+)
 _HEADER = "# Generated from openbourse.contracts.resources by `make regen`.\n"
 
 
@@ -46,7 +58,7 @@ def definition(model: type[CustomResource]) -> dict[str, Any]:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}, **_scale(model)},
                     "additionalPrinterColumns": [_column(column) for column in model.columns],
                     "schema": {"openAPIV3Schema": schema},
                 }
@@ -64,9 +76,19 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 
 def files() -> dict[str, str]:
     """File name -> YAML, as committed."""
+    # Read back, so that no part of it is the same object as another: YAML would write a reference.
+    apart = {model.resource.plural: json.loads(json.dumps(definition(model))) for model in MODELS}
     return {
-        f"{model.resource.plural}.yaml": _HEADER + yaml.safe_dump(definition(model), sort_keys=False, width=120)
-        for model in MODELS
+        f"{plural}.yaml": _HEADER + yaml.safe_dump(made, sort_keys=False, width=120) for plural, made in apart.items()
+    }
+
+
+def _scale(model: type[CustomResource]) -> dict[str, Any]:
+    if model.scale is None:
+        return {}
+    wanted, there, selector = model.scale
+    return {
+        "scale": {"specReplicasPath": wanted, "statusReplicasPath": there, "labelSelectorPath": selector},
     }
 
 

@@ -1,7 +1,9 @@
 """A halt: asked for by a person, carried out and acknowledged by the engines themselves."""
 
 import datetime
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -56,12 +58,27 @@ class Reopening(Stored):
     seconds: int = Field(default=0, ge=0, le=86_400, description="how long POST_ONLY or AUCTION takes")
 
 
+ShardName = Annotated[str, Field(min_length=1, max_length=20)]
+
+
 class HaltSpec(Stored):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "has(self.duration) != (has(self.untilLifted) && self.untilLifted)",
                 "give exactly one of duration (such as 15m) and untilLifted: true",
+            ),
+            rule(
+                "size(self.symbols) == 0 || size(self.shards) == 0",
+                "give symbols or shards, not both; neither halts the whole exchange",
+            ),
+            rule(
+                "!self.twoPerson || (has(self.untilLifted) && self.untilLifted)",
+                "a Halt with twoPerson stands until a second person lifts it: give untilLifted: true, no duration",
+            ),
+            rule(
+                "!self.twoPerson || has(self.requester)",
+                "a Halt with twoPerson says who asks for it: give requester, your name as kubectl auth whoami says it",
             ),
             rule("self == oldSelf", "a Halt never changes: delete it to lift it, make a new one to ask for another"),
         )
@@ -72,6 +89,12 @@ class HaltSpec(Stored):
         default=(),
         max_length=64,
         description="none: every symbol, those listed later included",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    shards: tuple[ShardName, ...] = Field(
+        default=(),
+        max_length=64,
+        description="every symbol of these shards, those listed later included; none: of every shard",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     mode: HaltMode = Field(
@@ -97,6 +120,28 @@ class HaltSpec(Stored):
         ),
     )
     until_lifted: bool | None = Field(default=None, description="the halt stands until this object is deleted")
+    requester: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="user who asks for it; the chart's admission policy takes nobody else's name",
+    )
+    two_person: bool = Field(
+        default=False, description="lifted by another user than the requester alone, held by the admission policy"
+    )
+
+    def concerns(self, shard: str) -> bool:
+        """Whether the engines of a shard carry it out: of symbols every shard does, for those that it lists later."""
+        return not self.shards or shard in self.shards
+
+    def covers(self, symbol: str, shard: str) -> bool:
+        """Whether it holds a symbol that this shard trades."""
+        return self.concerns(shard) and (not self.symbols or symbol in self.symbols)
+
+    def scope(self, shards: Iterable[str], traded: Iterable[tuple[str, str]]) -> list[str]:
+        """Those of `shards`, by name, that have to acknowledge it. `traded`: symbols, each with a shard of it."""
+        holding = {shard for symbol, shard in traded if symbol in self.symbols}
+        return sorted(shard for shard in shards if self.concerns(shard) and (not self.symbols or shard in holding))
 
     @property
     def lasts(self) -> datetime.timedelta | None:
@@ -125,7 +170,7 @@ class HaltStatus(Status):
 
 
 class Halt(CustomResource):
-    """Stops trading of an exchange, or of some symbols, until it is deleted or its time is over."""
+    """Stops trading of an exchange, of shards or of symbols, until it is deleted or its time is over."""
 
     spec: HaltSpec
     status: HaltStatus = Field(default_factory=HaltStatus)
@@ -135,6 +180,7 @@ class Halt(CustomResource):
     columns = (
         Column(name="Exchange", type="string", json_path=".spec.exchange"),
         Column(name="Mode", type="string", json_path=".spec.mode"),
+        Column(name="Requester", type="string", json_path=".spec.requester"),
         Column(name="Acknowledged", type="string", json_path='.status.conditions[?(@.type=="Acknowledged")].status'),
         Column(name="Expired", type="string", json_path='.status.conditions[?(@.type=="Expired")].status'),
         Column(name="Reason", type="string", json_path=".spec.reason"),

@@ -71,6 +71,7 @@ class Metadata(Stored):
     creation_timestamp: datetime.datetime | None = None
     deletion_timestamp: datetime.datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     owner_references: tuple[OwnerReference, ...] = ()
 
 
@@ -92,6 +93,8 @@ class CustomResource(Stored):
     resource: ClassVar[Resource]
     short_names: ClassVar[tuple[str, ...]]
     columns: ClassVar[tuple[Column, ...]]
+    # For the scale subresource: where spec has the number, status the number that there are, and their selector.
+    scale: ClassVar[tuple[str, str, str] | None] = None
     # Rules about the whole object: the only ones that see its name.
     object_rules: ClassVar[tuple[dict[str, str], ...]] = ()
 

@@ -17,6 +17,8 @@ _PATTERNS: dict[str, tuple[str, int]] = {
     r"^[0-9]{1,19}(\.[0-9]{1,18})?$": ("must be a decimal number such as 12.5, without sign or exponent", 40),
     r"^[A-Z0-9]{1,16}$": ("must be the name of an asset: 1 to 16 characters A-Z and 0-9, such as BTC", 64),
     r"^[A-Z0-9]{2,32}$": ("must be the name of a symbol: 2 to 32 characters A-Z and 0-9, such as BTCUSDT", 64),
+    r"^[A-Za-z0-9]{16,64}$": ("must be an API key: 16 to 64 letters and digits", 64),
+    r"^https?://[^ /?#]+(/[^ ?#]*)?$": ("must be a URL of http or https, such as http://collector.example:4318", 512),
 }
 _DROPPED = frozenset({"title", "additionalProperties", "pattern"})
 

@@ -1,12 +1,15 @@
 """A symbol and where it is traded. Its name is base and quote in lower case, so a namespace has each symbol once."""
 
+import datetime
+from enum import StrEnum
+
 from pydantic import ConfigDict, Field
 
 from openbourse.contracts.documents import DURATION_PATTERN, duration_sentence
-from openbourse.contracts.resources.meta import AGE, Column, CustomResource, Status, kind, rule, rules
+from openbourse.contracts.resources.meta import AGE, Column, CustomResource, Status, Stored, kind, rule, rules
 from openbourse.contracts.symbols import SymbolTerms
 
-_FIXED = ("exchange", "base", "quote", "tickSize", "lotSize", "shard")
+_FIXED = ("exchange", "base", "quote", "tickSize", "lotSize")
 _FEES = ("makerFee", "takerFee")
 _SHARES = ("marketCollar", "staticBand", "dynamicBand")
 _BANDS = ("bidBand", "askBand")
@@ -69,16 +72,83 @@ class SymbolSpec(SymbolTerms):
     )
 
     exchange: str = Field(min_length=1, max_length=20)
-    shard: str = Field(default="main", min_length=1, max_length=20, description="the EngineShard that trades it")
+    shard: str = Field(
+        default="main",
+        min_length=1,
+        max_length=20,
+        description="the EngineShard that is to trade it: another one moves it there, with its orders and their funds",
+    )
 
     @property
     def name(self) -> str:
         return self.base + self.quote
 
 
+class MoveState(StrEnum):
+    """Asked: the ledgers may not know of it yet. Refused: they never began it. The others are theirs."""
+
+    ASKED = "Asked"
+    REQUESTED = "Requested"
+    WILLING = "Willing"
+    FROZEN = "Frozen"
+    IMPORTED = "Imported"
+    COMPLETED = "Completed"
+    ABANDONED = "Abandoned"
+    UNDONE = "Undone"
+    REFUSED = "Refused"
+
+
+ARRIVED = frozenset({MoveState.IMPORTED, MoveState.COMPLETED})
+OVER = frozenset({MoveState.COMPLETED, MoveState.UNDONE, MoveState.REFUSED})
+
+
+class SymbolMove(Stored):
+    """The last move to another shard, or the one that is under way."""
+
+    id: str | None = Field(
+        default=None,
+        max_length=36,
+        description="as the ledgers know it: it follows from the Symbol's uid and the generation that asked; none: a "
+        "person moved it, by `openbourse ledger move-symbol`",
+    )
+    from_shard: str = Field(max_length=20)
+    to_shard: str = Field(max_length=20)
+    state: MoveState = Field(
+        description="Requested, Willing: traded where it was; Frozen: on its way; Imported, Completed: traded where it "
+        "went; Abandoned, Undone, Refused: traded where it was"
+    )
+    since: datetime.datetime = Field(description="of the state")
+    generation: int = Field(description="of the spec that asked for it; a later one asks anew")
+    paused_ms: int | None = Field(
+        default=None, description="how long it was traded in neither, from freeze to import by the engines' clocks"
+    )
+    reason: str = Field(default="", max_length=512, description="why it was undone or refused, or waits")
+    tried_at: datetime.datetime | None = Field(
+        default=None, description="when a ledger was asked last and did not do it"
+    )
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
+
+    @property
+    def where(self) -> str:
+        """The shard that has it, or had it last."""
+        return self.to_shard if self.state in ARRIVED else self.from_shard
+
+
 class SymbolStatus(Status):
-    shard: str | None = Field(default=None, max_length=63, description="the shard whose listing has it")
-    state: str | None = Field(default=None, max_length=32, description="TRADING, or the most restrictive Halt in force")
+    shard: str | None = Field(default=None, max_length=63, description="the shard that has it")
+    move: SymbolMove | None = Field(default=None, description="the last move to another shard")
+    state: str | None = Field(
+        default=None, max_length=32, description="TRADING, AUCTION, POST_ONLY, CANCEL_ONLY or HALT: what is accepted"
+    )
+    held_by: str | None = Field(
+        default=None,
+        max_length=253,
+        description="what keeps it from trading: Halt/NAME, direct:NAME (`kubectl bourse lift --direct`), safety (the "
+        "ledger lags), or phase (an auction, or what comes before one)",
+    )
 
 
 class Symbol(CustomResource):
@@ -94,6 +164,8 @@ class Symbol(CustomResource):
         Column(name="Shard", type="string", json_path=".status.shard"),
         Column(name="Listed", type="string", json_path='.status.conditions[?(@.type=="Listed")].status'),
         Column(name="State", type="string", json_path=".status.state"),
+        Column(name="HeldBy", type="string", json_path=".status.heldBy"),
+        Column(name="Moving", type="string", json_path='.status.conditions[?(@.type=="Moving")].status'),
         Column(name="Tick", type="string", json_path=".spec.tickSize"),
         Column(name="Lot", type="string", json_path=".spec.lotSize"),
         AGE,
@@ -102,5 +174,12 @@ class Symbol(CustomResource):
         rule(
             "self.metadata.name == (self.spec.base + self.spec.quote).lowerAscii()",
             "the name of a Symbol is its base and quote in lower case, such as btcusdt",
+        ),
+        rule(
+            "self.spec.shard == oldSelf.spec.shard || !has(self.status) || !has(self.status.move) "
+            f"|| self.status.move.state in {sorted(str(state) for state in OVER)} "
+            "|| self.spec.shard in [self.status.move.fromShard, self.status.move.toShard]",
+            "a symbol that is on its way between two shards (status.move) goes to the one or back to the other: wait "
+            "until it is there before it is sent on",
         ),
     )

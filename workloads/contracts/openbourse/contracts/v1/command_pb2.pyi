@@ -248,6 +248,7 @@ class Command(_message.Message):
     COMMAND_ID_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     CAUSATION_ID_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     PLACE_ORDER_FIELD_NUMBER: _builtins.int
     CANCEL_ORDER_FIELD_NUMBER: _builtins.int
     CREDIT_FUNDS_FIELD_NUMBER: _builtins.int
@@ -268,12 +269,19 @@ class Command(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     TICK_FIELD_NUMBER: _builtins.int
     CHANGE_VERSION_FIELD_NUMBER: _builtins.int
+    FREEZE_SYMBOL_FIELD_NUMBER: _builtins.int
+    IMPORT_SYMBOL_FIELD_NUMBER: _builtins.int
+    COMPLETE_MOVE_FIELD_NUMBER: _builtins.int
+    UNDO_FREEZE_FIELD_NUMBER: _builtins.int
+    ABANDON_IMPORT_FIELD_NUMBER: _builtins.int
     command_id: _builtins.bytes
     """16 bytes, chosen by the sender and the same in every resend: the shard answers a resend with its first answer."""
     correlation_id: _builtins.str
     """The request that this belongs to, from the edge to the ledger."""
     causation_id: _builtins.str
     """What directly led to it: a request id, an event id, the name of a Halt."""
+    traceparent: _builtins.str
+    """Of a request that is traced: the W3C traceparent of the span that sent it. Empty for all others."""
     @_builtins.property
     def place_order(self) -> Global___PlaceOrder: ...
     @_builtins.property
@@ -314,12 +322,23 @@ class Command(_message.Message):
     def tick(self) -> Global___Tick: ...
     @_builtins.property
     def change_version(self) -> Global___ChangeVersion: ...
+    @_builtins.property
+    def freeze_symbol(self) -> Global___FreezeSymbol: ...
+    @_builtins.property
+    def import_symbol(self) -> Global___ImportSymbol: ...
+    @_builtins.property
+    def complete_move(self) -> Global___CompleteMove: ...
+    @_builtins.property
+    def undo_freeze(self) -> Global___UndoFreeze: ...
+    @_builtins.property
+    def abandon_import(self) -> Global___AbandonImport: ...
     def __init__(
         self,
         *,
         command_id: _builtins.bytes = ...,
         correlation_id: _builtins.str = ...,
         causation_id: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
         place_order: Global___PlaceOrder | None = ...,
         cancel_order: Global___CancelOrder | None = ...,
         credit_funds: Global___CreditFunds | None = ...,
@@ -340,12 +359,17 @@ class Command(_message.Message):
         checkpoint: Global___Checkpoint | None = ...,
         tick: Global___Tick | None = ...,
         change_version: Global___ChangeVersion | None = ...,
+        freeze_symbol: Global___FreezeSymbol | None = ...,
+        import_symbol: Global___ImportSymbol | None = ...,
+        complete_move: Global___CompleteMove | None = ...,
+        undo_freeze: Global___UndoFreeze | None = ...,
+        abandon_import: Global___AbandonImport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amend_order", b"amend_order", "body", b"body", "cancel_all_orders", b"cancel_all_orders", "cancel_order", b"cancel_order", "change_symbol_state", b"change_symbol_state", "change_version", b"change_version", "checkpoint", b"checkpoint", "configure_account", b"configure_account", "configure_safety", b"configure_safety", "credit_funds", b"credit_funds", "debit_funds", b"debit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order", "replace_order", b"replace_order", "report_lag", b"report_lag", "set_countdown", b"set_countdown", "set_kill_switch", b"set_kill_switch", "tick", b"tick"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abandon_import", b"abandon_import", "amend_order", b"amend_order", "body", b"body", "cancel_all_orders", b"cancel_all_orders", "cancel_order", b"cancel_order", "change_symbol_state", b"change_symbol_state", "change_version", b"change_version", "checkpoint", b"checkpoint", "complete_move", b"complete_move", "configure_account", b"configure_account", "configure_safety", b"configure_safety", "credit_funds", b"credit_funds", "debit_funds", b"debit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "freeze_symbol", b"freeze_symbol", "import_symbol", b"import_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order", "replace_order", b"replace_order", "report_lag", b"report_lag", "set_countdown", b"set_countdown", "set_kill_switch", b"set_kill_switch", "tick", b"tick", "undo_freeze", b"undo_freeze"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amend_order", b"amend_order", "body", b"body", "cancel_all_orders", b"cancel_all_orders", "cancel_order", b"cancel_order", "causation_id", b"causation_id", "change_symbol_state", b"change_symbol_state", "change_version", b"change_version", "checkpoint", b"checkpoint", "command_id", b"command_id", "configure_account", b"configure_account", "configure_safety", b"configure_safety", "correlation_id", b"correlation_id", "credit_funds", b"credit_funds", "debit_funds", b"debit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order", "replace_order", b"replace_order", "report_lag", b"report_lag", "set_countdown", b"set_countdown", "set_kill_switch", b"set_kill_switch", "tick", b"tick"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandon_import", b"abandon_import", "amend_order", b"amend_order", "body", b"body", "cancel_all_orders", b"cancel_all_orders", "cancel_order", b"cancel_order", "causation_id", b"causation_id", "change_symbol_state", b"change_symbol_state", "change_version", b"change_version", "checkpoint", b"checkpoint", "command_id", b"command_id", "complete_move", b"complete_move", "configure_account", b"configure_account", "configure_safety", b"configure_safety", "correlation_id", b"correlation_id", "credit_funds", b"credit_funds", "debit_funds", b"debit_funds", "define_asset", b"define_asset", "define_symbol", b"define_symbol", "freeze_symbol", b"freeze_symbol", "import_symbol", b"import_symbol", "impose_halt", b"impose_halt", "lift_halt", b"lift_halt", "place_order", b"place_order", "replace_order", b"replace_order", "report_lag", b"report_lag", "set_countdown", b"set_countdown", "set_kill_switch", b"set_kill_switch", "tick", b"tick", "traceparent", b"traceparent", "undo_freeze", b"undo_freeze"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["place_order", "cancel_order", "credit_funds", "debit_funds", "amend_order", "replace_order", "cancel_all_orders", "set_countdown", "define_asset", "define_symbol", "impose_halt", "lift_halt", "change_symbol_state", "configure_account", "set_kill_switch", "configure_safety", "report_lag", "checkpoint", "tick", "change_version"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["place_order", "cancel_order", "credit_funds", "debit_funds", "amend_order", "replace_order", "cancel_all_orders", "set_countdown", "define_asset", "define_symbol", "impose_halt", "lift_halt", "change_symbol_state", "configure_account", "set_kill_switch", "configure_safety", "report_lag", "checkpoint", "tick", "change_version", "freeze_symbol", "import_symbol", "complete_move", "undo_freeze", "abandon_import"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -544,21 +568,27 @@ class SetCountdown(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     SYMBOL_FIELD_NUMBER: _builtins.int
     COUNTDOWN_MS_FIELD_NUMBER: _builtins.int
+    GUARD_FIELD_NUMBER: _builtins.int
     account: _builtins.int
     symbol: _builtins.str
     """Empty: of all symbols."""
     countdown_ms: _builtins.int
     """0: no more. At most 86,400,000."""
+    guard: _builtins.bool
+    """The one of connections that guard the account's orders, beside the one that the account sets itself. Not known
+    before version 3 of the kernel, where an account has one alone.
+    """
     def __init__(
         self,
         *,
         account: _builtins.int = ...,
         symbol: _builtins.str = ...,
         countdown_ms: _builtins.int = ...,
+        guard: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "countdown_ms", b"countdown_ms", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "countdown_ms", b"countdown_ms", "guard", b"guard", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1114,6 +1144,141 @@ class ChangeVersion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChangeVersion: _TypeAlias = ChangeVersion  # noqa: Y015
+
+@_typing.final
+class FreezeSymbol(_message.Message):
+    """A symbol leaves for another shard. It takes no command any more, and the funds behind its orders leave the shard with
+    it; its record can be asked for (SymbolRecordQuery). Each shard carries out its part of a move once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    TO_SHARD_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    """16 bytes, the same in all commands of one move, in both shards."""
+    symbol: _builtins.str
+    to_shard: _builtins.str
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        symbol: _builtins.str = ...,
+        to_shard: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id", "symbol", b"symbol", "to_shard", b"to_shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeSymbol: _TypeAlias = FreezeSymbol  # noqa: Y015
+
+@_typing.final
+class ImportSymbol(_message.Message):
+    """A part of the record of a symbol that another shard froze, in order. With the last part the symbol is here, and the
+    funds behind its orders with it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    FROM_SHARD_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    RECORD_SHA256_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    from_shard: _builtins.str
+    part: _builtins.int
+    """From 0."""
+    parts: _builtins.int
+    """1 to 1000."""
+    record_sha256: _builtins.bytes
+    """Of the whole record, as SymbolFrozen has it."""
+    record: _builtins.bytes
+    """A SymbolRecord."""
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        from_shard: _builtins.str = ...,
+        part: _builtins.int = ...,
+        parts: _builtins.int = ...,
+        record_sha256: _builtins.bytes = ...,
+        record: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_shard", b"from_shard", "move_id", b"move_id", "part", b"part", "parts", b"parts", "record", b"record", "record_sha256", b"record_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSymbol: _TypeAlias = ImportSymbol  # noqa: Y015
+
+@_typing.final
+class CompleteMove(_message.Message):
+    """The symbol is in the other shard: this one forgets it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteMove: _TypeAlias = CompleteMove  # noqa: Y015
+
+@_typing.final
+class UndoFreeze(_message.Message):
+    """The other shard does not have it, and never will: all is as before. Of a move that did not begin: it never will."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoFreeze: _TypeAlias = UndoFreeze  # noqa: Y015
+
+@_typing.final
+class AbandonImport(_message.Message):
+    """This shard does not have it, and never will."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbandonImport: _TypeAlias = AbandonImport  # noqa: Y015
 
 @_typing.final
 class Checkpoint(_message.Message):

@@ -57,6 +57,7 @@ class Event(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     MOVEMENTS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     ORDER_ACCEPTED_FIELD_NUMBER: _builtins.int
     ORDER_REJECTED_FIELD_NUMBER: _builtins.int
     ORDER_CANCELED_FIELD_NUMBER: _builtins.int
@@ -77,6 +78,13 @@ class Event(_message.Message):
     KILL_SWITCH_SET_FIELD_NUMBER: _builtins.int
     SAFETY_LEVEL_CHANGED_FIELD_NUMBER: _builtins.int
     VERSION_CHANGED_FIELD_NUMBER: _builtins.int
+    SYMBOL_FROZEN_FIELD_NUMBER: _builtins.int
+    SYMBOL_UNFROZEN_FIELD_NUMBER: _builtins.int
+    SYMBOL_DEPARTED_FIELD_NUMBER: _builtins.int
+    SYMBOL_IMPORTED_FIELD_NUMBER: _builtins.int
+    ORDER_DEPARTED_FIELD_NUMBER: _builtins.int
+    ORDER_RETURNED_FIELD_NUMBER: _builtins.int
+    ORDER_ARRIVED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """"<shard>/<seq>/<index>": the same happening has the same id however often it is sent."""
     event_version: _builtins.int
@@ -92,6 +100,8 @@ class Event(_message.Message):
     """The epoch that the command was written under. It never changes, whoever reads or sends it later."""
     index: _builtins.int
     """Counts the events of one command from 0."""
+    traceparent: _builtins.str
+    """Of the command."""
     @_builtins.property
     def movements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Movement]:
         """All money and holds that this event moves. Sums to zero for each asset."""
@@ -136,6 +146,20 @@ class Event(_message.Message):
     def safety_level_changed(self) -> Global___SafetyLevelChanged: ...
     @_builtins.property
     def version_changed(self) -> Global___VersionChanged: ...
+    @_builtins.property
+    def symbol_frozen(self) -> Global___SymbolFrozen: ...
+    @_builtins.property
+    def symbol_unfrozen(self) -> Global___SymbolUnfrozen: ...
+    @_builtins.property
+    def symbol_departed(self) -> Global___SymbolDeparted: ...
+    @_builtins.property
+    def symbol_imported(self) -> Global___SymbolImported: ...
+    @_builtins.property
+    def order_departed(self) -> Global___OrderDeparted: ...
+    @_builtins.property
+    def order_returned(self) -> Global___OrderReturned: ...
+    @_builtins.property
+    def order_arrived(self) -> Global___OrderArrived: ...
     def __init__(
         self,
         *,
@@ -150,6 +174,7 @@ class Event(_message.Message):
         epoch: _builtins.int = ...,
         index: _builtins.int = ...,
         movements: _abc.Iterable[Global___Movement] | None = ...,
+        traceparent: _builtins.str = ...,
         order_accepted: Global___OrderAccepted | None = ...,
         order_rejected: Global___OrderRejected | None = ...,
         order_canceled: Global___OrderCanceled | None = ...,
@@ -170,12 +195,19 @@ class Event(_message.Message):
         kill_switch_set: Global___KillSwitchSet | None = ...,
         safety_level_changed: Global___SafetyLevelChanged | None = ...,
         version_changed: Global___VersionChanged | None = ...,
+        symbol_frozen: Global___SymbolFrozen | None = ...,
+        symbol_unfrozen: Global___SymbolUnfrozen | None = ...,
+        symbol_departed: Global___SymbolDeparted | None = ...,
+        symbol_imported: Global___SymbolImported | None = ...,
+        order_departed: Global___OrderDeparted | None = ...,
+        order_returned: Global___OrderReturned | None = ...,
+        order_arrived: Global___OrderArrived | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_configured", b"account_configured", "asset_defined", b"asset_defined", "auction_indicated", b"auction_indicated", "body", b"body", "book_delta", b"book_delta", "engine_checkpoint", b"engine_checkpoint", "funds_credited", b"funds_credited", "funds_debit_rejected", b"funds_debit_rejected", "funds_debited", b"funds_debited", "kill_switch_set", b"kill_switch_set", "match_prevented", b"match_prevented", "order_accepted", b"order_accepted", "order_amended", b"order_amended", "order_canceled", b"order_canceled", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "safety_level_changed", b"safety_level_changed", "symbol_defined", b"symbol_defined", "symbol_state_changed", b"symbol_state_changed", "trade_executed", b"trade_executed", "version_changed", b"version_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_configured", b"account_configured", "asset_defined", b"asset_defined", "auction_indicated", b"auction_indicated", "body", b"body", "book_delta", b"book_delta", "engine_checkpoint", b"engine_checkpoint", "funds_credited", b"funds_credited", "funds_debit_rejected", b"funds_debit_rejected", "funds_debited", b"funds_debited", "kill_switch_set", b"kill_switch_set", "match_prevented", b"match_prevented", "order_accepted", b"order_accepted", "order_amended", b"order_amended", "order_arrived", b"order_arrived", "order_canceled", b"order_canceled", "order_departed", b"order_departed", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "order_returned", b"order_returned", "safety_level_changed", b"safety_level_changed", "symbol_defined", b"symbol_defined", "symbol_departed", b"symbol_departed", "symbol_frozen", b"symbol_frozen", "symbol_imported", b"symbol_imported", "symbol_state_changed", b"symbol_state_changed", "symbol_unfrozen", b"symbol_unfrozen", "trade_executed", b"trade_executed", "version_changed", b"version_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_configured", b"account_configured", "asset_defined", b"asset_defined", "auction_indicated", b"auction_indicated", "body", b"body", "book_delta", b"book_delta", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "engine_checkpoint", b"engine_checkpoint", "epoch", b"epoch", "event_id", b"event_id", "event_version", b"event_version", "funds_credited", b"funds_credited", "funds_debit_rejected", b"funds_debit_rejected", "funds_debited", b"funds_debited", "index", b"index", "kill_switch_set", b"kill_switch_set", "match_prevented", b"match_prevented", "movements", b"movements", "occurred_at_us", b"occurred_at_us", "order_accepted", b"order_accepted", "order_amended", b"order_amended", "order_canceled", b"order_canceled", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "safety_level_changed", b"safety_level_changed", "seq", b"seq", "shard", b"shard", "symbol", b"symbol", "symbol_defined", b"symbol_defined", "symbol_state_changed", b"symbol_state_changed", "trade_executed", b"trade_executed", "version_changed", b"version_changed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_configured", b"account_configured", "asset_defined", b"asset_defined", "auction_indicated", b"auction_indicated", "body", b"body", "book_delta", b"book_delta", "causation_id", b"causation_id", "correlation_id", b"correlation_id", "engine_checkpoint", b"engine_checkpoint", "epoch", b"epoch", "event_id", b"event_id", "event_version", b"event_version", "funds_credited", b"funds_credited", "funds_debit_rejected", b"funds_debit_rejected", "funds_debited", b"funds_debited", "index", b"index", "kill_switch_set", b"kill_switch_set", "match_prevented", b"match_prevented", "movements", b"movements", "occurred_at_us", b"occurred_at_us", "order_accepted", b"order_accepted", "order_amended", b"order_amended", "order_arrived", b"order_arrived", "order_canceled", b"order_canceled", "order_departed", b"order_departed", "order_expired", b"order_expired", "order_rejected", b"order_rejected", "order_returned", b"order_returned", "safety_level_changed", b"safety_level_changed", "seq", b"seq", "shard", b"shard", "symbol", b"symbol", "symbol_defined", b"symbol_defined", "symbol_departed", b"symbol_departed", "symbol_frozen", b"symbol_frozen", "symbol_imported", b"symbol_imported", "symbol_state_changed", b"symbol_state_changed", "symbol_unfrozen", b"symbol_unfrozen", "traceparent", b"traceparent", "trade_executed", b"trade_executed", "version_changed", b"version_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["order_accepted", "order_rejected", "order_canceled", "order_expired", "trade_executed", "book_delta", "funds_credited", "symbol_state_changed", "engine_checkpoint", "asset_defined", "symbol_defined", "order_amended", "match_prevented", "auction_indicated", "funds_debited", "funds_debit_rejected", "account_configured", "kill_switch_set", "safety_level_changed", "version_changed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["order_accepted", "order_rejected", "order_canceled", "order_expired", "trade_executed", "book_delta", "funds_credited", "symbol_state_changed", "engine_checkpoint", "asset_defined", "symbol_defined", "order_amended", "match_prevented", "auction_indicated", "funds_debited", "funds_debit_rejected", "account_configured", "kill_switch_set", "safety_level_changed", "version_changed", "symbol_frozen", "symbol_unfrozen", "symbol_departed", "symbol_imported", "order_departed", "order_returned", "order_arrived"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -700,6 +732,205 @@ class VersionChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VersionChanged: _TypeAlias = VersionChanged  # noqa: Y015
+
+@_typing.final
+class SymbolFrozen(_message.Message):
+    """It takes no command. An OrderDeparted for each of its orders follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    TO_SHARD_FIELD_NUMBER: _builtins.int
+    RECORD_SHA256_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    LAST_UPDATE_ID_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    to_shard: _builtins.str
+    record_sha256: _builtins.bytes
+    open_orders: _builtins.int
+    last_update_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        to_shard: _builtins.str = ...,
+        record_sha256: _builtins.bytes = ...,
+        open_orders: _builtins.int = ...,
+        last_update_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_update_id", b"last_update_id", "move_id", b"move_id", "open_orders", b"open_orders", "record_sha256", b"record_sha256", "to_shard", b"to_shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolFrozen: _TypeAlias = SymbolFrozen  # noqa: Y015
+
+@_typing.final
+class SymbolUnfrozen(_message.Message):
+    """As it was. Behind an OrderReturned for each of its orders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolUnfrozen: _TypeAlias = SymbolUnfrozen  # noqa: Y015
+
+@_typing.final
+class SymbolDeparted(_message.Message):
+    """It is in the other shard, with all of its orders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    TO_SHARD_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    to_shard: _builtins.str
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        to_shard: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id", "to_shard", b"to_shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolDeparted: _TypeAlias = SymbolDeparted  # noqa: Y015
+
+@_typing.final
+class SymbolImported(_message.Message):
+    """Behind its SymbolDefined. An OrderArrived for each of its orders follows, and then a BookDelta for each level: who
+    kept the book in the other shard is told nothing new by them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    FROM_SHARD_FIELD_NUMBER: _builtins.int
+    RECORD_SHA256_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    LAST_UPDATE_ID_FIELD_NUMBER: _builtins.int
+    LAST_TRADE_ID_FIELD_NUMBER: _builtins.int
+    LAST_PREVENTED_MATCH_ID_FIELD_NUMBER: _builtins.int
+    LAST_ORDER_ID_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    from_shard: _builtins.str
+    record_sha256: _builtins.bytes
+    open_orders: _builtins.int
+    last_update_id: _builtins.int
+    """Where the symbol's numbers go on from."""
+    last_trade_id: _builtins.int
+    last_prevented_match_id: _builtins.int
+    last_order_id: _builtins.int
+    """New orders of this shard have higher ids."""
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        from_shard: _builtins.str = ...,
+        record_sha256: _builtins.bytes = ...,
+        open_orders: _builtins.int = ...,
+        last_update_id: _builtins.int = ...,
+        last_trade_id: _builtins.int = ...,
+        last_prevented_match_id: _builtins.int = ...,
+        last_order_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_shard", b"from_shard", "last_order_id", b"last_order_id", "last_prevented_match_id", b"last_prevented_match_id", "last_trade_id", b"last_trade_id", "last_update_id", b"last_update_id", "move_id", b"move_id", "open_orders", b"open_orders", "record_sha256", b"record_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolImported: _TypeAlias = SymbolImported  # noqa: Y015
+
+@_typing.final
+class OrderDeparted(_message.Message):
+    """The funds behind it leave the shard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    @_builtins.property
+    def order(self) -> _order_pb2.Order: ...
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        order: _order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderDeparted: _TypeAlias = OrderDeparted  # noqa: Y015
+
+@_typing.final
+class OrderReturned(_message.Message):
+    """The funds behind it are in the shard again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    @_builtins.property
+    def order(self) -> _order_pb2.Order: ...
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        order: _order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderReturned: _TypeAlias = OrderReturned  # noqa: Y015
+
+@_typing.final
+class OrderArrived(_message.Message):
+    """The funds behind it come into the shard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    @_builtins.property
+    def order(self) -> _order_pb2.Order: ...
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        order: _order_pb2.Order | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderArrived: _TypeAlias = OrderArrived  # noqa: Y015
 
 @_typing.final
 class FundsCredited(_message.Message):

@@ -93,6 +93,14 @@ class _RejectReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RejectRe
     """The order is not in the status that the cancel asks for."""
     REJECT_REASON_NOT_ATTEMPTED: _RejectReason.ValueType  # 30
     """The order of a replacement was not tried, because its cancel was refused."""
+    REJECT_REASON_SYMBOL_MOVING: _RejectReason.ValueType  # 31
+    """The symbol is about to be in another shard, or here again. Not remembered: the same command may be sent again, there
+    or here.
+    """
+    REJECT_REASON_SYMBOL_MOVED: _RejectReason.ValueType  # 32
+    """The detail names the shard. Not remembered either."""
+    REJECT_REASON_MOVE_REFUSED: _RejectReason.ValueType  # 33
+    """A part of a move that cannot be done, or not any more."""
     REJECT_REASON_LOG_UNAVAILABLE: _RejectReason.ValueType  # 40
     """The log cannot take commands now: its disk is full, or refuses to write. Given with seq 0: this sending was not
     sequenced and is not remembered, so it may be sent again. It says nothing of an earlier sending of the same command.
@@ -143,6 +151,14 @@ REJECT_REASON_CANCEL_RESTRICTED: RejectReason.ValueType  # 29
 """The order is not in the status that the cancel asks for."""
 REJECT_REASON_NOT_ATTEMPTED: RejectReason.ValueType  # 30
 """The order of a replacement was not tried, because its cancel was refused."""
+REJECT_REASON_SYMBOL_MOVING: RejectReason.ValueType  # 31
+"""The symbol is about to be in another shard, or here again. Not remembered: the same command may be sent again, there
+or here.
+"""
+REJECT_REASON_SYMBOL_MOVED: RejectReason.ValueType  # 32
+"""The detail names the shard. Not remembered either."""
+REJECT_REASON_MOVE_REFUSED: RejectReason.ValueType  # 33
+"""A part of a move that cannot be done, or not any more."""
 REJECT_REASON_LOG_UNAVAILABLE: RejectReason.ValueType  # 40
 """The log cannot take commands now: its disk is full, or refuses to write. Given with seq 0: this sending was not
 sequenced and is not remembered, so it may be sent again. It says nothing of an earlier sending of the same command.
@@ -172,7 +188,9 @@ class Order(_message.Message):
     SELF_TRADE_PREVENTION_FIELD_NUMBER: _builtins.int
     FEE_SCHEDULE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.int
-    """The seq of the command that placed it."""
+    """The seq of the command that placed it, or higher by what a symbol from another shard has used up. Unique for each
+    symbol, in whichever shard.
+    """
     client_order_id: _builtins.str
     account: _builtins.int
     symbol: _builtins.str

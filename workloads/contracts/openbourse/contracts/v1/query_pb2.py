@@ -25,51 +25,62 @@ _sym_db = _symbol_database.Default()
 from openbourse.contracts.v1 import command_pb2 as openbourse_dot_contracts_dot_v1_dot_command__pb2
 from openbourse.contracts.v1 import event_pb2 as openbourse_dot_contracts_dot_v1_dot_event__pb2
 from openbourse.contracts.v1 import order_pb2 as openbourse_dot_contracts_dot_v1_dot_order__pb2
+from openbourse.contracts.v1 import record_pb2 as openbourse_dot_contracts_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#openbourse/contracts/v1/query.proto\x12\ropenbourse.v1\x1a%openbourse/contracts/v1/command.proto\x1a#openbourse/contracts/v1/event.proto\x1a#openbourse/contracts/v1/order.proto\"\xba\x03\n\x05Query\x12\x19\n\x08query_id\x18\x01 \x01(\x04R\x07queryId\x12\x31\n\x05\x64\x65pth\x18\n \x01(\x0b\x32\x19.openbourse.v1.DepthQueryH\x00R\x05\x64\x65pth\x12\x37\n\x07\x61\x63\x63ount\x18\x0b \x01(\x0b\x32\x1b.openbourse.v1.AccountQueryH\x00R\x07\x61\x63\x63ount\x12\x31\n\x05order\x18\x0c \x01(\x0b\x32\x19.openbourse.v1.OrderQueryH\x00R\x05order\x12\x41\n\x0bopen_orders\x18\r \x01(\x0b\x32\x1e.openbourse.v1.OpenOrdersQueryH\x00R\nopenOrders\x12:\n\x08listings\x18\x0e \x01(\x0b\x32\x1c.openbourse.v1.ListingsQueryH\x00R\x08listings\x12:\n\x08\x62\x61lances\x18\x0f \x01(\x0b\x32\x1c.openbourse.v1.BalancesQueryH\x00R\x08\x62\x61lances\x12\x34\n\x06totals\x18\x10 \x01(\x0b\x32\x1a.openbourse.v1.TotalsQueryH\x00R\x06totalsB\x06\n\x04\x62ody\"\xbe\x03\n\x06\x41nswer\x12\x19\n\x08query_id\x18\x01 \x01(\x04R\x07queryId\x12\x14\n\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x03 \x01(\x04R\x05\x65poch\x12\x10\n\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x32\n\x05\x64\x65pth\x18\n \x01(\x0b\x32\x1a.openbourse.v1.DepthAnswerH\x00R\x05\x64\x65pth\x12;\n\x08\x62\x61lances\x18\x0b \x01(\x0b\x32\x1d.openbourse.v1.BalancesAnswerH\x00R\x08\x62\x61lances\x12\x35\n\x06orders\x18\x0c \x01(\x0b\x32\x1b.openbourse.v1.OrdersAnswerH\x00R\x06orders\x12;\n\x08listings\x18\r \x01(\x0b\x32\x1d.openbourse.v1.ListingsAnswerH\x00R\x08listings\x12\x37\n\x07refused\x18\x0e \x01(\x0b\x32\x1b.openbourse.v1.QueryRefusedH\x00R\x07refused\x12\x35\n\x06totals\x18\x0f \x01(\x0b\x32\x1b.openbourse.v1.TotalsAnswerH\x00R\x06totalsB\x06\n\x04\x62ody\":\n\nDepthQuery\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x14\n\x05limit\x18\x02 \x01(\rR\x05limit\"(\n\x0c\x41\x63\x63ountQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\"\x8f\x01\n\nOrderQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1b\n\x08order_id\x18\x03 \x01(\x04H\x00R\x07orderId\x12(\n\x0f\x63lient_order_id\x18\x04 \x01(\tH\x00R\rclientOrderIdB\x08\n\x06target\"C\n\x0fOpenOrdersQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\"\x0f\n\rListingsQuery\"\x0f\n\rBalancesQuery\"\r\n\x0bTotalsQuery\"\x87\x01\n\x0b\x44\x65pthAnswer\x12$\n\x0elast_update_id\x18\x01 \x01(\x04R\x0clastUpdateId\x12(\n\x04\x62ids\x18\x02 \x03(\x0b\x32\x14.openbourse.v1.LevelR\x04\x62ids\x12(\n\x04\x61sks\x18\x03 \x03(\x0b\x32\x14.openbourse.v1.LevelR\x04\x61sks\"M\n\x05Level\x12\x1f\n\x0bprice_ticks\x18\x01 \x01(\x03R\npriceTicks\x12#\n\rquantity_lots\x18\x02 \x01(\x03R\x0cquantityLots\"D\n\x0e\x42\x61lancesAnswer\x12\x32\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x16.openbourse.v1.BalanceR\x08\x62\x61lances\"k\n\x07\x42\x61lance\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x14\n\x05\x61sset\x18\x02 \x01(\tR\x05\x61sset\x12\x1c\n\tavailable\x18\x03 \x01(\x03R\tavailable\x12\x12\n\x04hold\x18\x04 \x01(\x03R\x04hold\"A\n\x0cTotalsAnswer\x12\x31\n\x06totals\x18\x01 \x03(\x0b\x32\x19.openbourse.v1.AssetTotalR\x06totals\"r\n\nAssetTotal\x12\x14\n\x05\x61sset\x18\x01 \x01(\tR\x05\x61sset\x12\x1c\n\tavailable\x18\x02 \x01(\x03R\tavailable\x12\x12\n\x04hold\x18\x03 \x01(\x03R\x04hold\x12\x1c\n\tdeposited\x18\x04 \x01(\x03R\tdeposited\"<\n\x0cOrdersAnswer\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x14.openbourse.v1.OrderR\x06orders\"|\n\x0eListingsAnswer\x12\x32\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x1a.openbourse.v1.DefineAssetR\x06\x61ssets\x12\x36\n\x07symbols\x18\x02 \x03(\x0b\x32\x1c.openbourse.v1.SymbolListingR\x07symbols\"\x83\x02\n\rSymbolListing\x12?\n\ndefinition\x18\x01 \x01(\x0b\x32\x1f.openbourse.v1.SymbolDefinitionR\ndefinition\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1a.openbourse.v1.SymbolStateR\x05state\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12(\n\x10last_price_ticks\x18\x04 \x01(\x03R\x0elastPriceTicks\x12=\n\tindicated\x18\x05 \x01(\x0b\x32\x1f.openbourse.v1.AuctionIndicatedR\tindicated\"[\n\x0cQueryRefused\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.openbourse.v1.RejectReasonR\x06reason\x12\x16\n\x06\x64\x65tail\x18\x02 \x01(\tR\x06\x64\x65tailb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#openbourse/contracts/v1/query.proto\x12\ropenbourse.v1\x1a%openbourse/contracts/v1/command.proto\x1a#openbourse/contracts/v1/event.proto\x1a#openbourse/contracts/v1/order.proto\x1a$openbourse/contracts/v1/record.proto\"\xcf\x04\n\x05Query\x12\x19\n\x08query_id\x18\x01 \x01(\x04R\x07queryId\x12\x31\n\x05\x64\x65pth\x18\n \x01(\x0b\x32\x19.openbourse.v1.DepthQueryH\x00R\x05\x64\x65pth\x12\x37\n\x07\x61\x63\x63ount\x18\x0b \x01(\x0b\x32\x1b.openbourse.v1.AccountQueryH\x00R\x07\x61\x63\x63ount\x12\x31\n\x05order\x18\x0c \x01(\x0b\x32\x19.openbourse.v1.OrderQueryH\x00R\x05order\x12\x41\n\x0bopen_orders\x18\r \x01(\x0b\x32\x1e.openbourse.v1.OpenOrdersQueryH\x00R\nopenOrders\x12:\n\x08listings\x18\x0e \x01(\x0b\x32\x1c.openbourse.v1.ListingsQueryH\x00R\x08listings\x12:\n\x08\x62\x61lances\x18\x0f \x01(\x0b\x32\x1c.openbourse.v1.BalancesQueryH\x00R\x08\x62\x61lances\x12\x34\n\x06totals\x18\x10 \x01(\x0b\x32\x1a.openbourse.v1.TotalsQueryH\x00R\x06totals\x12J\n\x0e\x61\x63\x63ount_safety\x18\x11 \x01(\x0b\x32!.openbourse.v1.AccountSafetyQueryH\x00R\raccountSafety\x12G\n\rsymbol_record\x18\x12 \x01(\x0b\x32 .openbourse.v1.SymbolRecordQueryH\x00R\x0csymbolRecordB\x06\n\x04\x62ody\"\xd5\x04\n\x06\x41nswer\x12\x19\n\x08query_id\x18\x01 \x01(\x04R\x07queryId\x12\x14\n\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x03 \x01(\x04R\x05\x65poch\x12\x10\n\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x32\n\x05\x64\x65pth\x18\n \x01(\x0b\x32\x1a.openbourse.v1.DepthAnswerH\x00R\x05\x64\x65pth\x12;\n\x08\x62\x61lances\x18\x0b \x01(\x0b\x32\x1d.openbourse.v1.BalancesAnswerH\x00R\x08\x62\x61lances\x12\x35\n\x06orders\x18\x0c \x01(\x0b\x32\x1b.openbourse.v1.OrdersAnswerH\x00R\x06orders\x12;\n\x08listings\x18\r \x01(\x0b\x32\x1d.openbourse.v1.ListingsAnswerH\x00R\x08listings\x12\x37\n\x07refused\x18\x0e \x01(\x0b\x32\x1b.openbourse.v1.QueryRefusedH\x00R\x07refused\x12\x35\n\x06totals\x18\x0f \x01(\x0b\x32\x1b.openbourse.v1.TotalsAnswerH\x00R\x06totals\x12K\n\x0e\x61\x63\x63ount_safety\x18\x10 \x01(\x0b\x32\".openbourse.v1.AccountSafetyAnswerH\x00R\raccountSafety\x12H\n\rsymbol_record\x18\x11 \x01(\x0b\x32!.openbourse.v1.SymbolRecordAnswerH\x00R\x0csymbolRecordB\x06\n\x04\x62ody\":\n\nDepthQuery\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x14\n\x05limit\x18\x02 \x01(\rR\x05limit\"(\n\x0c\x41\x63\x63ountQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\"\x8f\x01\n\nOrderQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1b\n\x08order_id\x18\x03 \x01(\x04H\x00R\x07orderId\x12(\n\x0f\x63lient_order_id\x18\x04 \x01(\tH\x00R\rclientOrderIdB\x08\n\x06target\"C\n\x0fOpenOrdersQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\"\x0f\n\rListingsQuery\"\x0f\n\rBalancesQuery\"\r\n\x0bTotalsQuery\".\n\x12\x41\x63\x63ountSafetyQuery\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\"@\n\x11SymbolRecordQuery\x12\x17\n\x07move_id\x18\x01 \x01(\x0cR\x06moveId\x12\x12\n\x04part\x18\x02 \x01(\rR\x04part\"\x84\x01\n\x12SymbolRecordAnswer\x12\x33\n\x06record\x18\x01 \x01(\x0b\x32\x1b.openbourse.v1.SymbolRecordR\x06record\x12\x14\n\x05parts\x18\x02 \x01(\rR\x05parts\x12#\n\rrecord_sha256\x18\x03 \x01(\x0cR\x0crecordSha256\"\x87\x01\n\x0b\x44\x65pthAnswer\x12$\n\x0elast_update_id\x18\x01 \x01(\x04R\x0clastUpdateId\x12(\n\x04\x62ids\x18\x02 \x03(\x0b\x32\x14.openbourse.v1.LevelR\x04\x62ids\x12(\n\x04\x61sks\x18\x03 \x03(\x0b\x32\x14.openbourse.v1.LevelR\x04\x61sks\"M\n\x05Level\x12\x1f\n\x0bprice_ticks\x18\x01 \x01(\x03R\npriceTicks\x12#\n\rquantity_lots\x18\x02 \x01(\x03R\x0cquantityLots\"D\n\x0e\x42\x61lancesAnswer\x12\x32\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x16.openbourse.v1.BalanceR\x08\x62\x61lances\"k\n\x07\x42\x61lance\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x14\n\x05\x61sset\x18\x02 \x01(\tR\x05\x61sset\x12\x1c\n\tavailable\x18\x03 \x01(\x03R\tavailable\x12\x12\n\x04hold\x18\x04 \x01(\x03R\x04hold\"A\n\x0cTotalsAnswer\x12\x31\n\x06totals\x18\x01 \x03(\x0b\x32\x19.openbourse.v1.AssetTotalR\x06totals\"r\n\nAssetTotal\x12\x14\n\x05\x61sset\x18\x01 \x01(\tR\x05\x61sset\x12\x1c\n\tavailable\x18\x02 \x01(\x03R\tavailable\x12\x12\n\x04hold\x18\x03 \x01(\x03R\x04hold\x12\x1c\n\tdeposited\x18\x04 \x01(\x03R\tdeposited\"\xa2\x01\n\x13\x41\x63\x63ountSafetyAnswer\x12\x18\n\x07\x61\x63\x63ount\x18\x01 \x01(\x04R\x07\x61\x63\x63ount\x12\x16\n\x06killed\x18\x02 \x01(\x08R\x06killed\x12\x1f\n\x0bopen_orders\x18\x03 \x01(\x04R\nopenOrders\x12\x38\n\ncountdowns\x18\x04 \x03(\x0b\x32\x18.openbourse.v1.CountdownR\ncountdowns\"P\n\tCountdown\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x15\n\x06\x65nd_us\x18\x02 \x01(\x03R\x05\x65ndUs\x12\x14\n\x05guard\x18\x03 \x01(\x08R\x05guard\"<\n\x0cOrdersAnswer\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x14.openbourse.v1.OrderR\x06orders\"|\n\x0eListingsAnswer\x12\x32\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x1a.openbourse.v1.DefineAssetR\x06\x61ssets\x12\x36\n\x07symbols\x18\x02 \x03(\x0b\x32\x1c.openbourse.v1.SymbolListingR\x07symbols\"\xbb\x02\n\rSymbolListing\x12?\n\ndefinition\x18\x01 \x01(\x0b\x32\x1f.openbourse.v1.SymbolDefinitionR\ndefinition\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1a.openbourse.v1.SymbolStateR\x05state\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12(\n\x10last_price_ticks\x18\x04 \x01(\x03R\x0elastPriceTicks\x12=\n\tindicated\x18\x05 \x01(\x0b\x32\x1f.openbourse.v1.AuctionIndicatedR\tindicated\x12\x1b\n\tmoving_to\x18\x06 \x01(\tR\x08movingTo\x12\x19\n\x08moved_to\x18\x07 \x01(\tR\x07movedTo\"[\n\x0cQueryRefused\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.openbourse.v1.RejectReasonR\x06reason\x12\x16\n\x06\x64\x65tail\x18\x02 \x01(\tR\x06\x64\x65tailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbourse.contracts.v1.query_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUERY']._serialized_start=168
-  _globals['_QUERY']._serialized_end=610
-  _globals['_ANSWER']._serialized_start=613
-  _globals['_ANSWER']._serialized_end=1059
-  _globals['_DEPTHQUERY']._serialized_start=1061
-  _globals['_DEPTHQUERY']._serialized_end=1119
-  _globals['_ACCOUNTQUERY']._serialized_start=1121
-  _globals['_ACCOUNTQUERY']._serialized_end=1161
-  _globals['_ORDERQUERY']._serialized_start=1164
-  _globals['_ORDERQUERY']._serialized_end=1307
-  _globals['_OPENORDERSQUERY']._serialized_start=1309
-  _globals['_OPENORDERSQUERY']._serialized_end=1376
-  _globals['_LISTINGSQUERY']._serialized_start=1378
-  _globals['_LISTINGSQUERY']._serialized_end=1393
-  _globals['_BALANCESQUERY']._serialized_start=1395
-  _globals['_BALANCESQUERY']._serialized_end=1410
-  _globals['_TOTALSQUERY']._serialized_start=1412
-  _globals['_TOTALSQUERY']._serialized_end=1425
-  _globals['_DEPTHANSWER']._serialized_start=1428
-  _globals['_DEPTHANSWER']._serialized_end=1563
-  _globals['_LEVEL']._serialized_start=1565
-  _globals['_LEVEL']._serialized_end=1642
-  _globals['_BALANCESANSWER']._serialized_start=1644
-  _globals['_BALANCESANSWER']._serialized_end=1712
-  _globals['_BALANCE']._serialized_start=1714
-  _globals['_BALANCE']._serialized_end=1821
-  _globals['_TOTALSANSWER']._serialized_start=1823
-  _globals['_TOTALSANSWER']._serialized_end=1888
-  _globals['_ASSETTOTAL']._serialized_start=1890
-  _globals['_ASSETTOTAL']._serialized_end=2004
-  _globals['_ORDERSANSWER']._serialized_start=2006
-  _globals['_ORDERSANSWER']._serialized_end=2066
-  _globals['_LISTINGSANSWER']._serialized_start=2068
-  _globals['_LISTINGSANSWER']._serialized_end=2192
-  _globals['_SYMBOLLISTING']._serialized_start=2195
-  _globals['_SYMBOLLISTING']._serialized_end=2454
-  _globals['_QUERYREFUSED']._serialized_start=2456
-  _globals['_QUERYREFUSED']._serialized_end=2547
+  _globals['_QUERY']._serialized_start=206
+  _globals['_QUERY']._serialized_end=797
+  _globals['_ANSWER']._serialized_start=800
+  _globals['_ANSWER']._serialized_end=1397
+  _globals['_DEPTHQUERY']._serialized_start=1399
+  _globals['_DEPTHQUERY']._serialized_end=1457
+  _globals['_ACCOUNTQUERY']._serialized_start=1459
+  _globals['_ACCOUNTQUERY']._serialized_end=1499
+  _globals['_ORDERQUERY']._serialized_start=1502
+  _globals['_ORDERQUERY']._serialized_end=1645
+  _globals['_OPENORDERSQUERY']._serialized_start=1647
+  _globals['_OPENORDERSQUERY']._serialized_end=1714
+  _globals['_LISTINGSQUERY']._serialized_start=1716
+  _globals['_LISTINGSQUERY']._serialized_end=1731
+  _globals['_BALANCESQUERY']._serialized_start=1733
+  _globals['_BALANCESQUERY']._serialized_end=1748
+  _globals['_TOTALSQUERY']._serialized_start=1750
+  _globals['_TOTALSQUERY']._serialized_end=1763
+  _globals['_ACCOUNTSAFETYQUERY']._serialized_start=1765
+  _globals['_ACCOUNTSAFETYQUERY']._serialized_end=1811
+  _globals['_SYMBOLRECORDQUERY']._serialized_start=1813
+  _globals['_SYMBOLRECORDQUERY']._serialized_end=1877
+  _globals['_SYMBOLRECORDANSWER']._serialized_start=1880
+  _globals['_SYMBOLRECORDANSWER']._serialized_end=2012
+  _globals['_DEPTHANSWER']._serialized_start=2015
+  _globals['_DEPTHANSWER']._serialized_end=2150
+  _globals['_LEVEL']._serialized_start=2152
+  _globals['_LEVEL']._serialized_end=2229
+  _globals['_BALANCESANSWER']._serialized_start=2231
+  _globals['_BALANCESANSWER']._serialized_end=2299
+  _globals['_BALANCE']._serialized_start=2301
+  _globals['_BALANCE']._serialized_end=2408
+  _globals['_TOTALSANSWER']._serialized_start=2410
+  _globals['_TOTALSANSWER']._serialized_end=2475
+  _globals['_ASSETTOTAL']._serialized_start=2477
+  _globals['_ASSETTOTAL']._serialized_end=2591
+  _globals['_ACCOUNTSAFETYANSWER']._serialized_start=2594
+  _globals['_ACCOUNTSAFETYANSWER']._serialized_end=2756
+  _globals['_COUNTDOWN']._serialized_start=2758
+  _globals['_COUNTDOWN']._serialized_end=2838
+  _globals['_ORDERSANSWER']._serialized_start=2840
+  _globals['_ORDERSANSWER']._serialized_end=2900
+  _globals['_LISTINGSANSWER']._serialized_start=2902
+  _globals['_LISTINGSANSWER']._serialized_end=3026
+  _globals['_SYMBOLLISTING']._serialized_start=3029
+  _globals['_SYMBOLLISTING']._serialized_end=3344
+  _globals['_QUERYREFUSED']._serialized_start=3346
+  _globals['_QUERYREFUSED']._serialized_end=3437
 # @@protoc_insertion_point(module_scope)

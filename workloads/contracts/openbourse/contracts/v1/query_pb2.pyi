@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from openbourse.contracts.v1 import command_pb2 as _command_pb2
 from openbourse.contracts.v1 import event_pb2 as _event_pb2
 from openbourse.contracts.v1 import order_pb2 as _order_pb2
+from openbourse.contracts.v1 import record_pb2 as _record_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,6 +34,8 @@ class Query(_message.Message):
     LISTINGS_FIELD_NUMBER: _builtins.int
     BALANCES_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_SAFETY_FIELD_NUMBER: _builtins.int
+    SYMBOL_RECORD_FIELD_NUMBER: _builtins.int
     query_id: _builtins.int
     """Chosen by the sender for the life of one connection."""
     @_builtins.property
@@ -49,6 +52,10 @@ class Query(_message.Message):
     def balances(self) -> Global___BalancesQuery: ...
     @_builtins.property
     def totals(self) -> Global___TotalsQuery: ...
+    @_builtins.property
+    def account_safety(self) -> Global___AccountSafetyQuery: ...
+    @_builtins.property
+    def symbol_record(self) -> Global___SymbolRecordQuery: ...
     def __init__(
         self,
         *,
@@ -60,12 +67,14 @@ class Query(_message.Message):
         listings: Global___ListingsQuery | None = ...,
         balances: Global___BalancesQuery | None = ...,
         totals: Global___TotalsQuery | None = ...,
+        account_safety: Global___AccountSafetyQuery | None = ...,
+        symbol_record: Global___SymbolRecordQuery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "totals", b"totals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_safety", b"account_safety", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "symbol_record", b"symbol_record", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "query_id", b"query_id", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "account_safety", b"account_safety", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "open_orders", b"open_orders", "order", b"order", "query_id", b"query_id", "symbol_record", b"symbol_record", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "account", "order", "open_orders", "listings", "balances", "totals"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "account", "order", "open_orders", "listings", "balances", "totals", "account_safety", "symbol_record"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -85,6 +94,8 @@ class Answer(_message.Message):
     LISTINGS_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_SAFETY_FIELD_NUMBER: _builtins.int
+    SYMBOL_RECORD_FIELD_NUMBER: _builtins.int
     query_id: _builtins.int
     shard: _builtins.str
     epoch: _builtins.int
@@ -102,6 +113,10 @@ class Answer(_message.Message):
     def refused(self) -> Global___QueryRefused: ...
     @_builtins.property
     def totals(self) -> Global___TotalsAnswer: ...
+    @_builtins.property
+    def account_safety(self) -> Global___AccountSafetyAnswer: ...
+    @_builtins.property
+    def symbol_record(self) -> Global___SymbolRecordAnswer: ...
     def __init__(
         self,
         *,
@@ -115,12 +130,14 @@ class Answer(_message.Message):
         listings: Global___ListingsAnswer | None = ...,
         refused: Global___QueryRefused | None = ...,
         totals: Global___TotalsAnswer | None = ...,
+        account_safety: Global___AccountSafetyAnswer | None = ...,
+        symbol_record: Global___SymbolRecordAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "orders", b"orders", "refused", b"refused", "totals", b"totals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_safety", b"account_safety", "balances", b"balances", "body", b"body", "depth", b"depth", "listings", b"listings", "orders", b"orders", "refused", b"refused", "symbol_record", b"symbol_record", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "body", b"body", "depth", b"depth", "epoch", b"epoch", "listings", b"listings", "orders", b"orders", "query_id", b"query_id", "refused", b"refused", "seq", b"seq", "shard", b"shard", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_safety", b"account_safety", "balances", b"balances", "body", b"body", "depth", b"depth", "epoch", b"epoch", "listings", b"listings", "orders", b"orders", "query_id", b"query_id", "refused", b"refused", "seq", b"seq", "shard", b"shard", "symbol_record", b"symbol_record", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "balances", "orders", "listings", "refused", "totals"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["depth", "balances", "orders", "listings", "refused", "totals", "account_safety", "symbol_record"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -277,6 +294,78 @@ class TotalsQuery(_message.Message):
 Global___TotalsQuery: _TypeAlias = TotalsQuery  # noqa: Y015
 
 @_typing.final
+class AccountSafetyQuery(_message.Message):
+    """A trader's account: what its safety switches are, and how many orders it has open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountSafetyQuery: _TypeAlias = AccountSafetyQuery  # noqa: Y015
+
+@_typing.final
+class SymbolRecordQuery(_message.Message):
+    """A part of the record of a symbol that is frozen: always the same, until the move is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_ID_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    move_id: _builtins.bytes
+    part: _builtins.int
+    """From 0."""
+    def __init__(
+        self,
+        *,
+        move_id: _builtins.bytes = ...,
+        part: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_id", b"move_id", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolRecordQuery: _TypeAlias = SymbolRecordQuery  # noqa: Y015
+
+@_typing.final
+class SymbolRecordAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    RECORD_SHA256_FIELD_NUMBER: _builtins.int
+    parts: _builtins.int
+    record_sha256: _builtins.bytes
+    @_builtins.property
+    def record(self) -> _record_pb2.SymbolRecord: ...
+    def __init__(
+        self,
+        *,
+        record: _record_pb2.SymbolRecord | None = ...,
+        parts: _builtins.int = ...,
+        record_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "record", b"record", "record_sha256", b"record_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SymbolRecordAnswer: _TypeAlias = SymbolRecordAnswer  # noqa: Y015
+
+@_typing.final
 class DepthAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -429,6 +518,66 @@ class AssetTotal(_message.Message):
 Global___AssetTotal: _TypeAlias = AssetTotal  # noqa: Y015
 
 @_typing.final
+class AccountSafetyAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    KILLED_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    COUNTDOWNS_FIELD_NUMBER: _builtins.int
+    account: _builtins.int
+    killed: _builtins.bool
+    """Its kill switch is on: it has no orders, or loses them now, and places none."""
+    open_orders: _builtins.int
+    @_builtins.property
+    def countdowns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Countdown]:
+        """That run, by symbol; that of all symbols first."""
+
+    def __init__(
+        self,
+        *,
+        account: _builtins.int = ...,
+        killed: _builtins.bool = ...,
+        open_orders: _builtins.int = ...,
+        countdowns: _abc.Iterable[Global___Countdown] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "countdowns", b"countdowns", "killed", b"killed", "open_orders", b"open_orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountSafetyAnswer: _TypeAlias = AccountSafetyAnswer  # noqa: Y015
+
+@_typing.final
+class Countdown(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    GUARD_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """Empty: of all symbols."""
+    end_us: _builtins.int
+    """By the shard's time."""
+    guard: _builtins.bool
+    """Of the connections that guard the orders, not the account's own."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        end_us: _builtins.int = ...,
+        guard: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_us", b"end_us", "guard", b"guard", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Countdown: _TypeAlias = Countdown  # noqa: Y015
+
+@_typing.final
 class OrdersAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -483,11 +632,17 @@ class SymbolListing(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LAST_PRICE_TICKS_FIELD_NUMBER: _builtins.int
     INDICATED_FIELD_NUMBER: _builtins.int
+    MOVING_TO_FIELD_NUMBER: _builtins.int
+    MOVED_TO_FIELD_NUMBER: _builtins.int
     state: _command_pb2.SymbolState.ValueType
     reason: _builtins.str
     """Why it is not TRADING."""
     last_price_ticks: _builtins.int
     """0: it has not traded."""
+    moving_to: _builtins.str
+    """The shard that it is about to be in; empty otherwise."""
+    moved_to: _builtins.str
+    """The shard that it is in, and not in this one any more."""
     @_builtins.property
     def definition(self) -> _command_pb2.SymbolDefinition: ...
     @_builtins.property
@@ -502,10 +657,12 @@ class SymbolListing(_message.Message):
         reason: _builtins.str = ...,
         last_price_ticks: _builtins.int = ...,
         indicated: _event_pb2.AuctionIndicated | None = ...,
+        moving_to: _builtins.str = ...,
+        moved_to: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "indicated", b"indicated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "indicated", b"indicated", "last_price_ticks", b"last_price_ticks", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "indicated", b"indicated", "last_price_ticks", b"last_price_ticks", "moved_to", b"moved_to", "moving_to", b"moving_to", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

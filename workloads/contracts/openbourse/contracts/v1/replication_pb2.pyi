@@ -40,6 +40,8 @@ class LinkFrame(_message.Message):
     PASSED_FIELD_NUMBER: _builtins.int
     RECOVERY_FIELD_NUMBER: _builtins.int
     TESTIMONY_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___LinkHello: ...
     @_builtins.property
@@ -66,6 +68,10 @@ class LinkFrame(_message.Message):
     def recovery(self) -> Global___RecoveryRequest: ...
     @_builtins.property
     def testimony(self) -> Global___Testimony: ...
+    @_builtins.property
+    def release(self) -> Global___Release: ...
+    @_builtins.property
+    def moved(self) -> Global___Moved: ...
     def __init__(
         self,
         *,
@@ -82,12 +88,14 @@ class LinkFrame(_message.Message):
         passed: Global___ConsumersPassed | None = ...,
         recovery: Global___RecoveryRequest | None = ...,
         testimony: Global___Testimony | None = ...,
+        release: Global___Release | None = ...,
+        moved: Global___Moved | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "differs", b"differs", "frame", b"frame", "hello", b"hello", "joined", b"joined", "offer", b"offer", "passed", b"passed", "piece", b"piece", "recovery", b"recovery", "refuse", b"refuse", "snapshot", b"snapshot", "testimony", b"testimony", "wanted", b"wanted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "differs", b"differs", "frame", b"frame", "hello", b"hello", "joined", b"joined", "moved", b"moved", "offer", b"offer", "passed", b"passed", "piece", b"piece", "recovery", b"recovery", "refuse", b"refuse", "release", b"release", "snapshot", b"snapshot", "testimony", b"testimony", "wanted", b"wanted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "differs", b"differs", "frame", b"frame", "hello", b"hello", "joined", b"joined", "offer", b"offer", "passed", b"passed", "piece", b"piece", "recovery", b"recovery", "refuse", b"refuse", "snapshot", b"snapshot", "testimony", b"testimony", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "append", b"append", "differs", b"differs", "frame", b"frame", "hello", b"hello", "joined", b"joined", "moved", b"moved", "offer", b"offer", "passed", b"passed", "piece", b"piece", "recovery", b"recovery", "refuse", b"refuse", "release", b"release", "snapshot", b"snapshot", "testimony", b"testimony", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "offer", "joined", "append", "ack", "refuse", "differs", "snapshot", "wanted", "piece", "passed", "recovery", "testimony"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "offer", "joined", "append", "ack", "refuse", "differs", "snapshot", "wanted", "piece", "passed", "recovery", "testimony", "release", "moved"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -104,6 +112,9 @@ class LinkHello(_message.Message):
     BOOT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_LINK_FIELD_NUMBER: _builtins.int
     HEARTBEAT_KEY_FIELD_NUMBER: _builtins.int
+    KERNEL_VERSION_FIELD_NUMBER: _builtins.int
+    RENEWABLE_FIELD_NUMBER: _builtins.int
+    RENEWS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """A newer one is refused, with what is understood."""
     shard: _builtins.str
@@ -114,6 +125,12 @@ class LinkHello(_message.Message):
     heartbeat_link: _builtins.bytes
     """Of the opener: what the heartbeats of this link are told apart and signed by."""
     heartbeat_key: _builtins.bytes
+    kernel_version: _builtins.int
+    """The highest version of the kernel's rules that it knows. 0: it does not say, and knows version 3."""
+    renewable: _builtins.bool
+    """It takes the link over to another connection."""
+    renews: _builtins.bytes
+    """Of the opener: the `heartbeat_link` of the link that goes on over this connection. It is no new link."""
     def __init__(
         self,
         *,
@@ -124,14 +141,34 @@ class LinkHello(_message.Message):
         boot: _builtins.str = ...,
         heartbeat_link: _builtins.bytes = ...,
         heartbeat_key: _builtins.bytes = ...,
+        kernel_version: _builtins.int = ...,
+        renewable: _builtins.bool = ...,
+        renews: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "heartbeat_key", b"heartbeat_key", "heartbeat_link", b"heartbeat_link", "member", b"member", "place", b"place", "shard", b"shard", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "heartbeat_key", b"heartbeat_key", "heartbeat_link", b"heartbeat_link", "kernel_version", b"kernel_version", "member", b"member", "place", b"place", "renewable", b"renewable", "renews", b"renews", "shard", b"shard", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkHello: _TypeAlias = LinkHello  # noqa: Y015
+
+@_typing.final
+class Moved(_message.Message):
+    """The last word on a connection: the link goes on over the newer one, on which this side has said hello."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Moved: _TypeAlias = Moved  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
@@ -448,6 +485,39 @@ class ConsumersPassed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConsumersPassed: _TypeAlias = ConsumersPassed  # noqa: Y015
+
+@_typing.final
+class Release(_message.Message):
+    """The leader of `epoch` gives no more seqs: whoever has its log through `last` may take over, as from a dead one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    IN_SYNC_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    last: _builtins.int
+    version: _builtins.str
+    @_builtins.property
+    def in_sync(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The record as the leader knows it: who is in sync, and its version."""
+
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        last: _builtins.int = ...,
+        in_sync: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "in_sync", b"in_sync", "last", b"last", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Release: _TypeAlias = Release  # noqa: Y015
 
 @_typing.final
 class RecoveryRequest(_message.Message):

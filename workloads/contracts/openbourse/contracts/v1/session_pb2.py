@@ -28,31 +28,33 @@ from openbourse.contracts.v1 import query_pb2 as openbourse_dot_contracts_dot_v1
 from openbourse.contracts.v1 import reply_pb2 as openbourse_dot_contracts_dot_v1_dot_reply__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbourse/contracts/v1/session.proto\x12\ropenbourse.v1\x1a%openbourse/contracts/v1/command.proto\x1a#openbourse/contracts/v1/event.proto\x1a#openbourse/contracts/v1/query.proto\x1a#openbourse/contracts/v1/reply.proto\"\x91\x02\n\x0b\x43lientFrame\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x14.openbourse.v1.HelloH\x00R\x05hello\x12\x32\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x16.openbourse.v1.CommandH\x00R\x07\x63ommand\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x14.openbourse.v1.QueryH\x00R\x05query\x12\x38\n\tsubscribe\x18\x04 \x01(\x0b\x32\x18.openbourse.v1.SubscribeH\x00R\tsubscribe\x12/\n\x06passed\x18\x05 \x01(\x0b\x32\x15.openbourse.v1.PassedH\x00R\x06passedB\x07\n\x05\x66rame\"\xc2\x02\n\x0bServerFrame\x12\x32\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.openbourse.v1.WelcomeH\x00R\x07welcome\x12,\n\x05reply\x18\x02 \x01(\x0b\x32\x14.openbourse.v1.ReplyH\x00R\x05reply\x12/\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x15.openbourse.v1.AnswerH\x00R\x06\x61nswer\x12/\n\x06\x65vents\x18\x04 \x01(\x0b\x32\x15.openbourse.v1.EventsH\x00R\x06\x65vents\x12\x32\n\x07problem\x18\x05 \x01(\x0b\x32\x16.openbourse.v1.ProblemH\x00R\x07problem\x12\x32\n\x07standby\x18\x06 \x01(\x0b\x32\x16.openbourse.v1.StandbyH\x00R\x07standbyB\x07\n\x05\x66rame\"Z\n\x05Hello\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x16\n\x06\x63lient\x18\x02 \x01(\tR\x06\x63lient\x12#\n\rhighest_epoch\x18\x03 \x01(\x04R\x0chighestEpoch\"Z\n\x07Welcome\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x02 \x01(\x04R\x05\x65poch\x12#\n\rcommitted_seq\x18\x03 \x01(\x04R\x0c\x63ommittedSeq\"5\n\x07Standby\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x02 \x01(\x04R\x05\x65poch\"&\n\tSubscribe\x12\x19\n\x08\x66rom_seq\x18\x01 \x01(\x04R\x07\x66romSeq\"\x1a\n\x06Passed\x12\x10\n\x03seq\x18\x01 \x01(\x04R\x03seq\"\x84\x01\n\x06\x45vents\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x1b\n\tfirst_seq\x18\x02 \x01(\x04R\x08\x66irstSeq\x12\x19\n\x08last_seq\x18\x03 \x01(\x04R\x07lastSeq\x12,\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x14.openbourse.v1.EventR\x06\x65vents\"Q\n\x07Problem\x12.\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1a.openbourse.v1.ProblemCodeR\x04\x63ode\x12\x16\n\x06\x64\x65tail\x18\x02 \x01(\tR\x06\x64\x65tail*\xd7\x01\n\x0bProblemCode\x12\x1c\n\x18PROBLEM_CODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROBLEM_CODE_MALFORMED\x10\x01\x12\x1a\n\x16PROBLEM_CODE_TOO_LARGE\x10\x02\x12\x1c\n\x18PROBLEM_CODE_WRONG_SHARD\x10\x03\x12\x1c\n\x18PROBLEM_CODE_NOT_ALLOWED\x10\x04\x12\x1b\n\x17PROBLEM_CODE_NOT_LEADER\x10\x05\x12\x19\n\x15PROBLEM_CODE_NOT_KEPT\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%openbourse/contracts/v1/session.proto\x12\ropenbourse.v1\x1a%openbourse/contracts/v1/command.proto\x1a#openbourse/contracts/v1/event.proto\x1a#openbourse/contracts/v1/query.proto\x1a#openbourse/contracts/v1/reply.proto\"\x91\x02\n\x0b\x43lientFrame\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x14.openbourse.v1.HelloH\x00R\x05hello\x12\x32\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x16.openbourse.v1.CommandH\x00R\x07\x63ommand\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x14.openbourse.v1.QueryH\x00R\x05query\x12\x38\n\tsubscribe\x18\x04 \x01(\x0b\x32\x18.openbourse.v1.SubscribeH\x00R\tsubscribe\x12/\n\x06passed\x18\x05 \x01(\x0b\x32\x15.openbourse.v1.PassedH\x00R\x06passedB\x07\n\x05\x66rame\"\x83\x03\n\x0bServerFrame\x12\x32\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.openbourse.v1.WelcomeH\x00R\x07welcome\x12,\n\x05reply\x18\x02 \x01(\x0b\x32\x14.openbourse.v1.ReplyH\x00R\x05reply\x12/\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x15.openbourse.v1.AnswerH\x00R\x06\x61nswer\x12/\n\x06\x65vents\x18\x04 \x01(\x0b\x32\x15.openbourse.v1.EventsH\x00R\x06\x65vents\x12\x32\n\x07problem\x18\x05 \x01(\x0b\x32\x16.openbourse.v1.ProblemH\x00R\x07problem\x12\x32\n\x07standby\x18\x06 \x01(\x0b\x32\x16.openbourse.v1.StandbyH\x00R\x07standby\x12?\n\x0cstate_before\x18\x07 \x01(\x0b\x32\x1a.openbourse.v1.StateBeforeH\x00R\x0bstateBeforeB\x07\n\x05\x66rame\"Z\n\x05Hello\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x16\n\x06\x63lient\x18\x02 \x01(\tR\x06\x63lient\x12#\n\rhighest_epoch\x18\x03 \x01(\x04R\x0chighestEpoch\"Z\n\x07Welcome\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x02 \x01(\x04R\x05\x65poch\x12#\n\rcommitted_seq\x18\x03 \x01(\x04R\x0c\x63ommittedSeq\"5\n\x07Standby\x12\x14\n\x05shard\x18\x01 \x01(\tR\x05shard\x12\x14\n\x05\x65poch\x18\x02 \x01(\x04R\x05\x65poch\"&\n\tSubscribe\x12\x19\n\x08\x66rom_seq\x18\x01 \x01(\x04R\x07\x66romSeq\"z\n\x0bStateBefore\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x10\n\x03seq\x18\x02 \x01(\x04R\x03seq\x12/\n\x07\x61nswers\x18\x03 \x03(\x0b\x32\x15.openbourse.v1.AnswerR\x07\x61nswers\x12\x12\n\x04last\x18\x04 \x01(\x08R\x04last\"4\n\x06Passed\x12\x10\n\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x18\n\x07replica\x18\x02 \x01(\rR\x07replica\"\x84\x01\n\x06\x45vents\x12\x14\n\x05\x65poch\x18\x01 \x01(\x04R\x05\x65poch\x12\x1b\n\tfirst_seq\x18\x02 \x01(\x04R\x08\x66irstSeq\x12\x19\n\x08last_seq\x18\x03 \x01(\x04R\x07lastSeq\x12,\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x14.openbourse.v1.EventR\x06\x65vents\"Q\n\x07Problem\x12.\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1a.openbourse.v1.ProblemCodeR\x04\x63ode\x12\x16\n\x06\x64\x65tail\x18\x02 \x01(\tR\x06\x64\x65tail*\xd7\x01\n\x0bProblemCode\x12\x1c\n\x18PROBLEM_CODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROBLEM_CODE_MALFORMED\x10\x01\x12\x1a\n\x16PROBLEM_CODE_TOO_LARGE\x10\x02\x12\x1c\n\x18PROBLEM_CODE_WRONG_SHARD\x10\x03\x12\x1c\n\x18PROBLEM_CODE_NOT_ALLOWED\x10\x04\x12\x1b\n\x17PROBLEM_CODE_NOT_LEADER\x10\x05\x12\x19\n\x15PROBLEM_CODE_NOT_KEPT\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'openbourse.contracts.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROBLEMCODE']._serialized_start=1333
-  _globals['_PROBLEMCODE']._serialized_end=1548
+  _globals['_PROBLEMCODE']._serialized_start=1548
+  _globals['_PROBLEMCODE']._serialized_end=1763
   _globals['_CLIENTFRAME']._serialized_start=207
   _globals['_CLIENTFRAME']._serialized_end=480
   _globals['_SERVERFRAME']._serialized_start=483
-  _globals['_SERVERFRAME']._serialized_end=805
-  _globals['_HELLO']._serialized_start=807
-  _globals['_HELLO']._serialized_end=897
-  _globals['_WELCOME']._serialized_start=899
-  _globals['_WELCOME']._serialized_end=989
-  _globals['_STANDBY']._serialized_start=991
-  _globals['_STANDBY']._serialized_end=1044
-  _globals['_SUBSCRIBE']._serialized_start=1046
-  _globals['_SUBSCRIBE']._serialized_end=1084
-  _globals['_PASSED']._serialized_start=1086
-  _globals['_PASSED']._serialized_end=1112
-  _globals['_EVENTS']._serialized_start=1115
-  _globals['_EVENTS']._serialized_end=1247
-  _globals['_PROBLEM']._serialized_start=1249
-  _globals['_PROBLEM']._serialized_end=1330
+  _globals['_SERVERFRAME']._serialized_end=870
+  _globals['_HELLO']._serialized_start=872
+  _globals['_HELLO']._serialized_end=962
+  _globals['_WELCOME']._serialized_start=964
+  _globals['_WELCOME']._serialized_end=1054
+  _globals['_STANDBY']._serialized_start=1056
+  _globals['_STANDBY']._serialized_end=1109
+  _globals['_SUBSCRIBE']._serialized_start=1111
+  _globals['_SUBSCRIBE']._serialized_end=1149
+  _globals['_STATEBEFORE']._serialized_start=1151
+  _globals['_STATEBEFORE']._serialized_end=1273
+  _globals['_PASSED']._serialized_start=1275
+  _globals['_PASSED']._serialized_end=1327
+  _globals['_EVENTS']._serialized_start=1330
+  _globals['_EVENTS']._serialized_end=1462
+  _globals['_PROBLEM']._serialized_start=1464
+  _globals['_PROBLEM']._serialized_end=1545
 # @@protoc_insertion_point(module_scope)

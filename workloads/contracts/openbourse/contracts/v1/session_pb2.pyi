@@ -110,6 +110,7 @@ class ServerFrame(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     STANDBY_FIELD_NUMBER: _builtins.int
+    STATE_BEFORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -122,6 +123,8 @@ class ServerFrame(_message.Message):
     def problem(self) -> Global___Problem: ...
     @_builtins.property
     def standby(self) -> Global___Standby: ...
+    @_builtins.property
+    def state_before(self) -> Global___StateBefore: ...
     def __init__(
         self,
         *,
@@ -131,12 +134,13 @@ class ServerFrame(_message.Message):
         events: Global___Events | None = ...,
         problem: Global___Problem | None = ...,
         standby: Global___Standby | None = ...,
+        state_before: Global___StateBefore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "standby", b"standby", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "standby", b"standby", "state_before", b"state_before", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "standby", b"standby", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "events", b"events", "frame", b"frame", "problem", b"problem", "reply", b"reply", "standby", b"standby", "state_before", b"state_before", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "reply", "answer", "events", "problem", "standby"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "reply", "answer", "events", "problem", "standby", "state_before"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -228,7 +232,7 @@ class Subscribe(_message.Message):
 
     FROM_SEQ_FIELD_NUMBER: _builtins.int
     from_seq: _builtins.int
-    """The first seq wanted, from 1."""
+    """The first seq wanted, from 1. 0: the oldest that is kept, and if that is not 1, the state before it."""
     def __init__(
         self,
         *,
@@ -243,24 +247,63 @@ class Subscribe(_message.Message):
 Global___Subscribe: _TypeAlias = Subscribe  # noqa: Y015
 
 @_typing.final
+class StateBefore(_message.Message):
+    """A piece of the state right after `seq`. The answers of all pieces are, in this order: the listings; all balances; of
+    each symbol of the listings, in their order, its depth, whose levels may be cut off; the open orders of each account.
+    The events of `seq` + 1 follow the last piece.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    seq: _builtins.int
+    last: _builtins.bool
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.Answer]: ...
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        seq: _builtins.int = ...,
+        answers: _abc.Iterable[_query_pb2.Answer] | None = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "epoch", b"epoch", "last", b"last", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateBefore: _TypeAlias = StateBefore  # noqa: Y015
+
+@_typing.final
 class Passed(_message.Message):
     """A consumer of the committed stream has made all events up to this seq its own, durably: it will not ask for them again.
-    It says so whenever that has moved, and first of all on each new connection. Who it is, its certificate says.
+    It says so whenever that has moved, and first of all on each new connection. Of which component it is, its certificate
+    says.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Committed; 0 before the first."""
+    replica: _builtins.int
+    """Which of the component's, from 0, where several follow the stream, each for itself."""
     def __init__(
         self,
         *,
         seq: _builtins.int = ...,
+        replica: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica", b"replica", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,8 +22,14 @@ pub fn fatal(error: impl std::fmt::Display) -> PyErr {
 }
 
 type PyFrames<'py> = Vec<(u64, Bound<'py, PyBytes>)>;
-/// send, subscribe from, close, pause, passed
-type Asked<'py> = (Bound<'py, PyBytes>, Option<u64>, bool, bool, Option<u64>);
+/// send, subscribe from, close, pause, passed (seq, replica)
+type Asked<'py> = (
+    Bound<'py, PyBytes>,
+    Option<u64>,
+    bool,
+    bool,
+    Option<(u64, u32)>,
+);
 
 #[pyclass(module = "openbourse.engine._core")]
 pub struct Engine(Pipeline);
@@ -120,8 +126,9 @@ impl Engine {
         self.0.bell().descriptor()
     }
 
-    fn connect(&mut self, connection: u64, component: &str) {
-        self.0.connect(connection, Sender::of(component));
+    #[pyo3(signature = (connection, component, person="", role=""))]
+    fn connect(&mut self, connection: u64, component: &str, person: &str, role: &str) {
+        (self.0).connect(connection, Sender::of(component, person, role));
     }
 
     fn disconnect(&mut self, connection: u64) {
@@ -143,7 +150,7 @@ impl Engine {
             received.subscribe,
             received.close,
             received.pause,
-            received.passed,
+            received.passed.map(|passed| (passed.seq, passed.replica)),
         ))
     }
 
@@ -159,6 +166,13 @@ impl Engine {
     fn collect<'py>(&mut self, py: Python<'py>) -> Option<PyFrames<'py>> {
         let collected = py.detach(|| self.0.collect())?;
         Some(frames(py, collected))
+    }
+
+    fn traced(&mut self) -> Vec<(u64, i64, String)> {
+        let traced = self.0.traced().into_iter();
+        traced
+            .map(|command| (command.seq, command.time_us, command.traceparent))
+            .collect()
     }
 
     fn resumed(&mut self) -> Vec<u64> {
@@ -301,14 +315,42 @@ impl Engine {
         self.0.kernel().safety_level_at(&lag).into()
     }
 
-    fn halts(&self) -> Vec<(String, u64, u64)> {
-        self.0
-            .halts()
-            .into_iter()
-            .map(|halt| (halt.name, halt.epoch, halt.seq))
+    fn halts(&self) -> Vec<HaltFields> {
+        (self.0.halts().into_iter())
+            .map(|halt| {
+                let state = halt.state.name();
+                (
+                    halt.name,
+                    halt.epoch,
+                    halt.seq,
+                    state,
+                    halt.symbols,
+                    halt.reason,
+                )
+            })
             .collect()
     }
+
+    fn markets(&self) -> Vec<(&'static str, String, String, Vec<String>)> {
+        (self.0.markets().into_iter())
+            .map(|market| {
+                (
+                    market.state.name(),
+                    market.held_by,
+                    market.reason,
+                    market.symbols,
+                )
+            })
+            .collect()
+    }
+
+    fn moved(&self) -> Vec<(String, String)> {
+        self.0.moved()
+    }
 }
+
+/// name, epoch, seq, state, symbols, reason
+type HaltFields = (String, u64, u64, &'static str, Vec<String>, String);
 
 /// file, seq, bytes, the seq that the replay began behind, bad ones, the oldest seq that is kept
 type MadeFields = (String, u64, u64, u64, Vec<(String, String)>, u64);

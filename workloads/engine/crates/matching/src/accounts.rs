@@ -304,8 +304,19 @@ impl Accounts {
         }
     }
 
+    /// In whichever symbol; of several the one that is found first.
     pub fn open_order(&self, account: u64, id: ClientOrderId) -> Option<OpenOrder> {
-        let at = self.find_open(account, id)?;
+        let at = self.find_open(account, id, None)?;
+        Some(self.open[at as usize].order)
+    }
+
+    pub fn open_order_in(
+        &self,
+        symbol: SymbolId,
+        account: u64,
+        id: ClientOrderId,
+    ) -> Option<OpenOrder> {
+        let at = self.find_open(account, id, Some(symbol))?;
         Some(self.open[at as usize].order)
     }
 
@@ -319,20 +330,22 @@ impl Accounts {
         })
     }
 
-    /// The newest of the account's orders.
+    /// The newest of the account's orders, or one that came from another shard: it has its place by its order id, of
+    /// two that are the same by symbol.
     pub fn opened(&mut self, account: u64, id: ClientOrderId, order: OpenOrder) {
         assert_eq!(
-            self.find_open(account, id),
+            self.find_open(account, id, Some(order.symbol)),
             None,
             "two open orders of account {account} are called {id}"
         );
-        let (at, last) = (self.free_place(), self.get_or_add(account).last_open);
+        let at = self.free_place();
+        let (before, after) = self.neighbours(account, order);
         let open = Open {
             account,
             id,
             order,
-            before: last,
-            after: NONE,
+            before,
+            after,
         };
         match self.open.get_mut(at as usize) {
             Some(place) => {
@@ -341,20 +354,37 @@ impl Accounts {
             }
             None => self.open.push(open),
         }
-        if let Some(last) = self.open.get_mut(last as usize) {
-            last.after = at;
+        if let Some(before) = self.open.get_mut(before as usize) {
+            before.after = at;
+        }
+        if let Some(after) = self.open.get_mut(after as usize) {
+            after.before = at;
         }
         let of = self.get_or_add(account);
-        if of.first_open == NONE {
+        if before == NONE {
             of.first_open = at;
         }
-        of.last_open = at;
+        if after == NONE {
+            of.last_open = at;
+        }
         of.open_orders += 1;
         self.by_client_order_id.insert(self.hash(account, &id), at);
     }
 
-    pub fn closed(&mut self, account: u64, id: ClientOrderId) {
-        let at = self.find_open(account, id);
+    /// Between which of the account's orders it belongs. A new order is the last, and found at once.
+    fn neighbours(&mut self, account: u64, order: OpenOrder) -> (u32, u32) {
+        let key = |order: OpenOrder| (order.order_id, order.symbol);
+        let (mut before, mut after) = (self.get_or_add(account).last_open, NONE);
+        while let Some(open) = self.open.get(before as usize)
+            && key(open.order) > key(order)
+        {
+            (before, after) = (open.before, before);
+        }
+        (before, after)
+    }
+
+    pub fn closed(&mut self, symbol: SymbolId, account: u64, id: ClientOrderId) {
+        let at = self.find_open(account, id, Some(symbol));
         let at = at.unwrap_or_else(|| panic!("account {account} has no open order {id}"));
         self.by_client_order_id.remove(self.hash(account, &id), at);
         let Open { before, after, .. } = self.open[at as usize];
@@ -376,10 +406,16 @@ impl Accounts {
         of.open_orders -= 1;
     }
 
-    pub fn renamed(&mut self, account: u64, id: ClientOrderId, new: ClientOrderId) {
-        let at = self.find_open(account, id).expect("it is open");
+    pub fn renamed(
+        &mut self,
+        symbol: SymbolId,
+        account: u64,
+        id: ClientOrderId,
+        new: ClientOrderId,
+    ) {
+        let at = (self.find_open(account, id, Some(symbol))).expect("it is open");
         assert_eq!(
-            self.find_open(account, new),
+            self.find_open(account, new, Some(symbol)),
             None,
             "two open orders of account {account} are called {new}"
         );
@@ -396,11 +432,13 @@ impl Accounts {
         }
     }
 
-    fn find_open(&self, account: u64, id: ClientOrderId) -> Option<u32> {
+    fn find_open(&self, account: u64, id: ClientOrderId, symbol: Option<SymbolId>) -> Option<u32> {
         let hash = self.hash(account, &id);
         self.by_client_order_id.find(hash, |at| {
             let open = &self.open[at as usize];
-            open.account == account && open.id == id
+            open.account == account
+                && open.id == id
+                && symbol.is_none_or(|symbol| open.order.symbol == symbol)
         })
     }
 
@@ -440,11 +478,11 @@ mod tests {
                     open.push((name, order_id));
                 }
                 Some(place) if !taken => {
-                    accounts.renamed(account, id(name), id(other));
+                    accounts.renamed(SymbolId(0), account, id(name), id(other));
                     open[place].0 = other;
                 }
                 Some(place) => {
-                    accounts.closed(account, id(name));
+                    accounts.closed(SymbolId(0), account, id(name));
                     open.remove(place);
                 }
             }
@@ -506,7 +544,7 @@ mod tests {
         accounts.set_killed(1001, true);
         assert_eq!(digested(&mut accounts), [1001]);
         accounts.set_killed(1001, true);
-        accounts.closed(1001, id);
+        accounts.closed(SymbolId(0), 1001, id);
         assert_eq!(digested(&mut accounts), [0; 0]);
         assert_eq!(accounts.sum_of_digests(), 2);
     }

@@ -37,8 +37,8 @@ impl Kernel {
             lose_place(&mut market.symbol.book, order.order_id);
         }
         if new_id != before.client_order_id {
-            (market.accounts).renamed(account, before.client_order_id, new_id);
-            (market.closed_ids).remember(account, before.client_order_id, stamp.time_us);
+            (market.accounts).renamed(symbol_id, account, before.client_order_id, new_id);
+            market.remember_closed_id(account, before.client_order_id);
         }
         let released = held_units - market.symbol.hold_of(&order);
         let held = (account, market.symbol.asset_held(order.side));
@@ -57,6 +57,7 @@ impl Kernel {
 
     fn check_amend(&self, stamp: Stamp, amend: &AmendOrder) -> Result<&Order, Refusal> {
         let symbol = (self.listings).symbol(self.listings.symbol_id(amend.symbol)?);
+        symbol.check_here()?;
         let forbidden = matches!(symbol.state, SymbolState::CancelOnly | SymbolState::Halt);
         if forbidden || symbol.takes_no_cancel() {
             return Err(self.not_in_state(symbol));

@@ -98,7 +98,10 @@ impl Kernel {
     /// Tells what an auction would do where that changed.
     pub(crate) fn indicate(&mut self, symbol: SymbolId, effects: &mut Effects) {
         let symbol = self.listings.symbol_mut(symbol);
-        if symbol.state != SymbolState::Auction || symbol.uncrossing_at.is_some() {
+        if symbol.state != SymbolState::Auction
+            || symbol.uncrossing_at.is_some()
+            || symbol.has_departed()
+        {
             return;
         }
         let indication = symbol.indication();

@@ -39,14 +39,17 @@ impl Kernel {
         stamp: Stamp,
         replace: &ReplaceOrder,
         effects: &mut Effects,
-    ) -> Outcome {
+    ) -> Result<Outcome, Refusal> {
+        if let Ok(symbol) = self.listings.symbol_id(replace.cancel.symbol) {
+            self.listings.symbol(symbol).check_here()?;
+        }
         let cancel = self.cancel_one(stamp, &replace.cancel, CancelReason::Replaced, effects);
         let place = if cancel.is_ok() || replace.allow_failure {
             self.place_order(stamp, &replace.place, effects)
         } else {
             Err(Refusal::NotAttempted)
         };
-        Outcome::Replaced(Box::new(Replacement { cancel, place }))
+        Ok(Outcome::Replaced(Box::new(Replacement { cancel, place })))
     }
 
     fn cancel_one(
@@ -58,6 +61,7 @@ impl Kernel {
     ) -> Result<Order, Refusal> {
         let symbol_id = self.listings.symbol_id(cancel.symbol)?;
         let symbol = self.listings.symbol(symbol_id);
+        symbol.check_here()?;
         if symbol.state == SymbolState::Halt || symbol.takes_no_cancel() {
             return Err(self.not_in_state(symbol));
         }
@@ -86,9 +90,8 @@ impl Kernel {
         let order_id = match target {
             Target::OrderId(order_id) => Some(order_id),
             Target::ClientOrderId(id) => {
-                let open = self.accounts.open_order(account, id);
-                open.filter(|open| open.symbol == symbol.id)
-                    .map(|open| open.order_id)
+                let open = self.accounts.open_order_in(symbol.id, account, id);
+                open.map(|open| open.order_id)
             }
         };
         let order = order_id.and_then(|order_id| symbol.book.get(order_id));
@@ -106,6 +109,9 @@ impl Kernel {
         let symbol = (cancel.symbol)
             .map(|name| self.listings.symbol_id(name))
             .transpose()?;
+        if let Some(symbol) = symbol {
+            self.listings.symbol(symbol).check_here()?;
+        }
         let orders = match cancel.account {
             None => self.orders_of_symbols(symbol),
             Some(account) => {
@@ -143,10 +149,11 @@ impl Kernel {
         orders.len().saturating_sub(CANCELS_MOST)
     }
 
-    /// By order id.
+    /// By order id; those of a symbol that is moving are not to be had.
     pub(crate) fn orders_of_account(&self, account: u64, symbol: Option<SymbolId>) -> Vec<Place> {
         (self.accounts.open_orders(account))
             .filter(|open| symbol.is_none_or(|symbol| symbol == open.symbol))
+            .filter(|open| self.listings.symbol(open.symbol).away.is_none())
             .map(|open| (open.symbol, open.order_id))
             .collect()
     }
@@ -155,7 +162,7 @@ impl Kernel {
     fn orders_of_symbols(&self, only: Option<SymbolId>) -> Vec<Place> {
         let symbols = self.listings.symbols();
         symbols
-            .filter(|symbol| only.is_none_or(|only| only == symbol.id))
+            .filter(|symbol| only.is_none_or(|only| only == symbol.id) && symbol.away.is_none())
             .flat_map(|symbol| {
                 let sides = [Side::Buy, Side::Sell].into_iter();
                 sides.flat_map(move |side| {
@@ -194,8 +201,9 @@ impl Kernel {
     /// As many as one command may; the next Tick goes on.
     pub(crate) fn kill_orders(&mut self, account: u64, stamp: Stamp, effects: &mut Effects) {
         let orders = self.orders_of_account(account, None);
-        let remaining = self.cancel_each(stamp, &orders, CancelReason::KillSwitch, effects);
-        self.accounts.set_dying(account, remaining > 0);
+        self.cancel_each(stamp, &orders, CancelReason::KillSwitch, effects);
+        let dying = self.accounts.open_orders(account).next().is_some();
+        self.accounts.set_dying(account, dying);
     }
 }
 

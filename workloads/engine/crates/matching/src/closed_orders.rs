@@ -13,7 +13,9 @@ use crate::window::Window;
 pub(crate) struct ClosedOrders {
     secret: Secret,
     orders: Window<Order>,
-    by_order_id: OrderIndex,
+    key: u64,
+    /// Of each symbol: two of them may have orders of one id, once a symbol came from another shard.
+    by_order_id: Vec<OrderIndex>,
     /// The one closed last, of those that an account gave the same id.
     by_client_order_id: Index,
     chain: Chain,
@@ -24,7 +26,8 @@ impl ClosedOrders {
         Self {
             secret: Secret::of(key),
             orders: Window::new(most),
-            by_order_id: OrderIndex::keyed(key),
+            key,
+            by_order_id: Vec::new(),
             by_client_order_id: Index::default(),
             chain: Chain::default(),
         }
@@ -54,8 +57,9 @@ impl ClosedOrders {
         }
     }
 
-    pub fn by_order_id(&self, order_id: u64) -> Option<&Order> {
-        self.orders.get(self.by_order_id.get(order_id)?)
+    pub fn by_order_id(&self, symbol: SymbolId, order_id: u64) -> Option<&Order> {
+        let of_symbol = self.by_order_id.get(symbol.0 as usize)?;
+        self.orders.get(of_symbol.get(order_id)?)
     }
 
     pub fn by_client_order_id(
@@ -85,7 +89,11 @@ impl ClosedOrders {
         let (account, of, id) = (order.account, order.symbol, order.client_order_id);
         let before = self.find(account, of, id);
         let number = self.orders.push(order);
-        self.by_order_id.insert(order.order_id, number);
+        let (at, key) = (of.0 as usize, self.key);
+        if self.by_order_id.len() <= at {
+            (self.by_order_id).resize_with(at + 1, || OrderIndex::keyed(key));
+        }
+        self.by_order_id[at].insert(order.order_id, number);
         let hash = self.hash(account, of, &id);
         match before {
             Some(before) => self.by_client_order_id.replace(hash, before, number),
@@ -103,7 +111,7 @@ impl ClosedOrders {
         self.chain = Stored::read(from)?;
         for _ in 0..from.length()? {
             let order = Order::read(from)?;
-            if order.order_id == 0 || self.by_order_id(order.order_id).is_some() {
+            if order.order_id == 0 || self.by_order_id(order.symbol, order.order_id).is_some() {
                 return Err("an order closed twice, or is none");
             }
             self.keep(order);
@@ -119,7 +127,7 @@ impl ClosedOrders {
             return;
         };
         let (account, symbol, id) = (order.account, order.symbol, order.client_order_id);
-        self.by_order_id.remove(order.order_id);
+        self.by_order_id[symbol.0 as usize].remove(order.order_id);
         if self.find(account, symbol, id) == Some(number) {
             let hash = self.hash(account, symbol, &id);
             self.by_client_order_id.remove(hash, number);

@@ -2,8 +2,9 @@
 
 use crate::account_limits::AccountConfiguration;
 use crate::listings::SymbolDefinition;
-use crate::names::{AssetName, ClientOrderId, HaltName, SymbolName, Trader, TransferId};
+use crate::names::{AssetName, ClientOrderId, HaltName, ShardName, SymbolName, Trader, TransferId};
 use crate::order::{SelfTradePrevention, Side, TimeInForce};
+use crate::record::SymbolRecord;
 use crate::safety::{Lag, SafetyConfiguration};
 use crate::symbol_state::SymbolState;
 
@@ -49,6 +50,11 @@ pub enum Body {
     Checkpoint(Checkpoint),
     Tick,
     ChangeVersion(u32),
+    FreezeSymbol(FreezeSymbol),
+    ImportSymbol(Box<ImportSymbol>),
+    CompleteMove(MoveId),
+    UndoFreeze(MoveId),
+    AbandonImport(MoveId),
     /// Something is in the log that is none of the above. The text names the field and says what it must be.
     Invalid(&'static str),
 }
@@ -154,6 +160,32 @@ pub struct SetCountdown {
     pub symbol: Option<SymbolName>,
     /// 0: no more.
     pub countdown_ms: i64,
+    /// The one of connections that guard the account's orders, beside the one that the account sets itself.
+    pub guard: bool,
+}
+
+/// Of a symbol, from one shard to another: the same in all its commands and in both shards.
+pub type MoveId = [u8; 16];
+
+/// The symbol takes nothing any more, and what it is leaves with the funds behind its orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreezeSymbol {
+    pub move_id: MoveId,
+    pub symbol: SymbolName,
+    pub to_shard: ShardName,
+}
+
+/// A part of what another shard froze. With the last one the symbol is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportSymbol {
+    pub move_id: MoveId,
+    pub from_shard: ShardName,
+    /// From 0.
+    pub part: u32,
+    pub parts: u32,
+    /// Of the whole record, as the other shard told it.
+    pub record_sha256: [u8; 32],
+    pub record: SymbolRecord,
 }
 
 /// Of funds, into the shard or out of it.

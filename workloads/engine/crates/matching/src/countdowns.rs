@@ -11,12 +11,27 @@ use crate::kernel::Kernel;
 use crate::listings::Symbol;
 use crate::names::SymbolName;
 use crate::refusal::Refusal;
-use crate::stored::{Damage, Input, Stored, write_length};
+use crate::stored::{Damage, Input, Stored, fields, write_length};
 use crate::symbol_state::SymbolState;
 
 const COUNTDOWN_MS_MOST: i64 = 86_400_000;
 
-type Key = (u64, Option<SymbolName>);
+/// How much later a countdown comes again that met orders of a symbol that was moving.
+const AGAIN_US: i64 = 1_000_000;
+
+/// Whose, of which symbol or all, and which of an account's two: its own, or that of the connections that guard it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CountdownKey {
+    pub account: u64,
+    pub symbol: Option<SymbolName>,
+    pub guard: bool,
+}
+
+type Key = CountdownKey;
+
+fields! {
+    CountdownKey { account, symbol, guard }
+}
 
 #[derive(Clone, Default)]
 pub(crate) struct Countdowns {
@@ -29,23 +44,60 @@ impl Countdowns {
         self.ends_us.len()
     }
 
-    /// By account and symbol name, that of all symbols first.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, Option<SymbolName>, i64)> {
-        let ends = self.ends_us.iter();
-        ends.map(|((account, symbol), end_us)| (*account, *symbol, *end_us))
+    /// By account and symbol name, that of all symbols first, and of two the account's own.
+    pub fn iter(&self) -> impl Iterator<Item = (&CountdownKey, i64)> {
+        self.ends_us.iter().map(|(key, end_us)| (key, *end_us))
     }
 
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn end_us(&self, key: &CountdownKey) -> Option<i64> {
+        self.ends_us.get(key).copied()
+    }
+
+    /// Those that name it.
+    pub fn forget_symbol(&mut self, symbol: SymbolName) {
+        let of_symbol = self.ends_us.keys().filter(|key| key.symbol == Some(symbol));
+        for key in of_symbol.copied().collect::<Vec<_>>() {
+            self.set(key, None);
+        }
+    }
+
+    /// By symbol name, that of all symbols first.
+    pub fn of(&self, account: u64) -> impl Iterator<Item = (&CountdownKey, i64)> {
+        let first = CountdownKey {
+            account,
+            symbol: None,
+            guard: false,
+        };
+        let ends = self.ends_us.range(first..);
+        ends.take_while(move |(key, _)| key.account == account)
+            .map(|(key, end_us)| (key, *end_us))
+    }
+
+    pub fn write(&self, encoding: u32, out: &mut Vec<u8>) {
         write_length(self.len(), out);
         for (key, end_us) in &self.ends_us {
-            key.write(out);
+            if encoding >= 3 {
+                key.write(out);
+            } else {
+                (key.account, key.symbol).write(out);
+            }
             end_us.write(out);
         }
     }
 
     pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
         for _ in 0..from.length()? {
-            let (key, end_us) = <(Key, i64)>::read(from)?;
+            let key = if from.encoding >= 3 {
+                Key::read(from)?
+            } else {
+                let (account, symbol) = <(u64, Option<SymbolName>)>::read(from)?;
+                Key {
+                    account,
+                    symbol,
+                    guard: false,
+                }
+            };
+            let end_us = i64::read(from)?;
             let last = self.ends_us.last_key_value();
             if last.is_some_and(|(last, _)| *last >= key) {
                 return Err("countdowns are not in order");
@@ -59,7 +111,7 @@ impl Countdowns {
         self.by_end.first().map(|(end_us, _)| *end_us)
     }
 
-    fn set(&mut self, key: Key, end_us: Option<i64>) {
+    pub fn set(&mut self, key: Key, end_us: Option<i64>) {
         if let Some(before) = self.ends_us.remove(&key) {
             self.by_end.remove(&(before, key));
         }
@@ -80,17 +132,25 @@ impl Kernel {
             return Err(Refusal::Invalid("countdown_ms: must be 0 to 86400000"));
         }
         if let Some(symbol) = set.symbol {
-            self.listings.symbol_id(symbol)?;
+            let symbol = self.listings.symbol_id(symbol)?;
+            self.listings.symbol(symbol).check_here()?;
         }
         let end_us = (set.countdown_ms > 0).then_some(stamp.time_us + set.countdown_ms * 1000);
-        self.countdowns
-            .set((set.account.account(), set.symbol), end_us);
+        let key = Key {
+            account: set.account.account(),
+            symbol: set.symbol,
+            guard: set.guard,
+        };
+        self.countdowns.set(key, end_us);
         Ok(())
     }
 
     /// When a Tick would do something; a time that has passed where it would at once.
     pub fn next_due_us(&self) -> Option<i64> {
-        let at_once = (!self.accounts.dying().is_empty()).then_some(i64::MIN);
+        let dying = self.accounts.dying().iter();
+        let at_once = { dying }
+            .any(|account| !self.orders_of_account(*account, None).is_empty())
+            .then_some(i64::MIN);
         let phases = self.listings.symbols().filter_map(Symbol::due_us);
         phases.chain(self.countdowns.next_us()).chain(at_once).min()
     }
@@ -108,13 +168,18 @@ impl Kernel {
             .take_while(|(end_us, _)| *end_us <= stamp.time_us)
             .copied()
             .collect();
-        for (_, (account, symbol)) in due {
-            let listed = symbol.and_then(|symbol| self.listings.symbol_id(symbol).ok());
-            let orders = self.orders_of_account(account, listed);
+        for (_, key) in due {
+            let listed = (key.symbol).and_then(|symbol| self.listings.symbol_id(symbol).ok());
+            let orders = self.orders_of_account(key.account, listed);
             let remaining = self.cancel_each(stamp, &orders, CancelReason::Countdown, effects);
-            if remaining == 0 {
-                self.countdowns.set((account, symbol), None);
+            let mut open = self.accounts.open_orders(key.account);
+            if remaining > 0 {
+                continue;
             }
+            // What is left is of a symbol that is moving.
+            let left = open.any(|open| listed.is_none_or(|symbol| symbol == open.symbol));
+            let again = left.then_some(stamp.time_us + AGAIN_US);
+            self.countdowns.set(key, again);
         }
     }
 
@@ -139,6 +204,7 @@ impl Symbol {
     /// When its phase ends by itself; the past where an uncross goes on.
     fn due_us(&self) -> Option<i64> {
         match self.phase {
+            _ if self.away.is_some() => None,
             SymbolState::Auction if self.state != SymbolState::Auction => None,
             SymbolState::Auction if self.uncrossing_at.is_some() => Some(i64::MIN),
             _ => self.phase_ends_us,

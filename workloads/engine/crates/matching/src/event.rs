@@ -2,9 +2,9 @@
 
 use crate::account_limits::AccountConfiguration;
 use crate::auction::Indication;
-use crate::command::{CancelReason, CommandId, Stamp, Transfer};
+use crate::command::{CancelReason, CommandId, MoveId, Stamp, Transfer};
 use crate::listings::SymbolDefinition;
-use crate::names::{AssetId, AssetName, ClientOrderId, HaltName, SymbolId};
+use crate::names::{AssetId, AssetName, ClientOrderId, HaltName, ShardName, SymbolId};
 use crate::order::{Order, SelfTradePrevention, Side};
 use crate::refusal::Refusal;
 use crate::safety::SafetyLevel;
@@ -31,6 +31,15 @@ pub struct Reply {
     /// Of the first time that the command was seen.
     pub stamp: Stamp,
     pub outcome: Outcome,
+    /// Of an answer that another shard gave, and that came here with a symbol.
+    pub origin: Option<Box<Origin>>,
+}
+
+/// Where an answer was given, and with which command of this shard it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub shard: ShardName,
+    pub imported_seq: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +155,44 @@ pub enum EventBody {
     },
     EngineCheckpoint {
         state_hash: [u8; 32],
+    },
+    SymbolFrozen {
+        move_id: MoveId,
+        to_shard: ShardName,
+        record_sha256: [u8; 32],
+        open_orders: u64,
+        last_update_id: u64,
+    },
+    SymbolUnfrozen {
+        move_id: MoveId,
+    },
+    SymbolDeparted {
+        move_id: MoveId,
+        to_shard: ShardName,
+    },
+    SymbolImported {
+        move_id: MoveId,
+        from_shard: ShardName,
+        record_sha256: [u8; 32],
+        open_orders: u64,
+        last_update_id: u64,
+        last_trade_id: u64,
+        last_prevented_match_id: u64,
+        /// New orders have higher ids.
+        last_order_id: u64,
+    },
+    /// With the funds behind it.
+    OrderDeparted {
+        move_id: MoveId,
+        order: Order,
+    },
+    OrderReturned {
+        move_id: MoveId,
+        order: Order,
+    },
+    OrderArrived {
+        move_id: MoveId,
+        order: Order,
     },
     AssetDefined {
         asset: AssetName,

@@ -32,6 +32,16 @@ impl FeeSchedule {
         }
     }
 
+    /// What a buy of that notional holds. None: it is out of range.
+    pub(crate) fn held_with_fee(&self, notional_units: i64) -> Option<i64> {
+        match self.charge {
+            FeeCharge::Received => Some(notional_units),
+            FeeCharge::Quote => {
+                notional_units.checked_add(fee_units(notional_units, self.highest_ppm()))
+            }
+        }
+    }
+
     pub(crate) fn highest_ppm(&self) -> u32 {
         self.maker_ppm.max(self.taker_ppm)
     }

@@ -14,7 +14,7 @@ impl Kernel {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let asset = self.check_transfer(credit)?;
-        if !self.accounts.can_deposit(asset, credit.amount) {
+        if !self.can_deposit(asset, credit.amount) {
             return Err(Refusal::Overflow(
                 "amount: all deposits together would leave the range of a signed 64-bit integer",
             ));

@@ -82,7 +82,7 @@ impl Kernel {
             let symbol = self.listings.symbol(id);
             let (state, _) = decide(symbol, &self.halts, self.safety.level);
             let held_back = matches!(state, SymbolState::CancelOnly | SymbolState::Halt);
-            if held_back || !lifted.terms.names(symbol.definition.symbol) {
+            if held_back || symbol.away.is_some() || !lifted.terms.names(symbol.definition.symbol) {
                 continue;
             }
             let phase = match symbol.phase {
@@ -113,6 +113,7 @@ impl Kernel {
         }
         let id = self.listings.symbol_id(change.symbol)?;
         let symbol = self.listings.symbol_mut(id);
+        symbol.check_here()?;
         symbol.check_phase(change.phase)?;
         if change.phase == SymbolState::Trading {
             self.end_phase(id, stamp, &change.reason, effects);
@@ -206,7 +207,7 @@ impl Kernel {
         let (state, _) = decide(self.listings.symbol(symbol), &self.halts, self.safety.level);
         let symbol = self.listings.symbol_mut(symbol);
         let previous_state = symbol.state;
-        if state == previous_state {
+        if state == previous_state || symbol.has_departed() {
             return;
         }
         assert!(

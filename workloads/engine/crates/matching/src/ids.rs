@@ -5,18 +5,26 @@ use crate::encoding::Chain;
 use crate::event::{Fill, OrderOutcome, Outcome, Reply};
 use crate::index::{Index, Secret};
 use crate::listings::Listings;
-use crate::names::ClientOrderId;
+use crate::names::{ClientOrderId, SymbolId, SymbolName};
 use crate::planted::{Bug, planted};
+use crate::record::RecordClosedId;
 use crate::stored::{Damage, Input, Stored, fields, write_length};
 use crate::version::Version;
 use crate::window::Window;
 use crate::{state_hash, state_hash_v1};
 
+/// An answer, and of which symbol alone its command was. Before version 3 of none.
+#[derive(Clone)]
+struct Remembered {
+    reply: Reply,
+    symbol: Option<SymbolId>,
+}
+
 /// A resend older than the window is carried out again, so the window must be longer than any sender's patience.
 #[derive(Clone)]
 pub(crate) struct RecentCommands {
     secret: Secret,
-    replies: Window<Reply>,
+    replies: Window<Remembered>,
     numbers: Index,
     /// Kept for their allocations.
     spare_fills: Vec<Vec<Fill>>,
@@ -48,10 +56,10 @@ impl RecentCommands {
 
     pub fn reply(&self, id: &CommandId) -> Option<&Reply> {
         let number = self.numbers.find(self.hash(id), |number| {
-            let reply = self.replies.get(number);
-            reply.is_some_and(|reply| reply.command_id.as_ref() == Some(id))
+            let of = self.replies.get(number);
+            of.is_some_and(|of| of.reply.command_id.as_ref() == Some(id))
         });
-        self.replies.get(number?)
+        Some(&self.replies.get(number?)?.reply)
     }
 
     /// Where that id is looked for, and the one that makes room for it.
@@ -60,7 +68,7 @@ impl RecentCommands {
         let oldest = self
             .replies
             .oldest()
-            .and_then(|(_, reply)| reply.command_id);
+            .and_then(|(_, oldest)| oldest.reply.command_id);
         if let Some(oldest) = oldest {
             self.numbers.foresee(self.hash(&oldest));
         }
@@ -71,41 +79,81 @@ impl RecentCommands {
         &mut self,
         id: CommandId,
         reply: &Reply,
+        symbol: Option<SymbolId>,
         listings: &Listings,
         version: Version,
     ) {
+        let symbol = symbol.filter(|_| version.moves_symbols());
         if version.hashes_everything() {
             (self.chain).add(|entry| state_hash_v1::encode_reply(&id, reply, listings, entry));
         } else {
-            (self.chain).append(|entry| state_hash::encode_reply(&id, reply, listings, entry));
+            (self.chain).append(|entry| {
+                state_hash::encode_reply(&id, reply, listings, entry);
+                if version.moves_symbols() {
+                    state_hash::encode_where_from(reply, symbol, listings, entry);
+                }
+            });
         }
         let copy = self.copy_of(reply);
-        self.keep(id, copy);
+        self.keep(id, copy, symbol);
         if self.replies.is_over() {
             self.forget_oldest();
         }
     }
 
-    fn keep(&mut self, id: CommandId, reply: Reply) {
-        let number = self.replies.push(reply);
+    /// An answer that came with a symbol; nothing where its command was answered here.
+    pub fn take_over(
+        &mut self,
+        id: CommandId,
+        reply: &Reply,
+        symbol: SymbolId,
+        listings: &Listings,
+        version: Version,
+    ) {
+        if self.reply(&id).is_none() {
+            self.remember(id, reply, Some(symbol), listings, version);
+        }
+    }
+
+    /// The newest answers to commands of that symbol alone, oldest first.
+    pub fn of_symbol(&self, symbol: SymbolId, most: usize) -> Vec<&Reply> {
+        let of_symbol = self.replies.iter().filter(|of| of.symbol == Some(symbol));
+        let mut newest: Vec<_> = of_symbol.map(|of| &of.reply).collect();
+        newest.drain(..newest.len().saturating_sub(most));
+        newest
+    }
+
+    fn keep(&mut self, id: CommandId, reply: Reply, symbol: Option<SymbolId>) {
+        let number = self.replies.push(Remembered { reply, symbol });
         self.numbers.insert(self.hash(&id), number);
     }
 
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, encoding: u32, out: &mut Vec<u8>) {
         self.chain.write(out);
         write_length(self.replies.len(), out);
-        self.replies.iter().for_each(|reply| reply.write(out));
+        for Remembered { reply, symbol } in self.replies.iter() {
+            reply.write(out);
+            if encoding >= 3 {
+                symbol.write(out);
+                reply.origin.write(out);
+            }
+        }
     }
 
     pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
         self.chain = Stored::read(from)?;
         for _ in 0..from.length()? {
-            let reply = Reply::read(from)?;
+            let mut reply = Reply::read(from)?;
+            let mut symbol = None;
+            if from.encoding >= 3 {
+                symbol = Stored::read(from)?;
+                reply.origin = Stored::read(from)?;
+            }
             let id = reply.command_id.ok_or("a reply is to no command")?;
             if self.reply(&id).is_some() {
                 return Err("two replies are to one command");
             }
-            self.keep(id, reply);
+            self.keep(id, reply, symbol);
         }
         match self.replies.is_over() {
             true => Err("more commands are remembered than may be"),
@@ -118,11 +166,12 @@ impl RecentCommands {
             return;
         };
         let id = oldest
+            .reply
             .command_id
             .expect("only replies with an id are remembered");
         self.numbers.remove(self.hash(&id), number);
         let oldest = self.replies.pop_oldest();
-        if let Some(Outcome::Order(mut order)) = oldest.map(|oldest| oldest.outcome)
+        if let Some(Outcome::Order(mut order)) = oldest.map(|oldest| oldest.reply.outcome)
             && order.fills.capacity() > 0
         {
             order.fills.clear();
@@ -135,6 +184,7 @@ impl RecentCommands {
             command_id: reply.command_id,
             stamp: reply.stamp,
             outcome: Outcome::Done,
+            origin: reply.origin.clone(),
         };
         copy.outcome = match &reply.outcome {
             Outcome::Order(order) if !order.fills.is_empty() => {
@@ -172,14 +222,14 @@ pub(crate) struct ClosedClientIds {
 }
 
 fields! {
-    ClosedClientId { account, id, closed_at_us }
+    RecordClosedId { account, id, closed_at_us }
 }
 
+/// With the symbol of its order; before version 3 of none.
 #[derive(Clone, Copy)]
 struct ClosedClientId {
-    account: u64,
-    id: ClientOrderId,
-    closed_at_us: i64,
+    of: RecordClosedId,
+    symbol: Option<SymbolId>,
 }
 
 impl ClosedClientIds {
@@ -214,7 +264,8 @@ impl ClosedClientIds {
     pub fn foresee(&self, account: u64, id: ClientOrderId) {
         self.last.foresee(self.hash(account, &id));
         if let Some((_, oldest)) = self.closed.oldest() {
-            self.last.foresee(self.hash(oldest.account, &oldest.id));
+            self.last
+                .foresee(self.hash(oldest.of.account, &oldest.of.id));
         }
     }
 
@@ -225,22 +276,56 @@ impl ClosedClientIds {
         closed.is_some_and(|closed| !is_over(closed, now_us))
     }
 
-    pub fn remember(&mut self, account: u64, id: ClientOrderId, now_us: i64) {
+    pub fn remember(
+        &mut self,
+        account: u64,
+        id: ClientOrderId,
+        symbol: Option<(SymbolId, SymbolName)>,
+        now_us: i64,
+    ) {
+        let closed_at_us = now_us;
+        let of = RecordClosedId {
+            account,
+            id,
+            closed_at_us,
+        };
+        self.enter(of, symbol, now_us);
+    }
+
+    /// One that came with a symbol; nothing where the same id closed here no earlier.
+    pub fn take_over(&mut self, of: &RecordClosedId, symbol: (SymbolId, SymbolName), now_us: i64) {
+        let here = self.find(of.account, of.id);
+        let here = here.and_then(|number| self.closed.get(number));
+        if here.is_none_or(|here| here.of.closed_at_us < of.closed_at_us) {
+            self.enter(*of, Some(symbol), now_us);
+        }
+    }
+
+    /// Of that symbol, those closed last that are not over, oldest first.
+    pub fn of_symbol(&self, symbol: SymbolId, now_us: i64, most: usize) -> Vec<RecordClosedId> {
+        let of_symbol = self.closed.iter().filter(|of| of.symbol == Some(symbol));
+        let recent = of_symbol.filter(|closed| !is_over(closed, now_us));
+        let mut newest: Vec<_> = recent.map(|closed| closed.of).collect();
+        newest.drain(..newest.len().saturating_sub(most));
+        newest
+    }
+
+    fn enter(&mut self, of: RecordClosedId, symbol: Option<(SymbolId, SymbolName)>, now_us: i64) {
         while (self.closed.oldest()).is_some_and(|(_, oldest)| is_over(oldest, now_us)) {
             self.forget_oldest();
         }
         if !planted(Bug::StateHashIgnoresClosedClientOrderIds) {
             self.chain.append(|entry| {
-                entry.u64(account);
-                entry.text(id);
-                entry.i64(now_us);
+                entry.u64(of.account);
+                entry.text(of.id);
+                entry.i64(of.closed_at_us);
+                if let Some((_, name)) = symbol {
+                    entry.text(name);
+                }
             });
         }
-        self.keep(ClosedClientId {
-            account,
-            id,
-            closed_at_us: now_us,
-        });
+        let symbol = symbol.map(|(symbol, _)| symbol);
+        self.keep(ClosedClientId { of, symbol });
         if self.closed.is_over() {
             self.forget_oldest();
             self.forgotten_early += 1;
@@ -248,27 +333,38 @@ impl ClosedClientIds {
     }
 
     fn keep(&mut self, closed: ClosedClientId) {
-        let before = self.find(closed.account, closed.id);
+        let RecordClosedId { account, id, .. } = closed.of;
+        let before = self.find(account, id);
         let number = self.closed.push(closed);
-        let hash = self.hash(closed.account, &closed.id);
+        let hash = self.hash(account, &id);
         match before {
             Some(before) => self.last.replace(hash, before, number),
             None => self.last.insert(hash, number),
         }
     }
 
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, encoding: u32, out: &mut Vec<u8>) {
         self.chain.write(out);
         self.forgotten_early.write(out);
         write_length(self.closed.len(), out);
-        self.closed.iter().for_each(|closed| closed.write(out));
+        for ClosedClientId { of, symbol } in self.closed.iter() {
+            of.write(out);
+            if encoding >= 3 {
+                symbol.write(out);
+            }
+        }
     }
 
     pub fn read(&mut self, from: &mut Input) -> Result<(), Damage> {
         self.chain = Stored::read(from)?;
         self.forgotten_early = Stored::read(from)?;
         for _ in 0..from.length()? {
-            self.keep(Stored::read(from)?);
+            let of = Stored::read(from)?;
+            let symbol = match from.encoding {
+                ..3 => None,
+                _ => Stored::read(from)?,
+            };
+            self.keep(ClosedClientId { of, symbol });
         }
         match self.closed.is_over() {
             true => Err("more client order ids are remembered than may be"),
@@ -280,7 +376,7 @@ impl ClosedClientIds {
         let Some((number, oldest)) = self.closed.oldest() else {
             return;
         };
-        let (account, id) = (oldest.account, oldest.id);
+        let (account, id) = (oldest.of.account, oldest.of.id);
         if self.find(account, id) == Some(number) {
             self.last.remove(self.hash(account, &id), number);
         }
@@ -290,7 +386,7 @@ impl ClosedClientIds {
     fn find(&self, account: u64, id: ClientOrderId) -> Option<u32> {
         self.last.find(self.hash(account, &id), |number| {
             let closed = self.closed.get(number);
-            closed.is_some_and(|closed| closed.account == account && closed.id == id)
+            closed.is_some_and(|closed| closed.of.account == account && closed.of.id == id)
         })
     }
 
@@ -300,5 +396,5 @@ impl ClosedClientIds {
 }
 
 fn is_over(closed: &ClosedClientId, now_us: i64) -> bool {
-    closed.closed_at_us <= now_us - REUSE_AFTER_US
+    closed.of.closed_at_us <= now_us - REUSE_AFTER_US
 }

@@ -3,12 +3,13 @@
 
 use crate::accounts::Accounts;
 use crate::closed_orders::ClosedOrders;
-use crate::command::{Body, Checkpoint, Command, CommandId, DefineAsset, Stamp};
+use crate::command::{Body, Checkpoint, Command, CommandId, DefineAsset, MoveId, Stamp};
 use crate::countdowns::Countdowns;
 use crate::event::{Effects, EventBody, Outcome, Reply};
 use crate::ids::{ClosedClientIds, RecentCommands};
 use crate::listings::{Defined, Listings, SymbolDefinition};
 use crate::matching::Market;
+use crate::moves::{Arriving, MoveEnd, symbol_of_command};
 use crate::names::SymbolId;
 use crate::planted::{Bug, planted};
 use crate::refusal::Refusal;
@@ -30,6 +31,13 @@ pub struct Kernel {
     pub(crate) closed: ClosedOrders,
     pub(crate) closed_ids: ClosedClientIds,
     pub(crate) last_checkpoint: Option<(u64, [u8; 32])>,
+    /// Of the books.
+    pub(crate) key: u64,
+    /// How much higher an order's id is than the seq of its command: ids that came from another shard are lower.
+    pub(crate) order_ids_ahead: u64,
+    pub(crate) arriving: Option<Box<Arriving>>,
+    /// The latest, in the order of their ends.
+    pub(crate) moves_over: Vec<(MoveId, MoveEnd)>,
 }
 
 /// How far back a shard remembers. Part of its state: the same log gives the same state only with the same windows.
@@ -88,6 +96,10 @@ impl Kernel {
             closed: ClosedOrders::new(windows.closed_orders, key),
             closed_ids: ClosedClientIds::new(windows.closed_client_order_ids, key),
             last_checkpoint: None,
+            key,
+            order_ids_ahead: 0,
+            arriving: None,
+            moves_over: Vec::new(),
         }
     }
 
@@ -156,6 +168,7 @@ impl Kernel {
                     command_id: None,
                     stamp,
                     outcome: Outcome::Refused(Refusal::Invalid(what)),
+                    origin: None,
                 });
             }
         }
@@ -189,8 +202,15 @@ impl Kernel {
             command_id: Some(id),
             stamp,
             outcome,
+            origin: None,
         });
-        (self.recent).remember(id, reply, &self.listings, self.version);
+        if matches!(&reply.outcome, Outcome::Refused(refusal) if refusal.is_not_remembered()) {
+            return Ok(());
+        }
+        let invalid = matches!(&reply.outcome, Outcome::Refused(Refusal::Invalid(_)));
+        let symbol = symbol_of_command(body).filter(|_| !invalid);
+        let symbol = symbol.and_then(|symbol| self.listings.symbol_id(symbol).ok());
+        (self.recent).remember(id, reply, symbol, &self.listings, self.version);
         if let Body::Checkpoint(_) = body {
             let state_hash = self.state_hash();
             self.last_checkpoint = Some((stamp.seq, state_hash));
@@ -210,13 +230,18 @@ impl Kernel {
                 "body: must be a command that this version knows",
             ));
         }
+        if !self.version.moves_symbols() && body.is_of_moves() {
+            return Err(Refusal::Invalid(
+                "body: must be a command that this version knows",
+            ));
+        }
         match body {
             Body::PlaceOrder(place) => {
                 (self.place_order(stamp, place, effects)).map(Outcome::Order)
             }
             Body::CancelOrder(cancel) => self.cancel_order(stamp, cancel, effects),
             Body::AmendOrder(amend) => self.amend_order(stamp, amend, effects),
-            Body::ReplaceOrder(replace) => Ok(self.replace_order(stamp, replace, effects)),
+            Body::ReplaceOrder(replace) => self.replace_order(stamp, replace, effects),
             Body::CancelAllOrders(cancel) => self.cancel_all_orders(stamp, cancel, effects),
             Body::SetCountdown(set) => self.set_countdown(stamp, set).map(done),
             Body::CreditFunds(credit) => self.credit_funds(credit, effects).map(done),
@@ -241,6 +266,11 @@ impl Kernel {
                 Ok(Outcome::Done)
             }
             Body::ChangeVersion(number) => self.change_version(*number, effects).map(done),
+            Body::FreezeSymbol(freeze) => self.freeze_symbol(stamp, freeze, effects).map(done),
+            Body::ImportSymbol(import) => self.import_symbol(stamp, import, effects).map(done),
+            Body::CompleteMove(move_id) => self.complete_move(*move_id, effects).map(done),
+            Body::UndoFreeze(move_id) => self.undo_freeze(*move_id, effects).map(done),
+            Body::AbandonImport(move_id) => self.abandon_import(*move_id).map(done),
             Body::Invalid(what) => Err(Refusal::Invalid(what)),
         }
     }
@@ -318,13 +348,15 @@ impl Kernel {
 
     fn change_version(&mut self, number: u32, effects: &mut Effects) -> Result<(), Refusal> {
         let version = Version::of_number(number)
-            .filter(|version| *version >= self.version && *version == Version::LATEST)
+            .filter(|version| *version >= self.version && *version > Version::One)
             .ok_or(Refusal::UnknownVersion(number))?;
         if version == self.version {
             return Ok(());
         }
         let previous_version = std::mem::replace(&mut self.version, version);
-        self.listings.begin_fee_schedules();
+        if !previous_version.keeps_fee_schedules() {
+            self.listings.begin_fee_schedules();
+        }
         let changed = EventBody::VersionChanged {
             version,
             previous_version,
@@ -379,6 +411,23 @@ impl Body {
             | Self::ConfigureSafety(_)
             | Self::ReportLag(_)
             | Self::Tick => true,
+            // By their own question.
+            Self::FreezeSymbol(_)
+            | Self::ImportSymbol(_)
+            | Self::CompleteMove(_)
+            | Self::UndoFreeze(_)
+            | Self::AbandonImport(_) => true,
         }
+    }
+
+    fn is_of_moves(&self) -> bool {
+        matches!(
+            self,
+            Self::FreezeSymbol(_)
+                | Self::ImportSymbol(_)
+                | Self::CompleteMove(_)
+                | Self::UndoFreeze(_)
+                | Self::AbandonImport(_)
+        )
     }
 }

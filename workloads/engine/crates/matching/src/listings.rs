@@ -6,7 +6,8 @@ use crate::auction::Indication;
 use crate::bands::{Minutes, PriceBand};
 use crate::command::DefineAsset;
 use crate::fees::{FeeCharge, FeeSchedule, fee_units};
-use crate::names::{AssetId, AssetName, SymbolId, SymbolName};
+use crate::moves::Away;
+use crate::names::{AssetId, AssetName, Names, SymbolId, SymbolName};
 use crate::order::{Order, SelfTradePrevention};
 use crate::order_book::OrderBook;
 use crate::planted::{Bug, planted};
@@ -155,6 +156,8 @@ pub(crate) struct Symbol {
     pub indicated: Indication,
     /// The price of an uncross that goes on.
     pub uncrossing_at: Option<i64>,
+    /// None: it is here.
+    pub away: Option<Away>,
 }
 
 impl Symbol {
@@ -294,24 +297,32 @@ impl Listings {
         }
     }
 
+    /// Whether it could be listed, or take the place of what is; what one lot costs at a price of one tick.
+    pub fn check_definition(&self, definition: &SymbolDefinition) -> Result<i64, Refusal> {
+        check_ranges(definition)?;
+        let base = self.asset_id(definition.base_asset)?;
+        self.asset_id(definition.quote_asset)?;
+        if let Some(id) = self.symbols_by_name.get(&definition.symbol) {
+            check_unchanged(&self.symbol(*id).definition, definition)?;
+        }
+        exact_notional(definition, self.asset(base).scale)
+    }
+
     pub fn define_symbol(
         &mut self,
         definition: &SymbolDefinition,
         version: Version,
     ) -> Result<Defined, Refusal> {
-        check_ranges(definition)?;
+        let quote_units_per_tick_lot = self.check_definition(definition)?;
         let base = self.asset_id(definition.base_asset)?;
         let quote = self.asset_id(definition.quote_asset)?;
         let listed = self.symbols_by_name.get(&definition.symbol).copied();
-        if let Some(id) = listed {
-            check_unchanged(&self.symbol(id).definition, definition)?;
-        }
-        let quote_units_per_tick_lot = exact_notional(definition, self.asset(base).scale)?;
         if let Some(id) = listed {
             let symbol = self.symbol_mut(id);
             if symbol.definition == *definition {
                 return Ok(Defined::AsBefore);
             }
+            symbol.check_here()?;
             symbol.definition = *definition;
             if version.keeps_fee_schedules()
                 && symbol.fee_schedules.last() != Some(&definition.fees())
@@ -344,9 +355,20 @@ impl Listings {
             },
             indicated: Indication::default(),
             uncrossing_at: None,
+            away: None,
         });
         self.symbols_by_name.insert(definition.symbol, id);
         Ok(Defined::New)
+    }
+}
+
+impl Names for Listings {
+    fn symbol_of(&self, symbol: SymbolId) -> SymbolName {
+        self.symbol(symbol).definition.symbol
+    }
+
+    fn asset_of(&self, asset: AssetId) -> AssetName {
+        self.asset(asset).asset
     }
 }
 

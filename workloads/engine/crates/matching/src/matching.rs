@@ -9,6 +9,7 @@ use crate::event::{Effects, EventBody, Fill, Movement, Trade, TradeParty};
 use crate::fees::{FeeCharge, Role, fee_units, lots_paid_for};
 use crate::ids::ClosedClientIds;
 use crate::listings::Symbol;
+use crate::names::ClientOrderId;
 use crate::order::{Order, OrderType, SelfTradePrevention, Side};
 use crate::planted::{Bug, lose_place, planted};
 use crate::risk::Taker;
@@ -433,13 +434,27 @@ impl Market<'_> {
         let symbol = self.symbol.definition.symbol;
         self.closed.remember(*order, symbol, self.version);
         if self.version.limits_accounts() && !planted(Bug::ClientOrderIdsAreForgottenAtTheClose) {
-            (self.closed_ids).remember(order.account, order.client_order_id, self.time_us);
+            let (account, id) = (order.account, order.client_order_id);
+            self.remember_closed_id(account, id);
         }
+    }
+
+    pub(crate) fn remember_closed_id(&mut self, account: u64, id: ClientOrderId) {
+        let symbol = &self.symbol;
+        let of = self.version.moves_symbols();
+        let of = of.then_some((symbol.id, symbol.definition.symbol));
+        self.closed_ids.remember(account, id, of, self.time_us);
     }
 
     /// The same, of one that rested.
     pub(crate) fn close_resting(&mut self, order: &Order) {
-        self.accounts.closed(order.account, order.client_order_id);
+        let Order {
+            symbol,
+            account,
+            client_order_id,
+            ..
+        } = *order;
+        self.accounts.closed(symbol, account, client_order_id);
         self.close(order);
     }
 

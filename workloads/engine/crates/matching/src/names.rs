@@ -55,10 +55,28 @@ pub struct SymbolId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AssetId(pub(crate) u32);
 
+impl SymbolId {
+    /// Whatever it has in a shard.
+    pub const OF_A_RECORD: Self = Self(0);
+}
+
+impl AssetId {
+    pub const BASE_OF_A_RECORD: Self = Self(0);
+    pub const QUOTE_OF_A_RECORD: Self = Self(1);
+}
+
+/// What the numbers of a shard stand for.
+pub trait Names {
+    fn symbol_of(&self, symbol: SymbolId) -> SymbolName;
+    fn asset_of(&self, asset: AssetId) -> AssetName;
+}
+
 /// 2 to 32 of A-Z 0-9.
 pub type SymbolName = Text<32>;
 /// 1 to 16 of A-Z 0-9.
 pub type AssetName = Text<16>;
+/// 1 to 63 of a-z 0-9 -
+pub type ShardName = Text<63>;
 /// 1 to 36 of A-Z a-z 0-9 _ . : / -
 pub type ClientOrderId = Text<36>;
 /// 1 to 64 of A-Z a-z 0-9 _ . : / -
@@ -94,6 +112,12 @@ impl ClientOrderId {
         words[10] = account as u32;
         words[11] = symbol;
         words
+    }
+}
+
+impl ShardName {
+    pub fn shard(text: &str) -> Option<Self> {
+        Self::checked(text, 1, is_label_character)
     }
 }
 
@@ -150,6 +174,10 @@ impl Trader {
 
 fn is_listing_character(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit()
+}
+
+fn is_label_character(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
 
 fn is_id_character(byte: u8) -> bool {

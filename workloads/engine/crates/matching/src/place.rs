@@ -31,6 +31,7 @@ impl Kernel {
         let admitted = (listed.clone()).and_then(|symbol| self.admit(stamp, place, symbol));
         match admitted {
             Ok(admitted) => Ok(self.execute(stamp, admitted, effects)),
+            Err(refusal) if refusal.is_not_remembered() => Err(refusal),
             Err(refusal) => {
                 let rejected = EventBody::OrderRejected {
                     account: place.account.account(),
@@ -51,7 +52,9 @@ impl Kernel {
         symbol: SymbolId,
     ) -> Result<Admitted, Refusal> {
         let symbol = self.listings.symbol(symbol);
+        symbol.check_here()?;
         let mut order = new_order(stamp, place, symbol);
+        order.order_id += self.order_ids_ahead;
         self.check_state(symbol, &order)?;
         if self.accounts.is_killed(order.account) {
             return Err(Refusal::AccountKilled);

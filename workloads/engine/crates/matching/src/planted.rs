@@ -25,10 +25,14 @@ pub enum Bug {
     CommandIdsAreForgotten,
     ClientOrderIdsAreForgottenAtTheClose,
     SafetyHasNoHysteresis,
+    QueueIsReversed,
+    HoldsStayBehind,
+    IdWindowStaysBehind,
+    ImportComesTwice,
 }
 
 impl Bug {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::BuyersFeeIsRoundedUp,
         Self::FeesAreThoseOfTheTradesTime,
         Self::PartialFillLosesItsPlace,
@@ -47,6 +51,10 @@ impl Bug {
         Self::CommandIdsAreForgotten,
         Self::ClientOrderIdsAreForgottenAtTheClose,
         Self::SafetyHasNoHysteresis,
+        Self::QueueIsReversed,
+        Self::HoldsStayBehind,
+        Self::IdWindowStaysBehind,
+        Self::ImportComesTwice,
     ];
 }
 

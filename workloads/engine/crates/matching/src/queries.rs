@@ -5,7 +5,8 @@ use crate::auction::Indication;
 use crate::command::{DefineAsset, Target};
 use crate::kernel::Kernel;
 use crate::listings::SymbolDefinition;
-use crate::names::{AssetId, AssetName, HaltName, SymbolId, SymbolName};
+use crate::moves::Away;
+use crate::names::{AssetId, AssetName, HaltName, Names, ShardName, SymbolId, SymbolName};
 use crate::order::{Order, Side};
 use crate::refusal::Refusal;
 use crate::symbol_state::{Decider, Halt, SymbolState, decide};
@@ -29,6 +30,9 @@ pub struct Listing {
     pub last_price_ticks: Option<i64>,
     /// In AUCTION what was told last.
     pub indicated: Option<Indication>,
+    /// The shard that it is moving to, or has moved to.
+    pub moving_to: Option<ShardName>,
+    pub moved_to: Option<ShardName>,
 }
 
 /// All that an asset's accounts have together, the world outside left out.
@@ -39,6 +43,35 @@ pub struct Total {
     pub hold: i64,
     /// Deposits less withdrawals: available and hold together.
     pub deposited: i64,
+}
+
+/// When the orders of an account are cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Countdown {
+    /// None: of all symbols.
+    pub symbol: Option<SymbolName>,
+    /// Of the connections that guard them, not the account's own.
+    pub guard: bool,
+    pub end_us: i64,
+}
+
+/// What an account's safety switches are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSafety {
+    pub killed: bool,
+    pub open_orders: usize,
+    /// By symbol name, that of all symbols first.
+    pub countdowns: Vec<Countdown>,
+}
+
+impl Names for Kernel {
+    fn symbol_of(&self, symbol: SymbolId) -> SymbolName {
+        self.listings.symbol_of(symbol)
+    }
+
+    fn asset_of(&self, asset: AssetId) -> AssetName {
+        self.listings.asset_of(asset)
+    }
 }
 
 impl Kernel {
@@ -53,6 +86,9 @@ impl Kernel {
     /// At most `levels` a side.
     pub fn depth(&self, symbol: SymbolName, levels: usize) -> Result<Depth, Refusal> {
         let symbol = self.listings.symbol(self.listings.symbol_id(symbol)?);
+        if symbol.has_departed() {
+            symbol.check_here()?;
+        }
         Ok(Depth {
             last_update_id: symbol.updates,
             bids: symbol.book.levels(Side::Buy).take(levels).collect(),
@@ -81,11 +117,11 @@ impl Kernel {
         let symbol = self.listings.symbol(self.listings.symbol_id(symbol)?);
         self.open_order(account, symbol, target).or_else(|unknown| {
             let closed = match target {
-                Target::OrderId(order_id) => self.closed.by_order_id(order_id),
+                Target::OrderId(order_id) => self.closed.by_order_id(symbol.id, order_id),
                 Target::ClientOrderId(id) => self.closed.by_client_order_id(account, symbol.id, id),
             };
             closed
-                .filter(|order| order.account == account && order.symbol == symbol.id)
+                .filter(|order| order.account == account)
                 .ok_or(unknown)
         })
     }
@@ -110,6 +146,20 @@ impl Kernel {
         Ok(orders)
     }
 
+    pub fn account_safety(&self, account: u64) -> AccountSafety {
+        AccountSafety {
+            killed: self.accounts.is_killed(account),
+            open_orders: self.accounts.open_orders(account).count(),
+            countdowns: (self.countdowns.of(account))
+                .map(|(key, end_us)| Countdown {
+                    symbol: key.symbol,
+                    guard: key.guard,
+                    end_us,
+                })
+                .collect(),
+        }
+    }
+
     /// By name.
     pub fn assets(&self) -> impl Iterator<Item = &DefineAsset> {
         self.listings.assets()
@@ -120,9 +170,19 @@ impl Kernel {
         self.listings.symbols().map(|symbol| Listing {
             definition: symbol.definition,
             state: symbol.state,
-            decider: decide(symbol, &self.halts, self.safety.level).1,
+            decider: (!symbol.has_departed())
+                .then(|| decide(symbol, &self.halts, self.safety.level).1)
+                .flatten(),
             last_price_ticks: symbol.last_price_ticks,
             indicated: (symbol.state == SymbolState::Auction).then_some(symbol.indicated),
+            moving_to: match &symbol.away {
+                Some(Away::Frozen(frozen)) => Some(frozen.to_shard),
+                _ => None,
+            },
+            moved_to: match symbol.away {
+                Some(Away::Departed { to_shard, .. }) => Some(to_shard),
+                _ => None,
+            },
         })
     }
 

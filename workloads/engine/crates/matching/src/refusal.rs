@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::bands::PriceBand;
-use crate::names::{AssetName, ClientOrderId, HaltName, SymbolName};
+use crate::names::{AssetName, ClientOrderId, HaltName, ShardName, SymbolName};
 use crate::symbol_state::{Decider, SymbolState};
 
 /// Shown, it is a sentence for people; its reason is for programs.
@@ -76,6 +76,16 @@ pub enum Refusal {
         executed: bool,
     },
     NotAttempted,
+    /// It is to be in that shard soon, or here again: worth another try there and here.
+    SymbolMoving(ShardName),
+    SymbolMoved(ShardName),
+    /// A move, or a part of it, cannot be done.
+    MoveRefused(&'static str),
+    /// What another shard said, whose answer came with a symbol.
+    Told {
+        reason: u32,
+        detail: Box<str>,
+    },
 }
 
 /// Why a symbol cannot go where it is told to.
@@ -87,6 +97,12 @@ pub enum Transition {
 }
 
 impl Refusal {
+    /// Of a symbol that is elsewhere, or soon will be: the same command may come again, there or here, and is carried
+    /// out then. There is no event of it either.
+    pub(crate) fn is_not_remembered(&self) -> bool {
+        matches!(self, Self::SymbolMoving(_) | Self::SymbolMoved(_))
+    }
+
     /// Its number in `openbourse.v1.RejectReason`, which is also its number in the state hash.
     pub fn reason(&self) -> u32 {
         match self {
@@ -122,6 +138,10 @@ impl Refusal {
             Self::UnknownVersion(_) => 28,
             Self::CancelRestricted { .. } => 29,
             Self::NotAttempted => 30,
+            Self::SymbolMoving(_) => 31,
+            Self::SymbolMoved(_) => 32,
+            Self::MoveRefused(_) => 33,
+            Self::Told { reason, .. } => *reason,
         }
     }
 }
@@ -129,9 +149,13 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(what) | Self::Overflow(what) | Self::Immutable(what) => {
-                out.write_str(what)
-            }
+            Self::Invalid(what)
+            | Self::Overflow(what)
+            | Self::Immutable(what)
+            | Self::MoveRefused(what) => out.write_str(what),
+            Self::SymbolMoving(shard) => write!(out, "the symbol is moving to shard {shard}"),
+            Self::SymbolMoved(shard) => write!(out, "the symbol has moved to shard {shard}"),
+            Self::Told { detail, .. } => out.write_str(detail),
             Self::UnknownSymbol(symbol) => write!(out, "symbol {symbol} is not listed"),
             Self::UnknownAsset(asset) => write!(out, "asset {asset} is not defined"),
             Self::UnknownOrder => out.write_str("the account has no such order"),

@@ -3,9 +3,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | version | of this encoding, u32; another one is not read |
+//! | version | of this encoding, u32: 2, or from version 3 of the kernel on 3; another one is not read |
 //! | state hash | 32 bytes, that of the kernel's version in force |
-//! | state | shard, version, seq, last checkpoint, windows, assets and symbols by number with their books in the order in which they would trade, accounts, halts, countdowns, safety, and what the windows hold, oldest first |
+//! | state | shard, version, seq, last checkpoint, windows, assets and symbols by number with their books in the order in which they would trade, accounts, halts, countdowns, safety, what the windows hold, oldest first, and in encoding 3 the moves of symbols |
 //!
 //! Values lie as `stored` says. Which orders an account has open is not in it: they are those that rest. Whether the
 //! bytes are those that were written is for whoever keeps them to say; here it is checked that they are a state, and
@@ -19,13 +19,16 @@ use crate::bands::Minutes;
 use crate::event::{Effects, Movement};
 use crate::kernel::{Kernel, Windows};
 use crate::listings::{Defined, Listings, Symbol};
+use crate::moves::MOVES_MOST;
 use crate::names::{AssetId, SymbolId};
 use crate::order::{Order, Side};
 use crate::order_book::OrderBook;
 use crate::stored::{Damage, Input, Stored, write_length};
 use crate::version::Version;
 
-const ENCODING: u32 = 2;
+/// Of versions 1 and 2 of the kernel, so that a binary that carries no other reads it.
+const BEFORE_MOVES: u32 = 2;
+const ENCODING: u32 = 3;
 
 /// Why bytes are no snapshot that this kernel can go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ impl fmt::Display for Unusable {
         match self {
             Self::Encoding(found) => write!(
                 out,
-                "its state is in encoding {found}; this kernel reads encoding {ENCODING}"
+                "its state is in encoding {found}; this kernel reads encodings {BEFORE_MOVES} and {ENCODING}"
             ),
             Self::Damaged(what) => write!(out, "its state is damaged: {what}"),
             Self::StateHash { .. } => {
@@ -57,7 +60,11 @@ impl fmt::Display for Unusable {
 impl Kernel {
     /// Appends the whole state. Costs time and bytes in proportion to it.
     pub fn write_snapshot(&mut self, out: &mut Vec<u8>) {
-        ENCODING.write(out);
+        let encoding = match self.version.moves_symbols() {
+            true => ENCODING,
+            false => BEFORE_MOVES,
+        };
+        encoding.write(out);
         self.state_hash().write(out);
         self.shard.write(out);
         self.version.write(out);
@@ -73,11 +80,14 @@ impl Kernel {
         write_accounts(&self.accounts, out);
         self.accounts.dying().write(out);
         self.halts.write(out);
-        self.countdowns.write(out);
+        self.countdowns.write(encoding, out);
         self.safety.write(out);
-        self.recent.write(out);
+        self.recent.write(encoding, out);
         self.closed.write(out);
-        self.closed_ids.write(out);
+        self.closed_ids.write(encoding, out);
+        if encoding == ENCODING {
+            self.write_moves(out);
+        }
     }
 
     /// The kernel that wrote the snapshot, with another secret (see `keyed`). Whatever the bytes are: it does not panic,
@@ -86,9 +96,10 @@ impl Kernel {
         let mut from = Input::new(snapshot);
         let head = |from: &mut Input| Ok((u32::read(from)?, <[u8; 32]>::read(from)?));
         let (encoding, recorded) = head(&mut from).map_err(Unusable::Damaged)?;
-        if encoding != ENCODING {
+        if ![BEFORE_MOVES, ENCODING].contains(&encoding) {
             return Err(Unusable::Encoding(encoding));
         }
+        from.encoding = encoding;
         let mut kernel = Self::read(&mut from, key).map_err(Unusable::Damaged)?;
         let computed = kernel.state_hash();
         if computed != recorded {
@@ -100,6 +111,9 @@ impl Kernel {
     fn read(from: &mut Input, key: u64) -> Result<Self, Damage> {
         let shard = String::read(from)?;
         let version = Version::read(from)?;
+        if version.moves_symbols() != (from.encoding == ENCODING) {
+            return Err("its encoding is that of another version of the kernel");
+        }
         let seq = u64::read(from)?;
         let last_checkpoint = Option::read(from)?;
         let windows = Windows::read(from)?;
@@ -117,8 +131,40 @@ impl Kernel {
         kernel.recent.read(from)?;
         kernel.closed.read(from)?;
         kernel.closed_ids.read(from)?;
+        if from.encoding == ENCODING {
+            kernel.read_moves(from)?;
+        }
         from.end()?;
         Ok(kernel)
+    }
+}
+
+impl Kernel {
+    fn write_moves(&self, out: &mut Vec<u8>) {
+        self.order_ids_ahead.write(out);
+        let symbols = self.listings.symbols().count();
+        for number in 0..symbols {
+            (self.listings.symbol(SymbolId(number as u32)).away).write(out);
+        }
+        self.arriving.write(out);
+        self.moves_over.write(out);
+    }
+
+    fn read_moves(&mut self, from: &mut Input) -> Result<(), Damage> {
+        self.order_ids_ahead = Stored::read(from)?;
+        let listed = (from.symbols, from.assets);
+        for number in 0..listed.0 {
+            self.listings.symbol_mut(SymbolId(number as u32)).away = Stored::read(from)?;
+        }
+        // A record has numbers of its own: one symbol, and two assets.
+        (from.symbols, from.assets) = (1, 2);
+        self.arriving = Stored::read(from)?;
+        (from.symbols, from.assets) = listed;
+        self.moves_over = Stored::read(from)?;
+        match self.moves_over.len() > MOVES_MOST {
+            true => Err("more moves are remembered than may be"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -178,6 +224,7 @@ impl Symbol {
             fee_schedules,
             indicated,
             uncrossing_at,
+            away: _,
         } = self;
         definition.write(out);
         phase.write(out);
@@ -342,7 +389,7 @@ fn open(listings: &Listings, accounts: &mut Accounts) -> Result<(), Damage> {
         .flat_map(|symbol| [Side::Buy, Side::Sell].map(|side| symbol.book.orders(side)))
         .flatten()
         .collect();
-    resting.sort_unstable_by_key(|order| order.order_id);
+    resting.sort_unstable_by_key(|order| (order.order_id, order.symbol));
     for order in resting {
         let Order {
             account,
@@ -351,7 +398,7 @@ fn open(listings: &Listings, accounts: &mut Accounts) -> Result<(), Damage> {
             order_id,
             ..
         } = *order;
-        if account == 0 || accounts.open_order(account, client_order_id).is_some() {
+        if account == 0 || (accounts.open_order_in(symbol, account, client_order_id)).is_some() {
             return Err("an account has two open orders of one name, or is none");
         }
         accounts.opened(account, client_order_id, OpenOrder { symbol, order_id });

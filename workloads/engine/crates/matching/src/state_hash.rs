@@ -8,10 +8,11 @@ use crate::encoding::{
     Chain, Encoding, charge_number, level_number, prevention_number, side_number, state_number,
     status_number, time_in_force_number, type_number,
 };
-use crate::event::{Fill, Outcome, Replacement, Reply};
+use crate::event::{Fill, Origin, Outcome, Replacement, Reply};
 use crate::kernel::Kernel;
 use crate::listings::{Listings, Symbol, SymbolDefinition};
-use crate::names::SymbolName;
+use crate::moves::{Away, MoveEnd};
+use crate::names::{Names, SymbolId, SymbolName};
 use crate::order::{Order, Side};
 use crate::planted::{Bug, planted};
 use crate::refusal::Refusal;
@@ -90,7 +91,12 @@ impl Kernel {
 
     fn hash_with(&self, command_ids: &Chain) -> [u8; 32] {
         let mut encoding = Encoding::default();
-        encoding.text("openbourse.state.v2");
+        let moves_symbols = self.version().moves_symbols();
+        encoding.text(if moves_symbols {
+            "openbourse.state.v3"
+        } else {
+            "openbourse.state.v2"
+        });
         encoding.text(self.shard());
         self.encode_assets(&mut encoding);
         self.encode_symbols(&mut encoding);
@@ -105,7 +111,53 @@ impl Kernel {
         encoding.count(self.closed_ids.most());
         encoding.chain(self.closed_ids.chain());
         encoding.u64(self.closed_ids.forgotten_early());
+        if moves_symbols {
+            self.encode_moves(&mut encoding);
+        }
         encoding.digest()
+    }
+
+    fn encode_moves(&self, encoding: &mut Encoding) {
+        encoding.u64(self.order_ids_ahead);
+        let away =
+            (self.listings.symbols()).filter_map(|symbol| Some((symbol, symbol.away.as_ref()?)));
+        let away: Vec<_> = away.collect();
+        encoding.count(away.len());
+        for (symbol, away) in away {
+            encoding.text(symbol.definition.symbol);
+            match away {
+                Away::Frozen(frozen) => {
+                    encoding.u8(1);
+                    encoding.bytes(&frozen.move_id);
+                    encoding.text(frozen.to_shard);
+                    encoding.bytes(&frozen.record_sha256);
+                }
+                Away::Departed { move_id, to_shard } => {
+                    encoding.u8(2);
+                    encoding.bytes(move_id);
+                    encoding.text(to_shard);
+                }
+            }
+        }
+        encoding.u8(self.arriving.is_some().into());
+        if let Some(arriving) = &self.arriving {
+            encoding.bytes(&arriving.move_id);
+            encoding.text(arriving.from_shard);
+            encoding.u32(arriving.next_part);
+            encoding.u32(arriving.parts);
+            encoding.bytes(&arriving.record_sha256);
+            encoding.bytes(&arriving.record.digest());
+        }
+        encoding.count(self.moves_over.len());
+        for (move_id, end) in &self.moves_over {
+            encoding.bytes(move_id);
+            encoding.u8(match end {
+                MoveEnd::Departed => 1,
+                MoveEnd::Undone => 2,
+                MoveEnd::Imported => 3,
+                MoveEnd::Abandoned => 4,
+            });
+        }
     }
 
     pub(crate) fn encode_assets(&self, encoding: &mut Encoding) {
@@ -140,10 +192,13 @@ impl Kernel {
 
     fn encode_countdowns(&self, encoding: &mut Encoding) {
         encoding.count(self.countdowns.len());
-        for (account, symbol, end_us) in self.countdowns.iter() {
-            encoding.u64(account);
-            encoding.text(symbol.as_ref().map_or("", |symbol| symbol.as_str()));
+        for (key, end_us) in self.countdowns.iter() {
+            encoding.u64(key.account);
+            encoding.text(key.symbol.as_ref().map_or("", |symbol| symbol.as_str()));
             encoding.i64(end_us);
+            if self.version().moves_symbols() {
+                encoding.u8(key.guard.into());
+            }
         }
     }
 
@@ -217,7 +272,7 @@ pub(crate) fn encode_plain_definition(definition: &SymbolDefinition, encoding: &
     encoding.u32(definition.taker_fee_ppm);
 }
 
-fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
+pub(crate) fn encode_definition(definition: &SymbolDefinition, encoding: &mut Encoding) {
     encode_plain_definition(definition, encoding);
     encoding.u8(charge_number(definition.fee_charge));
     encoding.i64(definition.min_price_ticks);
@@ -288,7 +343,7 @@ fn digest_of_order(
 pub(crate) fn encode_reply(
     id: &CommandId,
     reply: &Reply,
-    listings: &Listings,
+    names: &impl Names,
     encoding: &mut Encoding,
 ) {
     encoding.bytes(id);
@@ -299,8 +354,8 @@ pub(crate) fn encode_reply(
     match &reply.outcome {
         Outcome::Order(made) => {
             encoding.u8(1);
-            encoding.order_of(&made.order, listings);
-            encoding.fills(&made.fills, listings);
+            encoding.order_of(&made.order, names);
+            encoding.fills(&made.fills, names);
         }
         Outcome::Refused(refusal) => {
             encoding.u8(2);
@@ -309,10 +364,10 @@ pub(crate) fn encode_reply(
         Outcome::Replaced(replacement) => {
             let Replacement { cancel, place } = &**replacement;
             encoding.u8(3);
-            encoding.either(cancel, |encoding, order| encoding.order_of(order, listings));
+            encoding.either(cancel, |encoding, order| encoding.order_of(order, names));
             encoding.either(place, |encoding, made| {
-                encoding.order_of(&made.order, listings);
-                encoding.fills(&made.fills, listings);
+                encoding.order_of(&made.order, names);
+                encoding.fills(&made.fills, names);
             });
         }
         Outcome::CanceledAll {
@@ -325,6 +380,20 @@ pub(crate) fn encode_reply(
         }
         Outcome::Done => encoding.u8(5),
     }
+}
+
+/// What version 3 has behind it: of which symbol the command was, and where the answer comes from.
+pub(crate) fn encode_where_from(
+    reply: &Reply,
+    symbol: Option<SymbolId>,
+    names: &impl Names,
+    encoding: &mut Encoding,
+) {
+    let name = symbol.map(|symbol| names.symbol_of(symbol));
+    encoding.text(name.as_ref().map_or("", |name| name.as_str()));
+    let origin = reply.origin.as_deref();
+    encoding.text(origin.map_or("", |Origin { shard, .. }| shard.as_str()));
+    encoding.u64(origin.map_or(0, |origin| origin.imported_seq));
 }
 
 impl Encoding {
@@ -349,8 +418,8 @@ impl Encoding {
         self.u32(order.fee_schedule);
     }
 
-    fn order_of(&mut self, order: &Order, listings: &Listings) {
-        self.order(order, listings.symbol(order.symbol).definition.symbol);
+    fn order_of(&mut self, order: &Order, names: &impl Names) {
+        self.order(order, names.symbol_of(order.symbol));
     }
 
     pub(crate) fn stamp(&mut self, stamp: Stamp) {
@@ -359,7 +428,7 @@ impl Encoding {
         self.i64(stamp.time_us);
     }
 
-    pub(crate) fn fills(&mut self, fills: &[Fill], listings: &Listings) {
+    pub(crate) fn fills(&mut self, fills: &[Fill], names: &impl Names) {
         self.count(fills.len());
         for fill in fills {
             self.u64(fill.trade_id);
@@ -367,7 +436,7 @@ impl Encoding {
             self.i64(fill.quantity_lots);
             self.i64(fill.quote_units);
             self.i64(fill.fee_units);
-            self.text(listings.asset(fill.fee_asset).asset);
+            self.text(names.asset_of(fill.fee_asset));
         }
     }
 

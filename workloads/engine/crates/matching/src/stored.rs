@@ -25,6 +25,8 @@ pub(crate) struct Input<'a> {
     /// How many are listed so far: numbers from there on are of nothing.
     pub assets: usize,
     pub symbols: usize,
+    /// Of the snapshot.
+    pub encoding: u32,
 }
 
 impl<'a> Input<'a> {
@@ -34,6 +36,7 @@ impl<'a> Input<'a> {
             texts: BTreeSet::new(),
             assets: 0,
             symbols: 0,
+            encoding: 0,
         }
     }
 

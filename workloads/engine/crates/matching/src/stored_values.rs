@@ -5,14 +5,16 @@ use crate::accounts::Balance;
 use crate::auction::Indication;
 use crate::bands::{Minute, PriceBand};
 use crate::command::{DefineAsset, Stamp};
-use crate::event::{Fill, OrderOutcome, Outcome, Replacement, Reply};
+use crate::event::{Fill, OrderOutcome, Origin, Outcome, Replacement, Reply};
 use crate::fees::{FeeCharge, FeeSchedule};
 use crate::kernel::Windows;
 use crate::listings::SymbolDefinition;
+use crate::moves::{Arriving, Away, Frozen, MoveEnd};
 use crate::names::{
-    AssetId, AssetName, ClientOrderId, HaltName, SymbolId, SymbolName, Text, Trader,
+    AssetId, AssetName, ClientOrderId, HaltName, ShardName, SymbolId, SymbolName, Text, Trader,
 };
 use crate::order::{Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce};
+use crate::record::{RecordCountdown, RecordMinute, RecordReply, RecordTerms, SymbolRecord};
 use crate::refusal::{Refusal, Transition};
 use crate::safety::{Lag, Safety, SafetyConfiguration, SafetyLevel, SafetyLimits};
 use crate::stored::{Damage, Input, Stored, choices, fields};
@@ -42,7 +44,17 @@ fields! {
     OrderOutcome { order, fills }
     PriceBand { lowest_ppm, highest_ppm }
     Replacement { cancel, place }
-    Reply { command_id, stamp, outcome }
+    Arriving { move_id, from_shard, next_part, parts, record_sha256, record }
+    Frozen { move_id, to_shard, record, record_sha256, held }
+    Origin { shard, imported_seq }
+    RecordCountdown { account, of_all_symbols, guard, end_us }
+    RecordMinute { number, price_lots, lots }
+    RecordReply { command_id, shard, reply }
+    RecordTerms {
+        definition, base_scale, quote_scale, phase, phase_ends_us, trades, prevented_matches, updates, last_price_ticks,
+        auction_price_ticks, minutes, fee_schedules, last_order_id,
+    }
+    SymbolRecord { terms, orders, closed_ids, countdowns, replies }
     Safety { configuration, lag, level, second, accepted }
     SafetyConfiguration { settlement_lag_ms, unpublished_commands, throttled_orders_per_second }
     SafetyLimits { throttle, cancel_only, halt }
@@ -56,8 +68,10 @@ fields! {
 }
 
 choices! {
+    Away { 1 => Frozen(frozen), 2 => Departed { move_id, to_shard } }
     Decider { 1 => Halt { halt, reason }, 2 => Safety(level), 3 => Phase(phase), 4 => Uncross }
     FeeCharge { 1 => Received, 2 => Quote }
+    MoveEnd { 1 => Departed, 2 => Undone, 3 => Imported, 4 => Abandoned }
     OrderStatus {
         1 => New, 2 => PartiallyFilled, 3 => Filled, 4 => Canceled, 5 => Expired, 6 => ExpiredInMatch,
     }
@@ -77,6 +91,7 @@ choices! {
         20 => AccountKilled, 21 => Throttled { most }, 22 => RecentClientOrderId(id),
         23 => QuantityNotLower { below, above }, 24 => InvalidTransition(transition),
         25 => UnknownVersion(version), 26 => CancelRestricted { executed }, 27 => NotAttempted,
+        28 => SymbolMoving(shard), 29 => SymbolMoved(shard), 30 => MoveRefused(what), 31 => Told { reason, detail },
     }
     SafetyLevel { 1 => Normal, 2 => Throttled, 3 => CancelOnly, 4 => Halt }
     SelfTradePrevention {
@@ -129,6 +144,54 @@ impl Stored for ClientOrderId {
 
     fn read(from: &mut Input) -> Result<Self, Damage> {
         read_name(from, Self::client_order_id)
+    }
+}
+
+/// Without where it comes from, which only encoding 3 has behind it.
+impl Stored for Reply {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.command_id.write(out);
+        self.stamp.write(out);
+        self.outcome.write(out);
+    }
+
+    fn read(from: &mut Input) -> Result<Self, Damage> {
+        Ok(Self {
+            command_id: Stored::read(from)?,
+            stamp: Stored::read(from)?,
+            outcome: Stored::read(from)?,
+            origin: None,
+        })
+    }
+}
+
+impl Stored for [i64; 2] {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.iter().for_each(|item| item.write(out));
+    }
+
+    fn read(from: &mut Input) -> Result<Self, Damage> {
+        Ok([Stored::read(from)?, Stored::read(from)?])
+    }
+}
+
+impl Stored for Box<str> {
+    fn write(&self, out: &mut Vec<u8>) {
+        String::from(&**self).write(out);
+    }
+
+    fn read(from: &mut Input) -> Result<Self, Damage> {
+        from.text().map(Self::from)
+    }
+}
+
+impl Stored for ShardName {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_name(self, out);
+    }
+
+    fn read(from: &mut Input) -> Result<Self, Damage> {
+        read_name(from, Self::shard)
     }
 }
 

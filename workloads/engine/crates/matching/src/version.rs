@@ -5,17 +5,18 @@
 pub enum Version {
     One = 1,
     Two = 2,
+    Three = 3,
 }
 
 impl Version {
-    pub const LATEST: Self = Self::Two;
+    pub const LATEST: Self = Self::Three;
 
     pub fn number(self) -> u32 {
         self as u32
     }
 
     pub fn of_number(number: u32) -> Option<Self> {
-        [Self::One, Self::Two]
+        [Self::One, Self::Two, Self::Three]
             .into_iter()
             .find(|version| version.number() == number)
     }
@@ -48,6 +49,12 @@ impl Version {
     /// The last price, the minutes and what else a market remembers of its trades.
     pub fn remembers_prices(self) -> bool {
         self >= Self::Two
+    }
+
+    /// Symbols move between shards, and an account's guard is a countdown of its own. For that more is remembered: of
+    /// which symbol a command and a closed client order id was.
+    pub fn moves_symbols(self) -> bool {
+        self >= Self::Three
     }
 
     /// SHA-256 over the whole state, and chains over each whole entry. Otherwise sums of digests, and short entries.

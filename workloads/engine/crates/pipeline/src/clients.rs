@@ -75,7 +75,13 @@ impl Clients {
         };
         let mut cutter = std::mem::take(&mut state.cutter);
         let mut refusal = None;
-        let cut = cutter.feed(data, self.limits.frame_bytes, |body| {
+        let most = match state.sender {
+            Sender::Ledger => self.limits.ledger_frame_bytes,
+            Sender::Gateway | Sender::Person(_) | Sender::Reader | Sender::Itself => {
+                self.limits.frame_bytes
+            }
+        };
+        let cut = cutter.feed(data, most, |body| {
             match self.take(connection, &mut state, body, standing, &mut received) {
                 Ok(()) => true,
                 Err(why) => {
@@ -85,7 +91,6 @@ impl Clients {
             }
         });
         if let Err(TooLarge { bytes }) = cut {
-            let most = self.limits.frame_bytes;
             let detail =
                 format!("a frame of {bytes} bytes was announced, at most {most} are taken");
             refusal = Some(Refusal::new(ProblemCode::TooLarge, detail));
@@ -119,7 +124,7 @@ impl Clients {
         standing: Standing,
         received: &mut Received,
     ) -> Result<(), Refusal> {
-        match understand(state.sender, state.greeted, body)? {
+        match understand(&state.sender, state.greeted, body)? {
             Said::Hello(hello) => match standing.epoch {
                 Some(epoch) => {
                     received
@@ -141,7 +146,7 @@ impl Clients {
                 self.waiting.push_back((connection, request));
             }
             Said::Subscribe(from_seq) => received.subscribe = Some(from_seq),
-            Said::Passed(seq) => received.pass(seq, standing.committed_seq)?,
+            Said::Passed(passed) => received.pass(passed, standing.committed_seq)?,
         }
         Ok(())
     }

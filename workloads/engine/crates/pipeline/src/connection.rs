@@ -23,8 +23,8 @@ pub struct Received {
     pub send: Vec<u8>,
     /// The committed stream is wanted from this seq.
     pub subscribe: Option<u64>,
-    /// The peer has made all events up to this seq its own.
-    pub passed: Option<u64>,
+    /// The peer has made all events up to its seq its own.
+    pub passed: Option<v1::Passed>,
     pub close: bool,
     /// Read no more until the connection is among the resumed.
     pub pause: bool,
@@ -40,7 +40,7 @@ pub enum Said {
     Hello(v1::Hello),
     Ask(Request),
     Subscribe(u64),
-    Passed(u64),
+    Passed(v1::Passed),
 }
 
 pub struct Refusal {
@@ -63,14 +63,15 @@ impl Refusal {
 
 impl Received {
     /// Only what is committed can be passed.
-    pub fn pass(&mut self, seq: u64, committed_seq: u64) -> Result<(), Refusal> {
+    pub fn pass(&mut self, passed: v1::Passed, committed_seq: u64) -> Result<(), Refusal> {
+        let seq = passed.seq;
         if seq > committed_seq {
             let detail = format!(
                 "seq {seq} was passed, but this log ends at {committed_seq}: the consumer has followed another log"
             );
             return Err(Refusal::new(ProblemCode::Malformed, detail));
         }
-        self.passed = Some(seq);
+        self.passed = Some(passed);
         Ok(())
     }
 }
@@ -78,8 +79,8 @@ impl Received {
 impl Connection {
     pub fn new(sender: Sender) -> Connection {
         Connection {
-            sender,
             greeted: sender == Sender::Itself,
+            sender,
             cutter: Cutter::default(),
             waiting_requests: 0,
             waiting_bytes: 0,
@@ -89,7 +90,7 @@ impl Connection {
 }
 
 /// What one frame says, if this sender may say it now.
-pub fn understand(sender: Sender, greeted: bool, body: &[u8]) -> Result<Said, Refusal> {
+pub fn understand(sender: &Sender, greeted: bool, body: &[u8]) -> Result<Said, Refusal> {
     let malformed = |detail: &str| Refusal::new(ProblemCode::Malformed, detail);
     let frame = ClientFrame::decode(body)
         .map_err(|error| malformed(&format!("not a ClientFrame: {error}")))?
@@ -104,15 +105,12 @@ pub fn understand(sender: Sender, greeted: bool, body: &[u8]) -> Result<Said, Re
             Ok(Said::Ask(Request::Command(bytes)))
         }
         (Frame::Query(query), true) => Ok(Said::Ask(Request::Query(query))),
-        (Frame::Subscribe(v1::Subscribe { from_seq: 0 }), true) => {
-            Err(malformed("seqs begin at 1"))
-        }
         (Frame::Subscribe(subscribe), true) => Ok(Said::Subscribe(subscribe.from_seq)),
-        (Frame::Passed(passed), true) => Ok(Said::Passed(passed.seq)),
+        (Frame::Passed(passed), true) => Ok(Said::Passed(passed)),
     }
 }
 
-fn permit(sender: Sender, command: &[u8]) -> Result<(), Refusal> {
+fn permit(sender: &Sender, command: &[u8]) -> Result<(), Refusal> {
     let malformed = |detail: String| Refusal::new(ProblemCode::Malformed, detail);
     let command = v1::Command::decode(command)
         .map_err(|error| malformed(format!("not a Command: {error}")))?;
@@ -122,19 +120,22 @@ fn permit(sender: Sender, command: &[u8]) -> Result<(), Refusal> {
             command.command_id.len()
         )));
     }
-    let Some(body) = command.body else {
+    let Some(body) = &command.body else {
         return Err(malformed(
             "a command without a body that this engine knows".into(),
         ));
     };
-    if !sender.may_send(&body) {
-        let detail = format!(
+    let not_allowed = |detail: String| Refusal::new(ProblemCode::NotAllowed, detail);
+    if !sender.may_send(body) {
+        return Err(not_allowed(format!(
             "the peer's certificate, as {sender:?}, does not allow {}",
-            name(&body)
-        );
-        return Err(Refusal::new(ProblemCode::NotAllowed, detail));
+            name(body)
+        )));
     }
-    Ok(())
+    match sender {
+        Sender::Person(person) => person.check(&command).map_err(not_allowed),
+        _ => Ok(()),
+    }
 }
 
 fn name(body: &v1::command::Body) -> &'static str {
@@ -160,5 +161,10 @@ fn name(body: &v1::command::Body) -> &'static str {
         Body::ReportLag(_) => "ReportLag",
         Body::Tick(_) => "Tick",
         Body::ChangeVersion(_) => "ChangeVersion",
+        Body::FreezeSymbol(_) => "FreezeSymbol",
+        Body::ImportSymbol(_) => "ImportSymbol",
+        Body::CompleteMove(_) => "CompleteMove",
+        Body::UndoFreeze(_) => "UndoFreeze",
+        Body::AbandonImport(_) => "AbandonImport",
     }
 }

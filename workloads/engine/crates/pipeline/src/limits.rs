@@ -4,6 +4,8 @@
 pub struct Limits {
     /// A frame from a client. Commands and queries are small; a longer one is refused.
     pub frame_bytes: usize,
+    /// One from a ledger, which may have a part of a symbol's record.
+    pub ledger_frame_bytes: usize,
     /// Commands and queries that one batch takes from what waits. 1: one sync per command.
     pub batch_requests: usize,
     pub batch_bytes: usize,
@@ -21,6 +23,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             frame_bytes: 64 << 10,
+            ledger_frame_bytes: 4 << 20,
             batch_requests: 8192,
             batch_bytes: 4 << 20,
             waiting_requests: 4096,

@@ -9,7 +9,7 @@ use openbourse_journal::{
     Storage, Trouble,
 };
 use openbourse_protocol::v1;
-use openbourse_protocol::{HaltInForce, Shard, Stamp};
+use openbourse_protocol::{HaltInForce, Markets, Shard, Stamp};
 use prost::Message;
 
 use crate::appends::{self, Appends};
@@ -60,6 +60,8 @@ pub struct Pipeline {
     refused: BTreeMap<u64, Vec<u8>>,
     /// Commands that were here before.
     resent: u64,
+    /// Of what was collected and not asked for: at most `TRACED_MOST`.
+    traced: Vec<Traced>,
 }
 
 /// A batch that the kernel has taken and that is perhaps not committed.
@@ -68,6 +70,18 @@ struct OnItsWay {
     last_seq: u64,
     /// Replies and answers, by connection.
     frames: BTreeMap<u64, Vec<u8>>,
+    traced: Vec<Traced>,
+}
+
+const TRACED_MOST: usize = 1_000;
+
+/// A command whose request is traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    pub seq: u64,
+    /// When its batch began.
+    pub time_us: i64,
+    pub traceparent: String,
 }
 
 impl Pipeline {
@@ -110,6 +124,7 @@ impl Pipeline {
             rolling: false,
             refused: BTreeMap::new(),
             resent: 0,
+            traced: Vec::new(),
         })
     }
 
@@ -297,6 +312,7 @@ impl Pipeline {
             commands: commands.len(),
             last_seq: 0,
             frames: BTreeMap::new(),
+            traced: Vec::new(),
         };
         let syncs = !commands.is_empty();
         if syncs {
@@ -370,7 +386,16 @@ impl Pipeline {
                     time_us: self.last_time_us,
                 };
                 self.stepping.step(stamp, &command, &mut said)?;
-                self.resent += u64::from(self.stepping.kernel.was_resent());
+                let kernel = &self.stepping.kernel;
+                if kernel.was_resent() {
+                    self.resent += 1;
+                } else if !kernel.traceparent().is_empty() {
+                    batch.traced.push(Traced {
+                        seq: stamp.seq,
+                        time_us: stamp.time_us,
+                        traceparent: kernel.traceparent().into(),
+                    });
+                }
                 REPLY
             }
             Request::Query(query) => {
@@ -413,11 +438,20 @@ impl Pipeline {
         if frames.is_empty() && committed.is_none() {
             return None;
         }
-        for (connection, bytes) in committed.into_iter().flat_map(|batch| batch.frames) {
-            frames.entry(connection).or_default().extend(bytes);
+        if let Some(batch) = committed {
+            let room = TRACED_MOST - self.traced.len();
+            self.traced.extend(batch.traced.into_iter().take(room));
+            for (connection, bytes) in batch.frames {
+                frames.entry(connection).or_default().extend(bytes);
+            }
         }
         let known = |(connection, _): &(u64, Vec<u8>)| self.clients.knows(*connection);
         Some(frames.into_iter().filter(known).collect())
+    }
+
+    /// What was collected of commands whose request is traced, each once. What nobody asks for in time is lost.
+    pub fn traced(&mut self) -> Vec<Traced> {
+        std::mem::take(&mut self.traced)
     }
 
     /// Paused connections that may be read from again, each once.
@@ -479,6 +513,16 @@ impl Pipeline {
 
     pub fn halts(&self) -> Vec<HaltInForce> {
         self.stepping.kernel.halts()
+    }
+
+    /// Of the kernel, as `halts` are.
+    pub fn markets(&self) -> Vec<Markets> {
+        self.stepping.kernel.markets()
+    }
+
+    /// Of the kernel, as `halts` are.
+    pub fn moved(&self) -> Vec<(String, String)> {
+        self.stepping.kernel.moved()
     }
 
     /// The kernel, which is ahead of the committed seq while a batch is on its way.

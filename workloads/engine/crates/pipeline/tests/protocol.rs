@@ -3,7 +3,7 @@
 mod wire;
 
 use openbourse_journal::lossy::LossyDisk;
-use openbourse_pipeline::{Fatal, ITSELF, Limits, Pipeline, Received, Sender, Stream};
+use openbourse_pipeline::{DIRECT, Fatal, ITSELF, Limits, Pipeline, Received, Sender, Stream};
 use openbourse_protocol::v1::{
     self, ProblemCode, Side, client_frame, command::Body, server_frame::Frame,
 };
@@ -86,7 +86,7 @@ fn bodies_of_the_trading_core() -> Vec<(Body, Sender)> {
             Sender::Gateway,
         ),
         (cancel_all(1001), Sender::Gateway),
-        (cancel_all(0), Sender::Itself),
+        (cancel_all(0), Sender::Gateway),
         (Body::DebitFunds(v1::DebitFunds::default()), Sender::Ledger),
         (
             Body::ChangeSymbolState(v1::ChangeSymbolState::default()),
@@ -98,7 +98,7 @@ fn bodies_of_the_trading_core() -> Vec<(Body, Sender)> {
         ),
         (
             Body::SetKillSwitch(v1::SetKillSwitch::default()),
-            Sender::Itself,
+            Sender::Gateway,
         ),
         (
             Body::ConfigureSafety(v1::ConfigureSafety::default()),
@@ -115,11 +115,19 @@ fn bodies_of_the_trading_core() -> Vec<(Body, Sender)> {
 
 #[test]
 fn each_kind_of_command_is_taken_from_one_kind_of_sender_and_no_other() {
+    let looks = Sender::of("cli", "ann", "viewer");
+    assert_eq!(looks, Sender::Reader);
+    let stops = Sender::of("cli", "ann", "operator");
     for (body, allowed) in bodies() {
-        for sender in [Sender::Gateway, Sender::Ledger, Sender::Reader] {
+        for sender in [
+            Sender::Gateway,
+            Sender::Ledger,
+            looks.clone(),
+            stops.clone(),
+        ] {
             let mut pipeline = started(Limits::default());
             let seq = pipeline.seq();
-            pipeline.connect(20, sender);
+            pipeline.connect(20, sender.clone());
             let _ = pipeline.receive(20, &hello("main", 0));
             let received = pipeline.receive(20, &command(500, body.clone()));
             if sender == allowed {
@@ -140,6 +148,67 @@ fn each_kind_of_command_is_taken_from_one_kind_of_sender_and_no_other() {
             }
         }
     }
+}
+
+/// An ImposeHalt and a LiftHalt by ann, the reason behind who she is.
+fn halts_by(who: &str, halt: &str) -> [v1::Command; 2] {
+    let impose = v1::ImposeHalt {
+        halt: halt.into(),
+        state: v1::SymbolState::Halt.into(),
+        reason: "the API server is down".into(),
+        ..Default::default()
+    };
+    let lift = v1::LiftHalt {
+        halt: halt.into(),
+        reason: "it is up".into(),
+        ..Default::default()
+    };
+    [Body::ImposeHalt(impose), Body::LiftHalt(lift)].map(|body| v1::Command {
+        command_id: [7; 16].into(),
+        causation_id: format!("{who}: why"),
+        body: Some(body),
+        ..Default::default()
+    })
+}
+
+#[test]
+fn people_halt_by_their_role_in_their_own_name_and_lift_no_halt_of_kubernetes() {
+    let own = format!("{DIRECT}night");
+    let of_kubernetes = "night/00000000-0000-0000-0000-000000000001";
+    for (role, who, halt, may) in [
+        ("operator", "operator ann", own.as_str(), [true, false]),
+        ("admin", "admin ann", &own, [true, true]),
+        ("admin", "admin bob", &own, [false, false]),
+        ("admin", "admin annabel", &own, [false, false]),
+        ("operator", "admin ann", &own, [false, false]),
+        ("admin", "admin ann", of_kubernetes, [false, false]),
+        ("viewer", "viewer ann", &own, [false, false]),
+        ("", "ann", &own, [false, false]),
+    ] {
+        for (sent, taken) in halts_by(who, halt).into_iter().zip(may) {
+            let mut pipeline = started(Limits::default());
+            let seq = pipeline.seq();
+            pipeline.connect(20, Sender::of("cli", "ann", role));
+            let _ = pipeline.receive(20, &hello("main", 0));
+            let received = pipeline.receive(20, &frame(client_frame::Frame::Command(sent)));
+            if taken {
+                assert_eq!(received, Received::default());
+                turn(&mut pipeline).unwrap();
+                assert_eq!(pipeline.seq(), seq + 1);
+            } else {
+                let (code, detail) = problem(&received);
+                assert_eq!(
+                    code,
+                    ProblemCode::NotAllowed,
+                    "{role} {who} {halt}: {detail}"
+                );
+                assert!(pipeline.is_idle(), "nothing of it is sequenced");
+            }
+        }
+    }
+    assert_eq!(Sender::of("engine", "ann", "admin"), Sender::Reader);
+    let for_an_hour = Sender::of("person", "ann", "admin");
+    assert_eq!(for_an_hour, Sender::of("cli", "ann", "admin"));
 }
 
 #[test]
@@ -168,17 +237,7 @@ fn a_broken_frame_ends_the_connection_and_says_why() {
         ..Default::default()
     }));
     let second_hello = hello("main", 0);
-    let from_zero = frame(client_frame::Frame::Subscribe(v1::Subscribe {
-        from_seq: 0,
-    }));
-    for bytes in [
-        empty,
-        garbage,
-        not_a_command,
-        short_id,
-        second_hello,
-        from_zero,
-    ] {
+    for bytes in [empty, garbage, not_a_command, short_id, second_hello] {
         let mut pipeline = started(Limits::default());
         let (code, detail) = problem(&pipeline.receive(GATEWAY, &bytes));
         assert_eq!(code, ProblemCode::Malformed, "{detail}");
@@ -380,11 +439,13 @@ fn a_log_with_another_history_stops_the_replay_at_its_checkpoint() {
 fn what_is_committed_can_be_passed_by_anybody_and_nothing_more() {
     let mut pipeline = started(Limits::default());
     let committed_seq = pipeline.committed_seq();
-    let passed = |seq| wire::frame(client_frame::Frame::Passed(v1::Passed { seq }));
-    for seq in [0, 1, committed_seq] {
-        let received = pipeline.receive(LEDGER, &passed(seq));
+    let said = |passed| wire::frame(client_frame::Frame::Passed(passed));
+    let passed = |seq| said(v1::Passed { seq, replica: 0 });
+    for (seq, replica) in [(0, 0), (1, 2), (committed_seq, 1)] {
+        let passed = v1::Passed { seq, replica };
+        let received = pipeline.receive(LEDGER, &said(passed));
         let expected = Received {
-            passed: Some(seq),
+            passed: Some(passed),
             ..Received::default()
         };
         assert_eq!(received, expected);

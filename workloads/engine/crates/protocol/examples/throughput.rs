@@ -72,6 +72,7 @@ fn main() {
                     .to_vec(),
                 correlation_id: format!("request-{number}"),
                 causation_id: String::new(),
+                traceparent: String::new(),
                 body: Some(body),
             };
             command.encode_to_vec()

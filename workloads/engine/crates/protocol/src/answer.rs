@@ -6,7 +6,7 @@ use openbourse_matching::refusal::Refusal;
 
 use crate::v1::answer::Body as Answered;
 use crate::v1::query::Body as Asked;
-use crate::{decode, encode, v1};
+use crate::{decode, encode, moves, v1};
 
 const LEVELS_MOST: usize = 5000;
 
@@ -26,6 +26,8 @@ pub(crate) fn answer(kernel: &Kernel, epoch: u64, query: &v1::Query) -> v1::Answ
                 .collect(),
         })),
         Some(Asked::Totals(_)) => Ok(Answered::Totals(totals(kernel))),
+        Some(Asked::AccountSafety(asked)) => account_safety(kernel, asked),
+        Some(Asked::SymbolRecord(asked)) => symbol_record(kernel, asked),
         None => Err(Refusal::Invalid(
             "body: must be a query that this version knows",
         )),
@@ -96,6 +98,36 @@ fn open_orders(kernel: &Kernel, asked: &v1::OpenOrdersQuery) -> Result<Answered,
     }))
 }
 
+fn account_safety(kernel: &Kernel, asked: &v1::AccountSafetyQuery) -> Result<Answered, Refusal> {
+    let account = decode::trader(asked.account).map_err(Refusal::Invalid)?;
+    let safety = kernel.account_safety(account.account());
+    let countdowns = safety.countdowns.into_iter();
+    Ok(Answered::AccountSafety(v1::AccountSafetyAnswer {
+        account: asked.account,
+        killed: safety.killed,
+        open_orders: safety.open_orders as u64,
+        countdowns: countdowns
+            .map(|countdown| v1::Countdown {
+                symbol: (countdown.symbol)
+                    .map(|name| name.to_string())
+                    .unwrap_or_default(),
+                end_us: countdown.end_us,
+                guard: countdown.guard,
+            })
+            .collect(),
+    }))
+}
+
+fn symbol_record(kernel: &Kernel, asked: &v1::SymbolRecordQuery) -> Result<Answered, Refusal> {
+    let move_id = decode::move_id(&asked.move_id).map_err(Refusal::Invalid)?;
+    let part = kernel.record_of(move_id, asked.part as usize)?;
+    Ok(Answered::SymbolRecord(v1::SymbolRecordAnswer {
+        record: Some(moves::encode_record(&part.definition, &part.record)),
+        parts: u32::try_from(part.parts).expect("a record has at most a thousand parts"),
+        record_sha256: part.record_sha256.to_vec(),
+    }))
+}
+
 fn listings(kernel: &Kernel) -> v1::ListingsAnswer {
     let assets = kernel.assets().map(|asset| v1::DefineAsset {
         asset: asset.asset.to_string(),
@@ -110,6 +142,14 @@ fn listings(kernel: &Kernel) -> v1::ListingsAnswer {
             .unwrap_or_default(),
         last_price_ticks: listing.last_price_ticks.unwrap_or(0),
         indicated: listing.indicated.as_ref().map(encode::indication),
+        moving_to: listing
+            .moving_to
+            .map(|to| to.to_string())
+            .unwrap_or_default(),
+        moved_to: listing
+            .moved_to
+            .map(|to| to.to_string())
+            .unwrap_or_default(),
     });
     v1::ListingsAnswer {
         assets: assets.collect(),

@@ -8,27 +8,28 @@ use openbourse_matching::account_limits::AccountConfiguration;
 use openbourse_matching::bands::PriceBand;
 use openbourse_matching::command::{
     AmendOrder, Body, CancelAllOrders, CancelOrder, CancelReason, CancelRestriction,
-    ChangeSymbolState, Checkpoint, Command, CommandId, DefineAsset, ImposeHalt, LiftHalt,
-    PlaceOrder, Reopen, ReplaceOrder, SetCountdown, SetKillSwitch, Target, Terms, Transfer,
+    ChangeSymbolState, Checkpoint, Command, CommandId, DefineAsset, FreezeSymbol, ImposeHalt,
+    LiftHalt, MoveId, PlaceOrder, Reopen, ReplaceOrder, SetCountdown, SetKillSwitch, Target, Terms,
+    Transfer,
 };
 use openbourse_matching::fees::FeeCharge;
 use openbourse_matching::listings::SymbolDefinition;
 use openbourse_matching::names::{
-    AssetName, ClientOrderId, HaltName, SymbolName, Trader, TransferId,
+    AssetName, ClientOrderId, HaltName, ShardName, SymbolName, Trader, TransferId,
 };
 use openbourse_matching::order::{SelfTradePrevention, Side, TimeInForce};
 use openbourse_matching::safety::{Lag, SafetyConfiguration, SafetyLimits};
 use openbourse_matching::symbol_state::SymbolState;
 
-use crate::v1;
 use crate::v1::command::Body as Message;
+use crate::{moves, v1};
 
 /// Bytes of a correlation or causation id.
 const TRACE_MOST: usize = 512;
 const NOTIONALS_MOST: usize = 16;
 
 /// What a field must be.
-type Invalid = &'static str;
+pub(crate) type Invalid = &'static str;
 
 /// None: the bytes are not a command.
 pub(crate) fn command(message: Option<&v1::Command>, version: Version) -> Command {
@@ -57,6 +58,7 @@ fn body(message: &v1::Command, version: Version) -> Result<Body, Invalid> {
     )?;
     let body = (message.body.as_ref())
         .filter(|body| version.knows_the_trading_core() || version_1::knows(body))
+        .filter(|body| version.moves_symbols() || !moves::is_of_moves(body))
         .ok_or("body: must be a command that this version knows")?;
     Ok(match body {
         Message::PlaceOrder(place) if !version.knows_the_trading_core() => {
@@ -71,6 +73,7 @@ fn body(message: &v1::Command, version: Version) -> Result<Body, Invalid> {
             account: trader(set.account)?,
             symbol: symbol_or_all(&set.symbol)?,
             countdown_ms: set.countdown_ms,
+            guard: set.guard && version.moves_symbols(),
         }),
         Message::CreditFunds(credit) => Body::CreditFunds(transfer(
             &credit.transfer_id,
@@ -114,6 +117,15 @@ fn body(message: &v1::Command, version: Version) -> Result<Body, Invalid> {
         }),
         Message::Tick(_) => Body::Tick,
         Message::ChangeVersion(change) => Body::ChangeVersion(change.version),
+        Message::FreezeSymbol(freeze) => Body::FreezeSymbol(FreezeSymbol {
+            move_id: move_id(&freeze.move_id)?,
+            symbol: symbol_name(&freeze.symbol)?,
+            to_shard: shard_name(&freeze.to_shard, "to_shard: must be 1 to 63 of a-z 0-9 -")?,
+        }),
+        Message::ImportSymbol(import) => Body::ImportSymbol(Box::new(moves::import(import)?)),
+        Message::CompleteMove(of) => Body::CompleteMove(move_id(&of.move_id)?),
+        Message::UndoFreeze(of) => Body::UndoFreeze(move_id(&of.move_id)?),
+        Message::AbandonImport(of) => Body::AbandonImport(move_id(&of.move_id)?),
     })
 }
 
@@ -249,7 +261,7 @@ fn terms(place: &v1::PlaceOrder) -> Result<Terms, Invalid> {
     })
 }
 
-fn self_trade_prevention(number: i32) -> Result<Option<SelfTradePrevention>, Invalid> {
+pub(crate) fn self_trade_prevention(number: i32) -> Result<Option<SelfTradePrevention>, Invalid> {
     use v1::SelfTradePrevention as Mode;
     let mode = Mode::try_from(number)
         .map_err(|_| "self_trade_prevention: must be one that this version knows")?;
@@ -384,6 +396,13 @@ fn symbol_definition(
     version: Version,
 ) -> Result<SymbolDefinition, Invalid> {
     let definition = (define.definition.as_ref()).ok_or("definition: must be there")?;
+    terms_of(definition, version)
+}
+
+pub(crate) fn terms_of(
+    definition: &v1::SymbolDefinition,
+    version: Version,
+) -> Result<SymbolDefinition, Invalid> {
     let plain = SymbolDefinition::plain(
         (
             symbol_name(&definition.symbol)?,
@@ -574,6 +593,14 @@ pub(crate) fn client_order_id(text: &str) -> Result<ClientOrderId, Invalid> {
     id.ok_or("client_order_id: must be 1 to 36 of A-Z a-z 0-9 _ . : / -")
 }
 
+pub(crate) fn move_id(bytes: &[u8]) -> Result<MoveId, Invalid> {
+    MoveId::try_from(bytes).map_err(|_| "move_id: must be 16 bytes")
+}
+
+pub(crate) fn shard_name(text: &str, invalid: Invalid) -> Result<ShardName, Invalid> {
+    ShardName::shard(text).ok_or(invalid)
+}
+
 fn symbol_or_all(text: &str) -> Result<Option<SymbolName>, Invalid> {
     if text.is_empty() {
         return Ok(None);
@@ -590,6 +617,6 @@ fn halt_name(text: &str) -> Result<HaltName, Invalid> {
     HaltName::new(text).ok_or("halt: must be 1 to 253 of A-Z a-z 0-9 _ . : / -")
 }
 
-fn require(kept: bool, rule: Invalid) -> Result<(), Invalid> {
+pub(crate) fn require(kept: bool, rule: Invalid) -> Result<(), Invalid> {
     if kept { Ok(()) } else { Err(rule) }
 }

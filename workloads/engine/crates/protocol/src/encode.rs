@@ -10,7 +10,7 @@ use openbourse_matching::event::{
 };
 use openbourse_matching::fees::FeeCharge;
 use openbourse_matching::listings::SymbolDefinition;
-use openbourse_matching::names::{AssetId, SymbolId};
+use openbourse_matching::names::{AssetId, Names, SymbolId};
 use openbourse_matching::order::{
     Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
 };
@@ -19,7 +19,7 @@ use openbourse_matching::safety::{SafetyConfiguration, SafetyLevel, SafetyLimits
 use openbourse_matching::symbol_state::SymbolState;
 use openbourse_matching::{Kernel, Stamp};
 
-use crate::v1;
+use crate::{moves, v1};
 
 const EVENT_VERSION: u32 = 1;
 
@@ -29,12 +29,16 @@ pub(crate) struct Envelope<'a> {
     pub stamp: Stamp,
     pub correlation_id: &'a str,
     pub causation_id: &'a str,
+    pub traceparent: &'a str,
 }
 
 pub(crate) fn reply(kernel: &Kernel, reply: &Reply) -> v1::Reply {
     v1::Reply {
         command_id: reply.command_id.map(Vec::from).unwrap_or_default(),
-        shard: kernel.shard().into(),
+        shard: match &reply.origin {
+            Some(origin) => origin.shard.to_string(),
+            None => kernel.shard().into(),
+        },
         epoch: reply.stamp.epoch,
         seq: reply.stamp.seq,
         occurred_at_us: reply.stamp.time_us,
@@ -42,7 +46,7 @@ pub(crate) fn reply(kernel: &Kernel, reply: &Reply) -> v1::Reply {
     }
 }
 
-fn outcome(kernel: &Kernel, outcome: &Outcome) -> v1::reply::Result {
+pub(crate) fn outcome(kernel: &impl Names, outcome: &Outcome) -> v1::reply::Result {
     use v1::replace_result::{Cancel, Place};
     use v1::reply::Result as Answered;
     match outcome {
@@ -69,7 +73,7 @@ fn outcome(kernel: &Kernel, outcome: &Outcome) -> v1::reply::Result {
     }
 }
 
-fn order_result(kernel: &Kernel, made: &OrderOutcome) -> v1::OrderResult {
+fn order_result(kernel: &impl Names, made: &OrderOutcome) -> v1::OrderResult {
     v1::OrderResult {
         order: Some(order(kernel, &made.order)),
         fills: made.fills.iter().map(|made| fill(kernel, made)).collect(),
@@ -97,6 +101,7 @@ impl Envelope<'_> {
             occurred_at_us: stamp.time_us,
             correlation_id: self.correlation_id.into(),
             causation_id: self.causation_id.into(),
+            traceparent: self.traceparent.into(),
             shard: self.kernel.shard().into(),
             epoch: stamp.epoch,
             index,
@@ -248,10 +253,11 @@ fn event_body(kernel: &Kernel, body: &EventBody) -> v1::event::Body {
             version: version.number(),
             previous_version: previous_version.number(),
         }),
+        of_a_move => moves::event_body(kernel, of_a_move),
     }
 }
 
-pub(crate) fn order(kernel: &Kernel, order: &Order) -> v1::Order {
+pub(crate) fn order(kernel: &impl Names, order: &Order) -> v1::Order {
     v1::Order {
         order_id: order.order_id,
         client_order_id: order.client_order_id.to_string(),
@@ -334,7 +340,7 @@ fn price_band(band: PriceBand) -> Option<v1::PriceBand> {
     })
 }
 
-fn prevention(mode: Option<SelfTradePrevention>) -> v1::SelfTradePrevention {
+pub(crate) fn prevention(mode: Option<SelfTradePrevention>) -> v1::SelfTradePrevention {
     use v1::SelfTradePrevention as Message;
     match mode {
         None => Message::Unspecified,
@@ -445,7 +451,7 @@ pub(crate) fn reason(refusal: &Refusal) -> i32 {
     i32::try_from(refusal.reason()).expect("reasons are few")
 }
 
-fn fill(kernel: &Kernel, fill: &Fill) -> v1::Fill {
+fn fill(kernel: &impl Names, fill: &Fill) -> v1::Fill {
     v1::Fill {
         trade_id: fill.trade_id,
         price_ticks: fill.price_ticks,
@@ -456,7 +462,7 @@ fn fill(kernel: &Kernel, fill: &Fill) -> v1::Fill {
     }
 }
 
-fn trade(kernel: &Kernel, trade: &Trade) -> v1::TradeExecuted {
+fn trade(kernel: &impl Names, trade: &Trade) -> v1::TradeExecuted {
     v1::TradeExecuted {
         trade_id: trade.trade_id,
         price_ticks: trade.price_ticks,
@@ -469,7 +475,7 @@ fn trade(kernel: &Kernel, trade: &Trade) -> v1::TradeExecuted {
     }
 }
 
-fn party(kernel: &Kernel, party: &TradeParty) -> v1::TradeParty {
+fn party(kernel: &impl Names, party: &TradeParty) -> v1::TradeParty {
     v1::TradeParty {
         account: party.account,
         order_id: party.order_id,
@@ -480,7 +486,7 @@ fn party(kernel: &Kernel, party: &TradeParty) -> v1::TradeParty {
     }
 }
 
-fn movement(kernel: &Kernel, movement: &Movement) -> v1::Movement {
+fn movement(kernel: &impl Names, movement: &Movement) -> v1::Movement {
     v1::Movement {
         account: movement.account,
         asset: asset_name(kernel, movement.asset),
@@ -489,17 +495,17 @@ fn movement(kernel: &Kernel, movement: &Movement) -> v1::Movement {
     }
 }
 
-fn side(side: Side) -> v1::Side {
+pub(crate) fn side(side: Side) -> v1::Side {
     match side {
         Side::Buy => v1::Side::Buy,
         Side::Sell => v1::Side::Sell,
     }
 }
 
-fn symbol_name(kernel: &Kernel, symbol: SymbolId) -> String {
-    kernel.symbol_name(symbol).as_str().into()
+fn symbol_name(names: &impl Names, symbol: SymbolId) -> String {
+    names.symbol_of(symbol).as_str().into()
 }
 
-fn asset_name(kernel: &Kernel, asset: AssetId) -> String {
-    kernel.asset_name(asset).as_str().into()
+fn asset_name(names: &impl Names, asset: AssetId) -> String {
+    names.asset_of(asset).as_str().into()
 }

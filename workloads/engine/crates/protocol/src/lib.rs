@@ -8,12 +8,13 @@
 mod answer;
 mod decode;
 mod encode;
+mod moves;
 mod shard;
 
 pub use openbourse_matching::snapshot::Unusable;
 pub use openbourse_matching::symbol_state::SymbolState;
 pub use openbourse_matching::{Diverged, Stamp, Version, Windows};
-pub use shard::{Decoded, HaltInForce, Shard};
+pub use shard::{Decoded, HaltInForce, Markets, Shard};
 
 /// Generated from `workloads/contracts/openbourse/contracts/v1`.
 pub mod v1 {

@@ -1,12 +1,13 @@
 //! A kernel with bytes around it.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use openbourse_matching::command::{Command, CommandId};
 use openbourse_matching::safety::Lag;
 use openbourse_matching::snapshot::Unusable;
-use openbourse_matching::symbol_state::SymbolState;
+use openbourse_matching::symbol_state::{Decider, SymbolState};
 use openbourse_matching::{Diverged, Effects, Kernel, Stamp, Version, Windows};
 use prost::Message;
 use prost::encoding::message;
@@ -17,10 +18,15 @@ use crate::{answer, decode, encode, v1};
 /// Of `events` in `openbourse.v1.Events`.
 const EVENTS_FIELD: u32 = 4;
 
+/// As W3C Trace Context has it: version, trace id, span id, flags.
+const TRACEPARENT_BYTES: usize = 55;
+
 /// One shard: commands, queries, replies, answers and events as encoded messages.
 pub struct Shard {
     kernel: Kernel,
     effects: Effects,
+    /// Of the last command.
+    traceparent: String,
 }
 
 /// A command as the kernel takes it, and what of its message the events repeat.
@@ -28,6 +34,7 @@ pub struct Decoded {
     pub command: Command,
     correlation_id: String,
     causation_id: String,
+    traceparent: String,
 }
 
 impl Decoded {
@@ -35,11 +42,17 @@ impl Decoded {
     pub fn of(command: &[u8], version: Version) -> Self {
         let message = v1::Command::decode(command).ok();
         let command = decode::command(message.as_ref(), version);
-        let message = message.unwrap_or_default();
+        let mut message = message.unwrap_or_default();
+        // Nothing depends on it, so one that is none is dropped, not refused: a binary that does not know the field yet
+        // makes the same state of the log.
+        if message.traceparent.len() != TRACEPARENT_BYTES {
+            message.traceparent.clear();
+        }
         Self {
             command,
             correlation_id: message.correlation_id,
             causation_id: message.causation_id,
+            traceparent: message.traceparent,
         }
     }
 
@@ -60,6 +73,7 @@ impl Decoded {
             stamp: made.stamp,
             correlation_id: &self.correlation_id,
             causation_id: &self.causation_id,
+            traceparent: &self.traceparent,
         };
         for (index, (event, movements)) in (0..).zip(effects.events()) {
             let event = envelope.event(index, event, movements);
@@ -91,6 +105,7 @@ impl Shard {
         Self {
             kernel: Kernel::keyed(version, shard, windows, secret()),
             effects: Effects::new(),
+            traceparent: String::new(),
         }
     }
 
@@ -99,6 +114,7 @@ impl Shard {
         Ok(Self {
             kernel: Kernel::read_snapshot(bytes, secret())?,
             effects: Effects::new(),
+            traceparent: String::new(),
         })
     }
 
@@ -125,13 +141,19 @@ impl Shard {
         let decoded = Decoded::of(command, self.kernel.version());
         (self.kernel).step(stamp, &decoded.command, &mut self.effects)?;
         decoded.encode(&self.kernel, &self.effects, reply, events);
+        self.traceparent = decoded.traceparent;
         Ok(())
+    }
+
+    /// Of the last command; empty unless its request is traced.
+    pub fn traceparent(&self) -> &str {
+        &self.traceparent
     }
 
     /// The last command was here before: its reply was the first one again, and it did nothing.
     pub fn was_resent(&self) -> bool {
         let reply = self.effects.reply.as_ref();
-        reply.is_some_and(|reply| reply.stamp.seq < self.kernel.seq())
+        reply.is_some_and(|reply| reply.origin.is_some() || reply.stamp.seq < self.kernel.seq())
     }
 
     /// Appends the encoded `v1::Answer` as of `seq()`; `epoch` is that of the session.
@@ -150,12 +172,17 @@ impl Shard {
         self.kernel.state_hash_but_command_ids()
     }
 
-    /// The first answer to a command with this id, which is remembered: its seq, and the encoded `v1::Reply`.
+    /// The first answer to a command with this id, which is remembered: its seq, and the encoded `v1::Reply`. Of one that
+    /// came with a symbol from another shard the seq of the command that it came with.
     pub fn first_reply(&self, command_id: &[u8]) -> Option<(u64, Vec<u8>)> {
         let id = CommandId::try_from(command_id).ok()?;
         let first = self.kernel.first_reply(&id)?;
         let encoded = encode::reply(&self.kernel, first).encode_to_vec();
-        Some((first.stamp.seq, encoded))
+        let seq = match &first.origin {
+            Some(origin) => origin.imported_seq,
+            None => first.stamp.seq,
+        };
+        Some((seq, encoded))
     }
 
     /// Its name.
@@ -213,6 +240,62 @@ impl Shard {
         });
         halts.collect()
     }
+
+    /// All symbols that are here, those together that are in one state for one reason: by state, and then by what holds
+    /// them.
+    pub fn markets(&self) -> Vec<Markets> {
+        let mut together: BTreeMap<(SymbolState, String, String), Vec<String>> = BTreeMap::new();
+        for listing in self.kernel.symbols() {
+            if listing.moved_to.is_some() {
+                continue;
+            }
+            let (held_by, reason) = match listing.decider {
+                None => Default::default(),
+                Some(Decider::Halt { halt, reason }) => (halt.to_string(), reason),
+                Some(decider @ Decider::Safety(_)) => (SAFETY.into(), decider.to_string()),
+                Some(decider) => (PHASE.into(), decider.to_string()),
+            };
+            let symbols = together
+                .entry((listing.state, held_by, reason))
+                .or_default();
+            symbols.push(listing.definition.symbol.to_string());
+        }
+        let markets = together
+            .into_iter()
+            .map(|((state, held_by, reason), symbols)| Markets {
+                state,
+                held_by,
+                reason,
+                symbols,
+            });
+        markets.collect()
+    }
+
+    /// Symbols that are listed and are in another shard by now, by name, each with that shard.
+    pub fn moved(&self) -> Vec<(String, String)> {
+        self.kernel
+            .symbols()
+            .filter_map(|listing| {
+                let to_shard = listing.moved_to?;
+                Some((listing.definition.symbol.to_string(), to_shard.to_string()))
+            })
+            .collect()
+    }
+}
+
+/// What holds symbols that no halt holds. Neither is the name of a halt of Kubernetes or of people.
+const SAFETY: &str = "safety";
+const PHASE: &str = "phase";
+
+/// Symbols that are in one state for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Markets {
+    pub state: SymbolState,
+    /// A halt's name, `safety`, `phase`, or nothing in TRADING.
+    pub held_by: String,
+    pub reason: String,
+    /// By name.
+    pub symbols: Vec<String>,
 }
 
 /// The kernel's key (`Kernel::keyed`), another one for each shard that is made: the standard library's hashes have keys

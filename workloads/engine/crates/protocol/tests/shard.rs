@@ -4,6 +4,8 @@ use openbourse_protocol::{Shard, Stamp, SymbolState, v1};
 use prost::Message;
 use v1::command::Body;
 
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 fn stamp(seq: u64) -> Stamp {
     Stamp {
         seq,
@@ -17,6 +19,7 @@ fn command(id: u8, body: Body) -> v1::Command {
         command_id: vec![id; 16],
         correlation_id: "request-1".into(),
         causation_id: "event-1".into(),
+        traceparent: TRACEPARENT.into(),
         body: Some(body),
     }
 }
@@ -72,6 +75,23 @@ fn what_is_appended_is_one_valid_list_of_events() {
             events[1].causation_id.as_str()
         ),
         ("request-1", "event-1")
+    );
+    assert_eq!(
+        (events[1].traceparent.as_str(), shard.traceparent()),
+        (TRACEPARENT, TRACEPARENT)
+    );
+}
+
+#[test]
+fn a_traceparent_of_another_length_is_dropped_and_nothing_else_changes() {
+    let mut shard = Shard::new("main");
+    let mut sent = command(1, define("BTC"));
+    sent.traceparent = "x".repeat(100_000);
+    let (reply, events) = step(&mut shard, &sent.encode_to_vec());
+    assert_eq!(reply.result, Some(v1::reply::Result::Done(v1::Done {})));
+    assert_eq!(
+        (events[0].traceparent.as_str(), shard.traceparent()),
+        ("", "")
     );
 }
 

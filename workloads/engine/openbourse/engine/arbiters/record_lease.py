@@ -72,15 +72,22 @@ class RecordLease:
         self._last = written
         return Succeeded(ask, version)
 
-    async def _write(self, ask: CompareAndSet) -> Object | None:
+    async def would_take(self, ask: CompareAndSet) -> None:
+        """Asks the API server to judge the write and to store nothing. Raises RecordError, NotAllowed above all."""
+        try:
+            await self._write(ask, dry_run=True)
+        except (ApiError, ValueError) as error:
+            raise self._error(error) from error
+
+    async def _write(self, ask: CompareAndSet, *, dry_run: bool = False) -> Object | None:
         """The object as written, or None: there is another one than expected, and nothing was sent."""
         if ask.expected is None:
             lease = self._last
             if lease is None or not is_unfounded(lease, self._shard):
                 lease = await self._get()
             if lease is None and self._recovers:
-                metadata = {"namespace": self._namespace, "name": self._name}
-                return await self._api.create(LEASE, self._manifest({"metadata": metadata}, ask.record))
+                new = {"metadata": {"namespace": self._namespace, "name": self._name}}
+                return await self._api.create(LEASE, self._manifest(new, ask.record), dry_run=dry_run)
             if lease is None:
                 raise NotAllowed(
                     f"{self._place} is not there. It is made once, before its shard is founded: so the record is lost, "
@@ -88,13 +95,13 @@ class RecordLease:
                 )
             if not is_unfounded(lease, self._shard):
                 return None
-            return await self._api.replace(LEASE, self._manifest(lease, ask.record))
+            return await self._api.replace(LEASE, self._manifest(lease, ask.record), dry_run=dry_run)
         lease = self._last
         if lease is None or _version(lease) != ask.expected:
             lease = await self._get()
         if lease is None or _version(lease) != ask.expected:
             return None
-        return await self._api.replace(LEASE, self._manifest(lease, ask.record))
+        return await self._api.replace(LEASE, self._manifest(lease, ask.record), dry_run=dry_run)
 
     async def _get(self) -> Object | None:
         """Without a resourceVersion in the question the API server asks its store: this read is linearizable."""

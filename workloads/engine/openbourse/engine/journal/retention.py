@@ -5,6 +5,7 @@ What is needed, `consumers` says; which segments that leaves, the journal.
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from openbourse.engine.journal.snapshots import KEPT
 log = logging.getLogger(__name__)
 
 POLL_S = 5.0
+# Of its volume, less free than that: the log does not wait for readers any more, it is needed for trading.
+ROOM_LEAST = 0.25
 
 
 class Retention:
@@ -55,7 +58,9 @@ class Retention:
             # First: the next start must not believe that somebody needs what is gone.
             await self._write_down()
             await asyncio.to_thread(self._write_epochs)
-            needed = needed_from(self._consumers, await asyncio.to_thread(files.snapshots, self._folder), KEPT)
+            found = await asyncio.to_thread(files.snapshots, self._folder)
+            has_room = await asyncio.to_thread(_has_room, self._folder)
+            needed = needed_from(self._consumers, found, KEPT, has_room=has_room)
             held_from = self._held_from()
             if held_from is not None and held_from < needed.seq:
                 needed = Needed(held_from, "another member of the shard does not have it yet")
@@ -86,3 +91,8 @@ class Retention:
             "recycled": self._recycled,
             "failure": self._failure,
         }
+
+
+def _has_room(folder: Path) -> bool:
+    space = shutil.disk_usage(folder)
+    return space.free >= ROOM_LEAST * (space.free + space.used)

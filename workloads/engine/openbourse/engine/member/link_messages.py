@@ -5,7 +5,17 @@ from typing import assert_never
 
 from openbourse.contracts import v1
 from openbourse.engine.replication.history import History
-from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Message, Offer, Refuse, Snapshot
+from openbourse.engine.replication.messages import (
+    Ack,
+    Append,
+    Differs,
+    Joined,
+    Message,
+    Offer,
+    Refuse,
+    Release,
+    Snapshot,
+)
 from openbourse.engine.replication.record import Session
 
 
@@ -26,6 +36,9 @@ def frame(message: Message, records: bytes = b"", chain: bytes = b"") -> v1.Link
             return v1.LinkFrame(refuse=v1.RefuseSession(epoch=epoch, promise=promise))
         case Differs(epoch, matched):
             return v1.LinkFrame(differs=v1.ChainDiffers(epoch=epoch, matched=matched))
+        case Release(epoch, last, in_sync, version):
+            release = v1.Release(epoch=epoch, last=last, in_sync=sorted(in_sync), version=version)
+            return v1.LinkFrame(release=release)
         case Snapshot():
             raise AssertionError("a snapshot comes in pieces, and is handed in when it is whole")
         case _ as never:
@@ -49,6 +62,9 @@ def message(frame: v1.LinkFrame) -> Message | None:
             return Refuse(frame.refuse.epoch, frame.refuse.promise)
         case "differs":
             return Differs(frame.differs.epoch, frame.differs.matched)
+        case "release":
+            release = frame.release
+            return Release(release.epoch, release.last, frozenset(release.in_sync), release.version)
         case _:
             return None
 

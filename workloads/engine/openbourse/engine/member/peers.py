@@ -164,6 +164,9 @@ class Peers:
         if not self._leaving:
             self._host.judge(self._host.watching.unlinked(link.peer.member, monotonic_ms()))
 
+    def kernel_version(self) -> int:
+        return self._host.core.kernel_version
+
     def twin(self, session: Session, place: str) -> None:
         self._host.twin(session, place)
 

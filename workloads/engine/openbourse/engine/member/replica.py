@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 from openbourse.engine._core import Engine, Fatal, Heartbeats
 from openbourse.engine.arbiters.arbiter import Arbiter
@@ -19,18 +20,21 @@ from openbourse.engine.arbiters.asking import Asker, Outcome
 from openbourse.engine.errors import BeginAgain
 from openbourse.engine.journal import epochs, renewal
 from openbourse.engine.journal import volume as volumes
+from openbourse.engine.kernel_versions import KERNEL_VERSION, Shard
 from openbourse.engine.loop import Loop
 from openbourse.engine.member.links import Identity
 from openbourse.engine.member.own_disk import OwnDisk
 from openbourse.engine.member.peers import KEEP_COMMANDS, Peers, monotonic_ms
 from openbourse.engine.member.take_overs import TakeOvers
 from openbourse.engine.member.watch import Verdicts, Watch
-from openbourse.engine.replication import Effects, Input, Settings, State, accepts, boot, state, step
+from openbourse.engine.replication import Effects, Input, Settings, State, boot, hand_over, state, step
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
     Beat,
     CutIsDurable,
     Found,
+    HandOver,
+    LeadOn,
     LogIsDurable,
     Look,
     PromiseIsDurable,
@@ -39,6 +43,7 @@ from openbourse.engine.replication.inputs import (
     Seen,
     Suspect,
 )
+from openbourse.engine.replication.leading import has_enough
 from openbourse.engine.replication.member import (
     Candidate,
     Joining,
@@ -49,7 +54,7 @@ from openbourse.engine.replication.member import (
     Unknown,
     Winner,
 )
-from openbourse.engine.replication.messages import Offer
+from openbourse.engine.replication.messages import Joined, Offer, Release
 from openbourse.engine.replication.record import Record, Session
 
 log = logging.getLogger(__name__)
@@ -59,6 +64,8 @@ LOOK_S = 0.5
 LOOKS_IN_SESSION = 10
 # By then another process on the same volume id is linked, or not there.
 TWIN_S = 1.0
+# A switchover that takes longer is given up. Meanwhile what clients send waits.
+HAND_OVER_S = 1.0
 # Carried out in one go, so that the loop goes round meanwhile.
 ADVANCE_COMMANDS = 2000
 TOO_FEW = "too few members are in sync"
@@ -82,6 +89,7 @@ class Replica:
         found: bool,
         keep_commands: int = KEEP_COMMANDS,
         segment_bytes: int | None = None,
+        kernel_version: int = KERNEL_VERSION,
     ) -> None:
         """`heartbeats`: None where there are no other places. `found`: this volume makes the shard, if it is empty.
 
@@ -99,7 +107,7 @@ class Replica:
         self.watching = Watch(monotonic_ms())
         self.peers = Peers(
             self,
-            Identity(volume.shard, place, self.me),
+            Identity(volume.shard, place, self.me, kernel_version),
             folder=folder,
             places=settings.places,
             heartbeats=heartbeats,
@@ -114,6 +122,7 @@ class Replica:
         self._promising = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
         self._own_disk = OwnDisk()
+        # How far the followers know the log to be committed; 0: one of them does not.
         self._beaten = 0
         self._record: Record | None = None
         # The last that the member said.
@@ -123,6 +132,9 @@ class Replica:
         self._advancing = False
         self._looks = 0
         self._waited_for_twin = False
+        # Nothing is being handed over.
+        self._leads_on = asyncio.Event()
+        self._leads_on.set()
         # Told how far a standby has carried out what is committed.
         self.on_advanced: list[Callable[[int], None]] = []
         self.member, self._first = boot(self.me, settings, history, volume.promise, core.committed_seq)
@@ -189,9 +201,10 @@ class Replica:
                     self.stopped.set()
                 elif led and not isinstance(self.member.role, Leader):
                     # Its kernel may be ahead of what the next leader has: only a boot gets it back.
+                    planned = isinstance(before, Leader) and before.successor is not None
                     for said in effects.said:
-                        log.warning("%s", said)
-                    raise BeginAgain(f"{self.me} does not lead any more")
+                        log.log(logging.INFO if planned else logging.WARNING, "%s", said)
+                    raise BeginAgain(f"{self.me} {'has handed over the lead' if planned else 'does not lead any more'}")
                 self._carry_out(effects)
                 if isinstance(before, Standby | Joining | Candidate) and isinstance(
                     self.member.role, Unknown | Stopped
@@ -213,9 +226,15 @@ class Replica:
                 if not self.take_overs.last.begun:
                     log.warning("suspects the leader %s: %s", other, self.watching.signs(other, monotonic_ms()))
                 self.take_overs.suspected(self.peers.heard_s(other), self.member.commit, _now_text())
+            case Received(_, Release()) if isinstance(role := self.member.role, Standby):
+                heard_s = self.peers.heard_s(role.offer.leader.member)
+                self.take_overs.suspected(heard_s, self.member.commit, _now_text(), planned=True)
             case Received(_, Offer()):
                 # Somebody else was faster.
                 self.take_overs.over()
+            case Received(_, Joined()):
+                # One that has all entries already is sent none, and so not told how far they are committed.
+                self._beaten = 0
 
     def _carry_out(self, effects: Effects) -> None:
         """In the order of the fields of Effects."""
@@ -262,9 +281,47 @@ class Replica:
                 self._advance()
             case _:
                 pass
-        if self.leads.is_set() and (why := None if accepts(self.member) else TOO_FEW) != self._suspended:
+        role = self.member.role
+        if not self.leads.is_set() or not isinstance(role, Leader):
+            return
+        self.loop.hold(role.successor is not None)
+        if role.successor is None:
+            self._leads_on.set()
+        if (why := None if has_enough(self.member, role) else TOO_FEW) != self._suspended:
             self._suspended = why
             self.core.suspend(why)
+
+    def member_at(self, host: str) -> str | None:
+        """The follower that is linked from there."""
+        for follower in self.followers:
+            if follower.place is not None and follower.place.rpartition(":")[0] == host:
+                return follower.member
+        return None
+
+    async def hand_over(self, to: str | None = None) -> str:
+        """Lets the member `to` lead, or whoever has most. Why that did not come to pass, within a second.
+
+        Where it does, this member fails with BeginAgain, and the caller is cancelled with everything else.
+        """
+        role = self.member.role
+        if not self.leads.is_set() or not isinstance(role, Leader):
+            return "this member does not lead"
+        if role.successor is not None:
+            return f"it is being handed over to {role.successor}"
+        to = to or hand_over.fittest(self.member, role)
+        if to is None:
+            return "no other member is in sync, linked and well"
+        if why := hand_over.unfit(self.member, role, to):
+            return why
+        self._leads_on.clear()
+        self.step(HandOver(to))
+        try:
+            async with asyncio.timeout(HAND_OVER_S):
+                await self._leads_on.wait()
+        except TimeoutError:
+            self.step(LeadOn())
+            return f"{to} did not take over within {HAND_OVER_S:g} s"
+        return self._said
 
     def _advance(self) -> None:
         """A standby carries out what is committed, a piece at a time."""
@@ -381,7 +438,8 @@ class Replica:
             if why := self._own_disk.leaves(self.member, trouble and trouble[1], syncing_ms, tick_ms):
                 with self._fails():
                     raise BeginAgain(why)
-            if isinstance(self.member.role, Leader) and self.member.commit != self._beaten:
+            role = self.member.role
+            if isinstance(role, Leader) and (self.member.commit != self._beaten or role.successor is not None):
                 self._beaten = self.member.commit
                 self.step(Beat())
 
@@ -393,20 +451,22 @@ class Replica:
         """What the record says: often as long as nobody leads, as far as this member knows."""
         while True:
             await asyncio.sleep(LOOK_S)
+            # Also while the record is read: a dead member that is suspected at every tick has it read all the time.
+            self.judge(self.watching.absent(self.member, self._record, self.peers.linked_members, monotonic_ms()))
             if self.member.waiting is not None:
                 continue
-            self.judge(self.watching.absent(self.member, self._record, self.peers.linked_members, monotonic_ms()))
             self._looks += 1
             if self.state in {State.UNKNOWN, State.SEALED}:
                 is_new = self.member.promise == 0 and self.member.history.end == 0
                 if self._found and is_new and self._record is None:
                     self.step(Found())
                 self.step(Look())
-            elif self._looks % LOOKS_IN_SESSION == 0:
-                # So that it is said when the record cannot be read, before anybody needs it.
+            elif self.state is State.STANDBY or self._looks % LOOKS_IN_SESSION == 0:
+                # So that a record that cannot be read is said before anybody needs it; and soon that it is in sync.
                 self.step(Look())
 
-    def _last_failover(self) -> dict[str, object] | None:
+    def last_failover(self) -> dict[str, Any] | None:
+        """How this member's own take-over went; None: it has not taken over."""
         took = self.take_overs.last.document()
         return None if took is None else took | {"resent": self.core.resent_commands}
 
@@ -415,10 +475,23 @@ class Replica:
         epochs.write(self._folder, self.member.history)
 
     @property
+    def epoch(self) -> int:
+        """Of the leader; 0, where this member does not lead."""
+        role = self.member.role
+        return role.epoch if isinstance(role, Leader) else 0
+
+    @property
     def in_sync(self) -> frozenset[str]:
         """Of the record, as a leader knows it; nobody, where this member does not lead."""
         role = self.member.role
         return role.held.record.in_sync if isinstance(role, Leader) else frozenset()
+
+    def kernel_versions(self, led_s: float) -> Shard:
+        """What a leader of so long knows of the others' kernels."""
+        links = self.peers.links
+        known = {link.peer.member: link.kernel_version for link in links.by_place.values()}
+        others = self.in_sync - {self.me.member}
+        return Shard(self.core.kernel_version, links.places, known, others, led_s)
 
     @property
     def followers(self) -> tuple[Progress, ...]:
@@ -439,7 +512,7 @@ class Replica:
             "stopped": role.why if isinstance(role, Stopped) else "",
             "record": self.trouble,
             "catching_up": self.peers.catching_up(),
-            "last_failover": self._last_failover(),
+            "last_failover": self.last_failover(),
         }
 
 

@@ -13,6 +13,8 @@ class TakeOver:
 
     heard_s: float | None = None
     suspected_s: float | None = None
+    # The old leader asked for it.
+    planned: bool = False
     # The same moment for people, as RFC 3339.
     at: str = ""
     led_s: float | None = None
@@ -39,6 +41,7 @@ class TakeOver:
         return {
             "at": self.at,
             "epoch": self.epoch,
+            "planned": self.planned,
             "detect_ms": round(detect_s * 1000),
             **{name: round((at_s - self.suspected_s) * 1000) for name, at_s in took.items() if at_s is not None},
             "in_flight": self.end_seq - self.known_seq,
@@ -53,11 +56,14 @@ class TakeOvers:
         self.on_phase: list[Callable[[str, float], None]] = []
         self._clock = clock
 
-    def suspected(self, heard_s: float | None, known_seq: int, at: str) -> None:
-        """The leader that this member follows; `at` is now, for people. A suspicion that is repeated is none."""
+    def suspected(self, heard_s: float | None, known_seq: int, at: str, *, planned: bool = False) -> None:
+        """The leader that this member follows; `at` is now, for people. A suspicion that is repeated is none.
+
+        `planned`: the leader hands over.
+        """
         if self.last.begun:
             return
-        self.last = TakeOver(heard_s=heard_s, suspected_s=self._clock(), known_seq=known_seq, at=at)
+        self.last = TakeOver(heard_s=heard_s, suspected_s=self._clock(), planned=planned, known_seq=known_seq, at=at)
 
     def over(self) -> None:
         """Nobody is suspected any more, or somebody else was faster."""

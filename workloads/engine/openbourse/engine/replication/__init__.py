@@ -17,7 +17,8 @@ docs/replication.md has the rules and the test of each. This is how shells drive
 | the record was read | `Seen` | the arbiter: a Lease, a file, PostgreSQL |
 | the record was written | `Succeeded`, `Conflicted`, `Unsettled` | the same |
 | the record's watch fired, nobody leads | `Look` | the watch, and a slow timer while the state is unknown or sealed |
-| nothing to send, but the commit index moved | `Beat` | a timer of some ms on the leader |
+| nothing to send, but the commit index moved or a follower joined | `Beat` | a timer of some ms on the leader |
+| a switchover is asked for, or the process is to end; it took too long | `HandOver`, `LeadOn` | the stop, the request |
 | a person recovers, or founds, the shard | `Seal`, `Found` | the command's server, audited |
 
 **What must be durable before what.** Nothing within one `Effects` waits for anything else in it: what has to wait comes
@@ -36,8 +37,11 @@ not are a damaged log, and a reason to stop. What a standby steps and what a lea
 abandoned, and its success may still be handed in, however late. Time-outs are Unsettled, never Conflicted. Reads are
 linearizable. After a failure the shell waits before the next ask. A session that is left (state unknown, candidate,
 stopped) has its link closed, so that the other side offers anew. A leader that stands down closes its clients' sessions
-and drops what it has not released. A planned switchover needs nothing more: the leader stops giving seqs, waits until
-its followers have all of them, and has one of them suspect it.
+and drops what it has not released.
+
+**A planned switchover** is `HandOver`: the leader gives no more seqs (`accepts` is false), and once all that it gave is
+committed it sends its successor a Release, which is a suspicion that brings the record along. So nobody leads but by a
+compare-and-set, and what the shell adds is a time-out: then `LeadOn`. While it lasts the shell keeps what comes in.
 
 **Refused downstream** (`sessions.admit`): a session of an older epoch; never an old record.
 """

@@ -108,6 +108,18 @@ class Unsettled:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """A planned switchover: a leader gives no more seqs, and lets the member `to` lead, or says why not."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeadOn:
+    """A switchover has taken too long: give seqs again, as long as the record allows it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seal:
     """A person recovers the shard: promise to refuse, acknowledge and lead nothing below `below`."""
 
@@ -135,6 +147,8 @@ Input = (
     | Succeeded
     | Conflicted
     | Unsettled
+    | HandOver
+    | LeadOn
     | Seal
     | Found
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from openbourse.engine.replication import hand_over
 from openbourse.engine.replication.effects import NOTHING, Effects, Send, Write
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.in_sync import adjusted
@@ -28,13 +29,19 @@ def linked(member: Member, leader: Leader, place: str) -> tuple[Member, Effects]
 def unlinked(member: Member, leader: Leader, place: str) -> tuple[Member, Effects]:
     """What a follower acknowledged stays acknowledged; nothing is sent to it any more."""
     progress = tuple(replace(known, place=None) if known.place == place else known for known in leader.progress)
-    return replace(member, role=replace(leader, progress=progress)), NOTHING
+    leader, said = hand_over.still(member, replace(leader, progress=progress))
+    return replace(member, role=leader), Effects(said=said) if said else NOTHING
 
 
 def accepts(member: Member) -> bool:
-    """Whether orders are taken: a leader whose record has as many members in sync as it must."""
+    """Whether seqs are given: by a leader whose record has members enough in sync, and who is not handing over."""
     role = member.role
-    return isinstance(role, Leader) and len(role.held.record.in_sync) >= member.settings.min_in_sync
+    return isinstance(role, Leader) and role.successor is None and has_enough(member, role)
+
+
+def has_enough(member: Member, leader: Leader) -> bool:
+    """Whether as many members are in sync as must be."""
+    return len(leader.held.record.in_sync) >= member.settings.min_in_sync
 
 
 def propose(member: Member, leader: Leader, last: int) -> tuple[Member, Effects]:
@@ -73,7 +80,7 @@ def joined(member: Member, leader: Leader, place: str, message: Joined) -> tuple
     progress = tuple(sorted((*others, follower), key=lambda known: known.member))
     member = replace(member, role=replace(leader, progress=progress))
     member, effects = settled(member)
-    return member, replace(effects, send=send)
+    return member, replace(effects, send=send + effects.send)
 
 
 def acknowledged(member: Member, leader: Leader, ack: Ack) -> tuple[Member, Effects]:
@@ -92,33 +99,38 @@ def acknowledged(member: Member, leader: Leader, ack: Ack) -> tuple[Member, Effe
             progress.append(known)
     if not news:
         return member, NOTHING
-    leader = Leader(leader.held, leader.base, leader.unsettled, leader.counted, tuple(progress))
+    leader = Leader(leader.held, leader.base, leader.unsettled, leader.counted, tuple(progress), leader.successor)
     commit = committed(member, leader, member.durable)
     moved_to = commit if commit != member.commit else None
     member = _with(member, member.history, member.durable, commit, leader, leader.progress)
     member, ask, said = adjusted(member, leader)
-    return member, Effects(send=send, ask=ask, commit=moved_to, said=said)
+    return member, Effects(send=send + _released(member), ask=ask, commit=moved_to, said=said)
 
 
 def beat(member: Member, leader: Leader) -> tuple[Member, Effects]:
     """For followers that no batch tells how far the log is committed."""
-    send = (
+    send = tuple(
         Send(follower.place, Append(leader.epoch, member.commit, member.commit, member.commit))
         for follower in leader.progress
         if follower.place is not None
     )
-    return member, Effects(send=tuple(send))
+    return member, Effects(send=send + _released(member))
 
 
 def settled(member: Member) -> tuple[Member, Effects]:
-    """After news of a follower or of the record: the commit index, then the in-sync set."""
+    """After news of a follower or of the record: the commit index, the in-sync set, then who is handed the lead."""
     assert isinstance(member.role, Leader)
     member, commit = moved(member, member.role)
     assert isinstance(member.role, Leader)
     member, ask, said = adjusted(member, member.role)
-    if commit is None and ask is None and not said:
+    assert isinstance(member.role, Leader)
+    leader, leads_on = hand_over.still(member, member.role)
+    if leads_on:
+        member = replace(member, role=leader)
+    send = hand_over.released(member, leader)
+    if commit is None and ask is None and not said and not leads_on and not send:
         return member, NOTHING
-    return member, Effects(ask=ask, commit=commit, said=said)
+    return member, Effects(send=send, ask=ask, commit=commit, said=said + leads_on)
 
 
 def moved(member: Member, leader: Leader) -> tuple[Member, int | None]:
@@ -132,8 +144,16 @@ def moved(member: Member, leader: Leader) -> tuple[Member, int | None]:
 def durable(member: Member, leader: Leader, last: int) -> tuple[Member, Effects]:
     """The leader's own disk is one of those that a commit waits for."""
     commit = committed(member, leader, last)
-    effects = NOTHING if commit == member.commit else Effects(commit=commit)
-    return _with(member, member.history, last, commit, leader, leader.progress), effects
+    moved_to = commit if commit != member.commit else None
+    member = _with(member, member.history, last, commit, leader, leader.progress)
+    send = _released(member)
+    return member, NOTHING if moved_to is None and not send else Effects(send=send, commit=moved_to)
+
+
+def _released(member: Member) -> tuple[Send, ...]:
+    leader = member.role
+    assert isinstance(leader, Leader)
+    return () if leader.successor is None else hand_over.released(member, leader)
 
 
 def _offer(member: Member, leader: Leader) -> Offer:
@@ -154,7 +174,7 @@ def _with(  # noqa: PLR0917
 ) -> Member:
     # As replace() does, in a third of the time: this runs for every batch.
     if progress is not leader.progress:
-        leader = Leader(leader.held, leader.base, leader.unsettled, leader.counted, progress)
+        leader = Leader(leader.held, leader.base, leader.unsettled, leader.counted, progress, leader.successor)
     return Member(
         member.me,
         member.settings,

@@ -70,13 +70,17 @@ class Winner:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """`held` is confirmed, `unsettled` asked for. `counted` follows from both. `base` is the log at take-over."""
+    """`held` is confirmed, `unsettled` asked for. `counted` follows from both. `base` is the log at take-over.
+
+    `successor`: the member that the lead is handed to; None: it leads.
+    """
 
     held: Held
     base: History
     unsettled: frozenset[CompareAndSet]
     counted: frozenset[str]
     progress: tuple[Progress, ...]
+    successor: str | None = None
 
     @property
     def epoch(self) -> int:

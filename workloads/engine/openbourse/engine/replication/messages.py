@@ -73,4 +73,17 @@ class Snapshot:
     last: int
 
 
-Message = Offer | Joined | Append | Ack | Refuse | Differs | Snapshot
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The leader of `epoch` gives no more seqs: whoever has its log through `last` may take over, as from a dead one.
+
+    `in_sync` and `version` are the record as the leader knows it, so that nobody has to read it first.
+    """
+
+    epoch: int
+    last: int
+    in_sync: frozenset[str]
+    version: str
+
+
+Message = Offer | Joined | Append | Ack | Refuse | Differs | Snapshot | Release

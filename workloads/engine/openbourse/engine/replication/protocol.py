@@ -6,7 +6,7 @@ Nothing here has a clock, a socket, a file or chance; the same inputs always giv
 from dataclasses import replace
 from typing import assert_never
 
-from openbourse.engine.replication import in_sync, joining, leading, recovery, take_over
+from openbourse.engine.replication import hand_over, in_sync, joining, leading, recovery, take_over
 from openbourse.engine.replication.effects import NOTHING, Effects
 from openbourse.engine.replication.history import History
 from openbourse.engine.replication.inputs import (
@@ -14,7 +14,9 @@ from openbourse.engine.replication.inputs import (
     Conflicted,
     CutIsDurable,
     Found,
+    HandOver,
     Input,
+    LeadOn,
     Linked,
     LogIsDurable,
     Look,
@@ -40,7 +42,17 @@ from openbourse.engine.replication.member import (
     Unknown,
     Winner,
 )
-from openbourse.engine.replication.messages import Ack, Append, Differs, Joined, Message, Offer, Refuse, Snapshot
+from openbourse.engine.replication.messages import (
+    Ack,
+    Append,
+    Differs,
+    Joined,
+    Message,
+    Offer,
+    Refuse,
+    Release,
+    Snapshot,
+)
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Session
 
 
@@ -108,6 +120,10 @@ def step(member: Member, event: Input) -> tuple[Member, Effects]:
             return _succeeded(member, ask, version)
         case Conflicted(ask) | Unsettled(ask):
             return _failed(member, event, ask)
+        case HandOver(to):
+            return hand_over.begin(member, role, to) if isinstance(role, Leader) else (member, NOTHING)
+        case LeadOn():
+            return hand_over.lead_on(member, role) if isinstance(role, Leader) else (member, NOTHING)
         case Seal(below):
             return recovery.seal(member, below)
         case Found():
@@ -135,6 +151,8 @@ def _received(member: Member, place: str, message: Message) -> tuple[Member, Eff
             return joining.differs(member, role, message) if isinstance(role, Standby) else (member, NOTHING)
         case Snapshot():
             return joining.arrived(member, role, message) if isinstance(role, Standby) else (member, NOTHING)
+        case Release():
+            return take_over.released(member, role, message) if isinstance(role, Standby) else (member, NOTHING)
         case _ as never:
             assert_never(never)
 

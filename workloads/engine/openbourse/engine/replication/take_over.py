@@ -7,6 +7,7 @@ from openbourse.engine.replication.effects import NOTHING, Effects
 from openbourse.engine.replication.in_sync import reread
 from openbourse.engine.replication.leading import lead
 from openbourse.engine.replication.member import Candidate, Joining, Member, Sealed, Standby, Unknown, Winner
+from openbourse.engine.replication.messages import Release
 from openbourse.engine.replication.promise import admits, may_act, may_lead
 from openbourse.engine.replication.record import CompareAndSet, Held, Read, Record
 
@@ -54,6 +55,19 @@ def decide(member: Member, held: Held | None) -> Decision:
     if member.cutting:
         return Wait("waits for its own cut to be durable")
     return TakeOver(CompareAndSet(held.version, Record(record.epoch + 1, me, successors(member, record))))
+
+
+def released(member: Member, standby: Standby, release: Release) -> tuple[Member, Effects]:
+    """The leader wants this member to lead: as a suspicion, with the record as the leader knows it in place of a read.
+
+    Was it changed since, the compare-and-set conflicts, and the record is read.
+    """
+    offer = standby.offer
+    if release.epoch != offer.epoch or release.last != member.history.end:
+        return member, NOTHING
+    record = Record(release.epoch, offer.leader, release.in_sync)
+    member = replace(member, suspected=member.suspected | {offer.leader.member})
+    return seen(member, Held(record, release.version))
 
 
 def in_set(member: str, record: Record) -> bool:

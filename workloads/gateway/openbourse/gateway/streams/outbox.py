@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from openbourse.gateway.streams.time_units import in_microseconds
+from openbourse.gateway.websocket_frames import text_frame
 
 # From so many on, messages are merged where they can be.
 MERGED_FROM = 16
@@ -21,6 +22,8 @@ BYTES_MOST = 1024 * 1024
 # What is counted for a level or a row that waits to be written: about what it is as text.
 LEVEL_BYTES = 48
 ROW_BYTES = 600
+# Of one stream, whose frames are kept as long as it is sent.
+NAMES_MOST = 4
 
 
 class Merging(Enum):
@@ -52,17 +55,30 @@ def merging_of(stream: str) -> Merging:
 class Message:
     """One message of a stream, the same object for all who hear it: it is taken apart once at most.
 
-    `microseconds` is the payload for who asked for these, where somebody knows it better than by the milliseconds.
+    For who asked for microseconds: `rest_us` is what its time has beyond the milliseconds in the payload, or
+    `microseconds` the whole payload in these.
     """
 
-    def __init__(self, stream: str, payload: str, microseconds: str | None = None) -> None:
+    def __init__(self, stream: str, payload: str, rest_us: int = 0, microseconds: str | None = None) -> None:
         self.stream = stream
         self.payload = payload
+        self._rest_us = rest_us
         self._microseconds = microseconds
+        # By the name under which it is sent, and bare: encoded once for all.
+        self._frames: dict[str | None, bytes] = {}
+
+    def frame(self, name: str | None) -> bytes:
+        """With the name that a client calls the stream by, or bare."""
+        frame = self._frames.get(name)
+        if frame is None:
+            frame = text_frame(self.payload if name is None else named(name, self.payload))
+            if len(self._frames) < NAMES_MOST:
+                self._frames[name] = frame
+        return frame
 
     @cached_property
     def in_microseconds(self) -> "Message":
-        return Message(self.stream, self._microseconds or _json(in_microseconds(self.document)))
+        return Message(self.stream, self._microseconds or _json(in_microseconds(self.document, self._rest_us)))
 
     @cached_property
     def document(self) -> Any:
@@ -194,6 +210,11 @@ def _merged(before: _Waiting, message: Message) -> _Diffs | _Rows | None:
             return None
     merged.add(message.document)
     return merged
+
+
+def named(name: str, text: str) -> str:
+    """As the combined streams have it."""
+    return f'{{"stream":{_json(name)},"data":{text}}}'
 
 
 def _json(document: object) -> str:

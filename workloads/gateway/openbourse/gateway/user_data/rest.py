@@ -23,16 +23,17 @@ class ListenKeyRest:
         }
 
     async def create(self, call: Call) -> object:
-        self._user_data.check_there()
+        await self._user_data.come()
         assert call.holder is not None
-        return {"listenKey": self._user_data.keys.create(call.account, call.holder.api_key, time.monotonic())}
+        keys, now_s = self._user_data.keys, time.monotonic()
+        return {"listenKey": await keys.create(call.account, call.holder.api_key, call.address, now_s)}
 
     async def extend(self, call: Call) -> object:
-        self._user_data.keys.extend(call.parameters.mandatory("listenKey"), call.account, time.monotonic())
+        await self._user_data.keys.extend(call.parameters.mandatory("listenKey"), call.account, time.monotonic())
         return {}
 
     async def end(self, call: Call) -> object:
         key = call.parameters.mandatory("listenKey")
-        self._user_data.keys.end(key, call.account)
+        await self._user_data.keys.end(key, call.account, time.monotonic())
         self._user_data.end_key(key, "eventStreamTerminated")
         return {}

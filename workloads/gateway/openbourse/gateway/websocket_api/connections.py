@@ -8,16 +8,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
+from openbourse.contracts.tracing import Tracing
 from openbourse.gateway import calls, errors, signatures
 from openbourse.gateway.calls import Call, Endpoint, Endpoints, Security
 from openbourse.gateway.errors import Invalid, Refused
-from openbourse.gateway.keys import Holder, KeyRing
-from openbourse.gateway.limits import Usage
+from openbourse.gateway.express.sockets import SocketOrders
+from openbourse.gateway.key_ring import Holder, KeyRing
+from openbourse.gateway.limits.usage import Usage
 from openbourse.gateway.parameters import Parameters, flag_of
-from openbourse.gateway.sockets import POLICY, RESTART, SHUTDOWN_S, TRY_LATER, Peer
+from openbourse.gateway.replays import Sending
+from openbourse.gateway.requests_counted import UNKNOWN_CALL, Requests
+from openbourse.gateway.sockets import NO_TEXT, POLICY, RESTART, SHUTDOWN_S, TRY_LATER, Peer, written
 from openbourse.gateway.websocket_api.requests import (
     RETURN_RATE_LIMITS,
     Malformed,
@@ -27,7 +32,8 @@ from openbourse.gateway.websocket_api.requests import (
     request_of,
 )
 from openbourse.gateway.websocket_api.sessions import Session, SessionCalls
-from openbourse.gateway.wire import Receive, Scope, Send, access
+from openbourse.gateway.websocket_frames import text_frame
+from openbourse.gateway.wire import Receive, Scope, Send, access, tell
 
 log = logging.getLogger(__name__)
 
@@ -40,40 +46,88 @@ CONNECT_WEIGHT = 2
 DRAIN_S = 4.0
 
 
-class _Connection:
+class _Connection(Peer):
     """One that was accepted: who is on it, and how many of its requests are under way."""
 
-    def __init__(self, session: Session, address: str) -> None:
-        self.session = session
-        self.address = address
-        self.under_way = asyncio.Semaphore(REQUESTS_MOST)
+    def __init__(self, address: str, begin: "Callable[[_Connection, bytes], None]", connected_us: int) -> None:
+        super().__init__(MESSAGES_MOST, BYTES_MOST)
+        self.session = Session(self, connected_us, address, microseconds=False, return_rate_limits=True)
         self.idle = asyncio.Event()
         self.idle.set()
-        self._count = 0
+        # Of its requests, those that go the general way: all of them, and those of which nothing was done yet.
+        self.tasks = asyncio.TaskGroup()
+        self.unstarted = 0
+        self._begin = begin
+        self._under_way = 0
+        # What one read brought beyond REQUESTS_MOST.
+        self._held: deque[bytes] = deque()
+        self._beginning = False
+        self.takes_requests = True
 
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        """Of a request that has a place under way."""
-        self._count += 1
-        self.idle.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            self.under_way.release()
-            if not self._count:
-                self.idle.set()
+    def heard(self, texts: list[bytes]) -> None:
+        if not self.takes_requests:
+            # The connection ends before anybody could answer them: nothing is done of what nobody hears of.
+            return
+        self._held += texts
+        self._begin_held()
+
+    def heard_bytes(self, data: bytes) -> None:
+        self.end(POLICY, "requests are text, not bytes")
+
+    def answered(self, frame: bytes) -> None:
+        """One of those that were begun."""
+        self.say_frame(frame)
+        self.over()
+
+    def over(self) -> None:
+        self._under_way -= 1
+        if self._held:
+            self._begin_held()
+        elif not self._under_way:
+            self.idle.set()
+
+    def _begin_held(self) -> None:
+        """As many as may be under way; the client is read again when all are."""
+        if self._beginning:
+            return
+        assert self.socket is not None
+        self._beginning = True
+        while self._held and self._under_way < REQUESTS_MOST and self.ended is None:
+            self._under_way += 1
+            self.idle.clear()
+            self._begin(self, self._held.popleft())
+        self._beginning = False
+        if self._held:
+            self.socket.stop_reading()
+        else:
+            self.socket.resume_reading()
 
 
 class WebSocketApi:
     """The ASGI application of `/ws-api/v3`."""
 
-    def __init__(self, endpoints: Endpoints, session_calls: SessionCalls, keys: KeyRing, usage: Usage) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        session_calls: SessionCalls,
+        keys: KeyRing,
+        usage: Usage,
+        traces: Tracing,
+        *,
+        express: SocketOrders,
+        requests: Requests,
+    ) -> None:
         of_rest: Iterable[Endpoint] = (endpoint for methods in endpoints.values() for endpoint in methods.values())
         self._session_calls = session_calls
         self._calls = {endpoint.name: endpoint for endpoint in (*of_rest, *session_calls.endpoints()) if endpoint.name}
         self._keys = keys
         self._usage = usage
+        self._traces = traces
+        self._express = express
+        self._counts = {name: requests.of("websocket", name) for name in self._calls}
+        self._other = requests.of("websocket", UNKNOWN_CALL)
+        # Why connections were ended from here, since the start.
+        self.let_go: Counter[str] = Counter()
         self._connections: set[_Connection] = set()
         self.open = True
 
@@ -82,20 +136,29 @@ class WebSocketApi:
         """Of the calls that there are."""
         return frozenset(self._calls)
 
+    @property
+    def connected(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    def bytes_waiting(self) -> int:
+        return sum(connection.bytes_waiting for connection in self._connections)
+
     async def shut_down(self) -> None:
-        """Says so, lets what is under way be answered, and takes nobody any more."""
+        """Says so, and takes nobody any more; a little later also no request, and answers those that it has."""
         self.open = False
         for connection in self._connections:
-            peer = connection.session.peer
-            peer.say({"event": {"e": "serverShutdown", "E": time.time_ns() // 1_000_000}})
+            connection.say({"event": {"e": "serverShutdown", "E": time.time_ns() // 1_000_000}})
+        if self._connections:
+            await asyncio.sleep(SHUTDOWN_S)
+        for connection in self._connections:
+            connection.takes_requests = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 for connection in list(self._connections):
                     await connection.idle.wait()
-        if self._connections:
-            await asyncio.sleep(SHUTDOWN_S)
         for connection in self._connections:
-            connection.session.peer.end(RESTART, "the gateway stops")
+            connection.end(RESTART, "the gateway stops")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -104,64 +167,71 @@ class WebSocketApi:
             await send({"type": "websocket.close", "code": TRY_LATER})
             return
         await send({"type": "websocket.accept"})
-        peer, now_us = Peer(MESSAGES_MOST, BYTES_MOST), time.time_ns() // 1000
+        socket, now_us = scope["extensions"]["socket"], time.time_ns() // 1000
         address = scope["client"][0] if scope["client"] else ""
-        connection = _Connection(Session(peer, now_us, microseconds=False, return_rate_limits=True), address)
+        connection = _Connection(address, self._begin, now_us)
         try:
-            self._charge(address, CONNECT_WEIGHT, now_us // 1_000_000)
+            charge = self._usage.begin(address, now_us)
+            charge.weight = CONNECT_WEIGHT
+            await self._usage.settle(charge)
             _set_up(connection.session, scope["query_string"])
         except Refused as refusal:
-            peer.say(refused(None, refusal, now_us // 1000))
-            await send({"type": "websocket.send", "text": peer.next()})
-            scope["extensions"]["cut"](POLICY, refusal.message)
+            socket.write(text_frame(written(refused(None, refusal, now_us // 1000))))
+            socket.cut(POLICY, refusal.message)
             return
         self._connections.add(connection)
-        try:
-            await peer.serve(self._listen(connection, receive), scope, send)
-        finally:
-            self._connections.discard(connection)
-            self._session_calls.closed(connection.session)
-        if peer.ended is not None:
-            log.info("WebSocket API of %s ended: %s", scope["client"], peer.ended[1])
+        # What is under way is done, though nobody may hear the answers any more.
+        async with connection.tasks:
+            try:
+                await connection.serve(socket)
+            finally:
+                self._connections.discard(connection)
+                self._session_calls.closed(connection.session)
+        if connection.ended is not None:
+            self.let_go[connection.let_go] += 1
+            log.info("WebSocket API of %s ended: %s", scope["client"], connection.ended[1])
 
-    async def _listen(self, connection: _Connection, receive: Receive) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                await connection.under_way.acquire()
-                message = await receive()
-                if message["type"] == "websocket.disconnect":
-                    break
-                text = message.get("text")
-                if text is None:
-                    connection.session.peer.end(POLICY, "requests are text, not bytes")
-                    break
-                tasks.create_task(self._answer(connection, text))
+    def _begin(self, connection: _Connection, data: bytes) -> None:
+        """What was sent before it and goes the general way has begun before it."""
+        if not connection.unstarted and self._express.begin(connection, data):
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            connection.end(*NO_TEXT)
+            connection.over()
+            return
+        connection.unstarted += 1
+        connection.tasks.create_task(self._answer(connection, text))
 
     async def _answer(self, connection: _Connection, text: str) -> None:
-        with connection.counted():
-            began_ns, now_us = time.perf_counter_ns(), time.time_ns() // 1000
-            request = request_of(text)
-            unique = calls.new_id(now_us)
-            call = Call(
-                parameters=Parameters({} if isinstance(request, Malformed) else request.sent),
-                id=unique,
-                request_id=unique.hex(),
-                now_us=now_us,
-                microseconds=connection.session.microseconds,
-                session=connection.session,
-            )
-            document = await self._document(connection, request, call)
-            connection.session.peer.say(document)
-            if access.isEnabledFor(logging.INFO):
-                took_us = (time.perf_counter_ns() - began_ns) // 1000
-                method = request.method if isinstance(request, Request) and request.method in self._calls else "?"
-                access.info("%s WS %s %d %d us", call.request_id, method, document["status"], took_us)
-
-    def _charge(self, address: str, weight: int, now_s: int) -> int:
-        """What the address has used now. Raises TooMany."""
-        used = self._usage.add_weight(address, weight, now_s)
-        self._usage.check_weight(used, now_s)
-        return used
+        connection.unstarted -= 1
+        began_ns, now_us = time.perf_counter_ns(), time.time_ns() // 1000
+        request = request_of(text)
+        unique = calls.new_id(now_us)
+        method = request.method if isinstance(request, Request) and request.method in self._calls else "?"
+        call = Call(
+            parameters=Parameters({} if isinstance(request, Malformed) else request.sent),
+            id=unique,
+            request_id=unique.hex(),
+            now_us=now_us,
+            microseconds=connection.session.microseconds,
+            address=connection.session.address,
+            charge=self._usage.begin(connection.session.address, now_us),
+            sending=Sending(connection.session.address, now_us, connection.session.number, repr(request.id)),
+            span=self._traces.begin(f"WS {method}", None),
+            session=connection.session,
+        )
+        document = await self._document(connection, request, call)
+        status = document["status"]
+        assert isinstance(status, int)
+        connection.answered(text_frame(written(document)))
+        if call.span is not None:
+            tell(call.span, call.request_id, status, document.get("error"))
+        took_ns = time.perf_counter_ns() - began_ns
+        self._counts.get(method, self._other).note(status, took_ns)
+        if access.isEnabledFor(logging.INFO):
+            access.info("%s WS %s %d %d us", call.request_id, method, status, took_ns // 1000)
 
     async def _document(self, connection: _Connection, request: Request | Malformed, call: Call) -> dict[str, object]:
         try:
@@ -175,39 +245,41 @@ class WebSocketApi:
             log.exception("request %s failed", call.request_id)
             unknown = Refused(errors.UNKNOWN, detail=f"request {call.request_id}")
             document = refused(request.id, unknown, call.now_us // 1000)
-        if _shows_limits(connection.session, call.parameters):
-            of_orders = [] if call.order_counts is None else self._usage.limits.orders_as_json(call.order_counts)
-            used = self._usage.weight(connection.address, call.now_us // 1_000_000)
-            document["rateLimits"] = [*of_orders, *self._usage.limits.weight_as_json(used)]
+        if call.charge.weight_used is not None and _shows_limits(connection.session, call.parameters):
+            document["rateLimits"] = call.charge.as_json()
         return document
 
     async def _result(self, connection: _Connection, request: Request | Malformed, call: Call) -> object:
-        endpoint = self._calls.get(request.method) if isinstance(request, Request) else None
-        weight = 1
+        charge = call.charge
         try:
-            if endpoint is not None:
-                weight = endpoint.weight_of(call.parameters)
+            charge.check_ban()
+            if isinstance(request, Malformed):
+                raise request.refusal
+            endpoint = self._calls.get(request.method)
+            if endpoint is None:
+                raise Invalid(errors.NO_SUCH_CALL, request.method)
+            charge.weight = endpoint.weight_of(call.parameters)
+            self._check_session(connection.session, call.now_us)
+            known = endpoint.known | endpoint.also | {RETURN_RATE_LIMITS}
+            if endpoint.security is not Security.NONE:
+                call.holder = self._holder(connection.session, request, endpoint, call)
+                known |= {"apiKey"}
+            call.parameters.flag(RETURN_RATE_LIMITS)
+            call.parameters.check_names(known, endpoint.unsupported)
+            if not endpoint.is_order:
+                await self._usage.settle(charge)
+            with calls.carried_out_once(self._keys.replays, endpoint, call):
+                return await endpoint.handler(call)
         finally:
-            # What is refused is counted too: nonsense is not for free.
-            self._charge(connection.address, weight, call.now_us // 1_000_000)
-        if isinstance(request, Malformed):
-            raise request.refusal
-        if endpoint is None:
-            raise Invalid(errors.NO_SUCH_CALL, request.method)
-        self._check_session(connection.session)
-        known = endpoint.known | {RETURN_RATE_LIMITS}
-        if endpoint.security is not Security.NONE:
-            call.holder = self._holder(connection.session, request, endpoint, call)
-            known |= {"apiKey"}
-        call.parameters.flag(RETURN_RATE_LIMITS)
-        call.parameters.check_names(known, endpoint.unsupported)
-        return await endpoint.handler(call)
+            # What is refused is counted too: nonsense is not for free. That it was too much is said first.
+            if not charge.counted:
+                await self._usage.settle(charge)
 
-    def _check_session(self, session: Session) -> None:
-        """Ends the session of a key that is not there any more. Raises Invalid then."""
+    def _check_session(self, session: Session, now_us: int) -> None:
+        """Ends the session of a key that is not good any more. Raises Invalid then."""
         if session.holder is not None:
             try:
-                session.holder = self._keys.holder(session.holder.api_key)
+                session.holder = self._keys.holder(session.holder.api_key, session.address, now_us)
             except Invalid:
                 session.log_off()
                 raise

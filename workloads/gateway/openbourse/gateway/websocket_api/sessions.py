@@ -3,6 +3,7 @@
 A session is one connection's. Its key is looked up anew for each request: a key that was revoked ends it.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -11,13 +12,18 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from openbourse.gateway import errors
 from openbourse.gateway.calls import Call, Endpoint, Security, check_permission
 from openbourse.gateway.errors import Invalid
-from openbourse.gateway.keys import Holder
+from openbourse.gateway.guards.guards import GRACE_MS_DEFAULT, GRACE_MS_MOST, HOLD_MS
+from openbourse.gateway.guards.keeper import Keeper
+from openbourse.gateway.key_ring import Holder
+from openbourse.gateway.shards import Shards
 from openbourse.gateway.sockets import RESTART, Peer
 from openbourse.gateway.user_data.hub import Subscription, UserData
 
 # As with Binance: at once, and over the connection's life.
 SUBSCRIPTIONS_MOST = 1_000
 SUBSCRIPTION_IDS_MOST = 65_535
+# That one connection guards by name.
+SYMBOLS_MOST = 50
 
 _API_KEY = frozenset({"apiKey"})
 
@@ -26,6 +32,7 @@ _API_KEY = frozenset({"apiKey"})
 class Session:
     peer: Peer
     connected_us: int
+    address: str
     microseconds: bool
     return_rate_limits: bool
     holder: Holder | None = None
@@ -34,6 +41,10 @@ class Session:
     # Made for who is logged on; ends with that.
     own_subscription: int | None = None
     next_subscription: int = 0
+    # No other connection has it.
+    number: int = field(default_factory=itertools.count(1).__next__)
+    # The connection is gone, though requests of it may still be under way.
+    closed: bool = False
 
     def log_off(self) -> None:
         self.holder = None
@@ -43,8 +54,10 @@ class Session:
 class SessionCalls:
     """The handlers, for all connections. Each raises Refused for what it does not do."""
 
-    def __init__(self, user_data: UserData) -> None:
+    def __init__(self, shards: Shards, user_data: UserData, guards: Keeper) -> None:
+        self._shards = shards
         self._user_data = user_data
+        self._guards = guards
 
     def endpoints(self) -> list[Endpoint]:
         logon = Endpoint(self.logon, Security.LOGON, 2, _API_KEY, name="session.logon", own_key=True)
@@ -57,11 +70,13 @@ class SessionCalls:
             own_key=True,
         )
         named = frozenset({"subscriptionId"})
+        guarded = frozenset({"symbols", "graceTime", "enabled"})
         return [
             logon,
             Endpoint(self.status, weight=2, name="session.status"),
             Endpoint(self.logout, weight=2, name="session.logout"),
             Endpoint(self.subscriptions, weight=2, name="session.subscriptions"),
+            Endpoint(self.guard, Security.TRADE, 2, guarded, name="session.cancelOnDisconnect"),
             Endpoint(self.subscribe, weight=2, name="userDataStream.subscribe"),
             by_signature,
             Endpoint(self.unsubscribe, weight=2, parameters=named, name="userDataStream.unsubscribe"),
@@ -91,6 +106,7 @@ class SessionCalls:
 
     async def subscribe(self, call: Call) -> object:
         session = _session(call)
+        await self._user_data.come()
         if session.holder is None:
             raise Invalid(errors.BAD_KEY, detail="the session is not logged on: see session.logon")
         check_permission(session.holder, Security.USER_STREAM)
@@ -99,6 +115,7 @@ class SessionCalls:
 
     async def subscribe_by_signature(self, call: Call) -> object:
         assert call.holder is not None
+        await self._user_data.come()
         return {"subscriptionId": self._begin(_session(call), call.holder)}
 
     async def unsubscribe(self, call: Call) -> object:
@@ -113,13 +130,49 @@ class SessionCalls:
             raise Invalid(errors.NOT_SUBSCRIBED)
         return {}
 
+    async def guard(self, call: Call) -> object:
+        """In place of what this connection guarded of the account before."""
+        session, sent = _session(call), call.parameters
+        symbols, enabled = sent.names("symbols"), sent.flag("enabled", default=True)
+        grace_ms = sent.optional_integer("graceTime", GRACE_MS_MOST)
+        if not enabled and (symbols is not None or grace_ms is not None):
+            raise Invalid(errors.BAD_COMBINATION, detail="enabled=false ends all that the connection guards")
+        if symbols is not None:
+            if len(symbols) > SYMBOLS_MOST:
+                raise Invalid(errors.TOO_MANY_PARAMETERS, SYMBOLS_MOST, len(symbols))
+            for symbol in symbols:
+                await self._shards.market(symbol)
+        grace_ms = GRACE_MS_DEFAULT if grace_ms is None else grace_ms
+        assert session.peer.socket is not None
+        session.peer.socket.watch()
+        scopes = (symbols or [""]) if enabled else []
+        try:
+            await self._guards.guard(session.peer, call.account, scopes, grace_ms)
+        finally:
+            if session.closed:
+                self._guards.leave(session.peer)
+        if not enabled:
+            return {"enabled": False}
+        return {
+            "enabled": True,
+            "symbols": symbols,
+            "graceTime": grace_ms,
+            # When nobody is there to count the grace.
+            "gatewayLostTime": max(grace_ms, HOLD_MS),
+        }
+
     def closed(self, session: Session) -> None:
         """The connection is gone."""
+        session.closed = True
+        self._guards.leave(session.peer)
         for subscription in session.subscriptions.values():
             self._user_data.remove(subscription)
         session.subscriptions.clear()
 
     def _begin(self, session: Session, holder: Holder) -> int:
+        if session.closed:
+            # It ended while the request was being counted, so nobody would ever take the subscription back.
+            raise Invalid(errors.NOT_SUBSCRIBED, detail="the connection has ended")
         if any(subscription.account == holder.account for subscription in session.subscriptions.values()):
             raise Invalid(errors.SUBSCRIBED_ALREADY)
         if len(session.subscriptions) >= SUBSCRIPTIONS_MOST:
@@ -132,7 +185,12 @@ class SessionCalls:
             peer.say_text(f'{{"subscriptionId":{number},"event":{event}}}')
 
         subscription = Subscription(
-            holder.account, holder.api_key, session.microseconds, tell, lambda reason: peer.end(RESTART, reason)
+            holder.account,
+            holder.api_key,
+            session.address,
+            session.microseconds,
+            tell,
+            lambda reason: peer.end(RESTART, reason),
         )
         self._user_data.add(subscription)
         session.subscriptions[number] = subscription

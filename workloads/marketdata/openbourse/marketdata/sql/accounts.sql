@@ -1,14 +1,16 @@
 -- Orders, prevented matches and balances of a shard's accounts, as they are at the watermark: private.
--- What an order is found by stands in columns; `record` is all of it, a message OrderRecord. An order's id is its seq.
+-- What an order is found by stands in columns; `record` is all of it, a message OrderRecord. An order's id is unique for
+-- its symbol: one that came along from another shard has its id from there.
 CREATE TABLE IF NOT EXISTS orders (
-    order_id INTEGER PRIMARY KEY, account INTEGER NOT NULL, symbol TEXT NOT NULL, client_order_id TEXT NOT NULL,
-    updated_us INTEGER NOT NULL, is_open INTEGER NOT NULL, record BLOB NOT NULL
+    order_id INTEGER NOT NULL, account INTEGER NOT NULL, symbol TEXT NOT NULL, client_order_id TEXT NOT NULL,
+    updated_us INTEGER NOT NULL, is_open INTEGER NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (symbol, order_id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS orders_by_id ON orders (account, symbol, order_id);
 CREATE INDEX IF NOT EXISTS orders_by_time ON orders (account, symbol, updated_us, order_id);
 CREATE INDEX IF NOT EXISTS orders_by_name ON orders (account, client_order_id, order_id);
 -- What a start loads.
-CREATE INDEX IF NOT EXISTS orders_open ON orders (order_id) WHERE is_open;
+CREATE INDEX IF NOT EXISTS orders_open ON orders (symbol, order_id) WHERE is_open;
 CREATE TABLE IF NOT EXISTS prevented (
     symbol TEXT NOT NULL, prevented_match_id INTEGER NOT NULL,
     taker_account INTEGER NOT NULL, taker_order_id INTEGER NOT NULL,

@@ -3,10 +3,14 @@
 CREATE TABLE IF NOT EXISTS watermark (
     shard TEXT PRIMARY KEY, seq INTEGER NOT NULL, session_epoch INTEGER NOT NULL, time_us INTEGER NOT NULL
 ) STRICT;
+-- Where the history begins, if not with the shard.
+CREATE TABLE IF NOT EXISTS beginning (shard TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS assets (asset TEXT PRIMARY KEY, scale INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS symbols (
     symbol TEXT PRIMARY KEY, definition BLOB NOT NULL, update_id INTEGER NOT NULL, last_aggregate_id INTEGER NOT NULL
 ) STRICT;
+-- Those that came from another shard: the first trades are not known here.
+CREATE TABLE IF NOT EXISTS partial (symbol TEXT PRIMARY KEY) STRICT;
 -- What rests now.
 CREATE TABLE IF NOT EXISTS levels (
     symbol TEXT NOT NULL, side INTEGER NOT NULL, price_ticks INTEGER NOT NULL, quantity_lots INTEGER NOT NULL,
@@ -23,12 +27,12 @@ CREATE TABLE IF NOT EXISTS aggregates (
     PRIMARY KEY (symbol, aggregate_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS aggregates_by_time ON aggregates (symbol, time_us);
--- Those with trades.
+-- Those with trades. Volumes are sums over any number of trades, so they may exceed 64 bits: decimal text.
 CREATE TABLE IF NOT EXISTS candles (
     symbol TEXT NOT NULL, interval TEXT NOT NULL, open_ms INTEGER NOT NULL,
     open INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL, close INTEGER NOT NULL,
-    lots INTEGER NOT NULL, quote_units INTEGER NOT NULL, trades INTEGER NOT NULL,
-    taker_lots INTEGER NOT NULL, taker_quote_units INTEGER NOT NULL,
+    lots TEXT NOT NULL, quote_units TEXT NOT NULL, trades INTEGER NOT NULL,
+    taker_lots TEXT NOT NULL, taker_quote_units TEXT NOT NULL,
     first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
     PRIMARY KEY (symbol, interval, open_ms)
 ) STRICT, WITHOUT ROWID;

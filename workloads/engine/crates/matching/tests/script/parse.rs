@@ -11,6 +11,8 @@
 //! | `replace MODE ACCOUNT SYMBOL ID [only=new] with SIDE TERMS ID [stp=MODE]` | ReplaceOrder; MODE is `stop` or `allow` |
 //! | `cancel-all ACCOUNT SYMBOL [REASON]` | CancelAllOrders; `*` are all |
 //! | `countdown ACCOUNT SYMBOL MS` | SetCountdown; `*` are all |
+//! | `guard ACCOUNT SYMBOL MS` | the same, of the connections that guard the account |
+//! | `freeze MOVE SYMBOL SHARD`, `complete MOVE`, `undo MOVE`, `abandon MOVE` | FreezeSymbol, CompleteMove, UndoFreeze, AbandonImport; MOVE is a number |
 //! | `halt NAME STATE SYMBOL,... [REASON]` | ImposeHalt; `*` are all |
 //! | `lift NAME [reopen=STATE:MS] [REASON]` | LiftHalt |
 //! | `phase SYMBOL STATE MS [REASON]` | ChangeSymbolState |
@@ -22,11 +24,11 @@
 
 use openbourse_matching::command::{
     AmendOrder, Body, CancelAllOrders, CancelOrder, CancelReason, CancelRestriction,
-    ChangeSymbolState, Checkpoint, DefineAsset, ImposeHalt, LiftHalt, PlaceOrder, Reopen,
-    ReplaceOrder, SetCountdown, SetKillSwitch, Target, Terms, Transfer,
+    ChangeSymbolState, Checkpoint, DefineAsset, FreezeSymbol, ImposeHalt, LiftHalt, MoveId,
+    PlaceOrder, Reopen, ReplaceOrder, SetCountdown, SetKillSwitch, Target, Terms, Transfer,
 };
 use openbourse_matching::names::{
-    AssetName, ClientOrderId, HaltName, SymbolName, Trader, TransferId,
+    AssetName, ClientOrderId, HaltName, ShardName, SymbolName, Trader, TransferId,
 };
 use openbourse_matching::order::{SelfTradePrevention, Side, TimeInForce};
 use openbourse_matching::safety::{Lag, SafetyConfiguration, SafetyLimits};
@@ -40,7 +42,10 @@ pub fn command(text: &str) -> Body {
         "asset" | "symbol" | "credit" | "debit" | "version" | "tick" | "checkpoint" => {
             listing_or_funds(&words)
         }
-        "place" | "cancel" | "amend" | "replace" | "cancel-all" | "countdown" => trading(&words),
+        "place" | "cancel" | "amend" | "replace" | "cancel-all" | "countdown" | "guard" => {
+            trading(&words)
+        }
+        "freeze" | "complete" | "undo" | "abandon" => moving(&words),
         _ => operation(&words),
     }
 }
@@ -100,9 +105,34 @@ fn trading(words: &[&str]) -> Body {
             account: trader(account),
             symbol: (name != "*").then(|| symbol(name)),
             countdown_ms: number(countdown_ms),
+            guard: false,
+        }),
+        ["guard", account, name, countdown_ms] => Body::SetCountdown(SetCountdown {
+            account: trader(account),
+            symbol: (name != "*").then(|| symbol(name)),
+            countdown_ms: number(countdown_ms),
+            guard: true,
         }),
         _ => panic!("no such command: {words:?}"),
     }
+}
+
+fn moving(words: &[&str]) -> Body {
+    match *words {
+        ["freeze", of, name, shard] => Body::FreezeSymbol(FreezeSymbol {
+            move_id: move_id(of),
+            symbol: symbol(name),
+            to_shard: ShardName::shard(shard).unwrap(),
+        }),
+        ["complete", of] => Body::CompleteMove(move_id(of)),
+        ["undo", of] => Body::UndoFreeze(move_id(of)),
+        ["abandon", of] => Body::AbandonImport(move_id(of)),
+        _ => panic!("no such command: {words:?}"),
+    }
+}
+
+pub fn move_id(number: &str) -> MoveId {
+    number.parse::<u128>().unwrap().to_be_bytes()
 }
 
 fn operation(words: &[&str]) -> Body {

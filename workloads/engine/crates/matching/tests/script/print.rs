@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use openbourse_matching::Kernel;
 use openbourse_matching::auction::Indication;
+use openbourse_matching::command::MoveId;
 use openbourse_matching::event::{
     Event, EventBody, Fill, Movement, OrderOutcome, Outcome, PreventedMatch, PreventedParty, Reply,
     Trade, TradeParty,
@@ -166,6 +167,48 @@ fn shard_event(body: &EventBody) -> String {
             version,
             previous_version,
         } => format!("version {previous_version:?} -> {version:?}"),
+        of_a_move => move_event(of_a_move),
+    }
+}
+
+fn move_event(body: &EventBody) -> String {
+    let number = |move_id: &MoveId| u128::from_be_bytes(*move_id);
+    match body {
+        EventBody::SymbolFrozen {
+            move_id,
+            to_shard,
+            open_orders,
+            last_update_id,
+            ..
+        } => format!(
+            "frozen by {} to {to_shard}, {open_orders} orders, delta {last_update_id}",
+            number(move_id)
+        ),
+        EventBody::SymbolUnfrozen { move_id } => format!("unfrozen by {}", number(move_id)),
+        EventBody::SymbolDeparted { move_id, to_shard } => {
+            format!("departed by {} to {to_shard}", number(move_id))
+        }
+        EventBody::SymbolImported {
+            move_id,
+            from_shard,
+            open_orders,
+            last_update_id,
+            last_trade_id,
+            last_order_id,
+            ..
+        } => format!(
+            "imported by {} from {from_shard}, {open_orders} orders, delta {last_update_id}, trade {last_trade_id}, ids to #{last_order_id}",
+            number(move_id)
+        ),
+        EventBody::OrderDeparted { move_id, order: of } => {
+            format!("departed by {} {}", number(move_id), order(of))
+        }
+        EventBody::OrderReturned { move_id, order: of } => {
+            format!("returned by {} {}", number(move_id), order(of))
+        }
+        EventBody::OrderArrived { move_id, order: of } => {
+            format!("arrived by {} {}", number(move_id), order(of))
+        }
         of_a_symbol => panic!("{of_a_symbol:?} has no line"),
     }
 }

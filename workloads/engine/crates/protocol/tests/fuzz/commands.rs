@@ -47,6 +47,7 @@ fn command(number: u64, body: Body) -> v1::Command {
         command_id: u128::from(number).to_be_bytes().to_vec(),
         correlation_id: "request".into(),
         causation_id: String::new(),
+        traceparent: String::new(),
         body: Some(body),
     }
 }
@@ -81,6 +82,7 @@ pub fn wild(of: &mut Numbers, number: u64) -> v1::Command {
             account: account(of),
             symbol: of.one_of(&["", "AB", "CD"]).into(),
             countdown_ms: amount(of),
+            guard: of.below(3) == 0,
         }),
         30 => Body::CreditFunds(v1::CreditFunds {
             transfer_id: "t".into(),
@@ -101,6 +103,47 @@ pub fn wild(of: &mut Numbers, number: u64) -> v1::Command {
         _ => operation(of),
     };
     command(number, body)
+}
+
+fn move_id(of: &mut Numbers) -> Vec<u8> {
+    vec![of.one_of(&[1, 2, 3]); of.one_of(&[16, 16, 16, 7])]
+}
+
+/// The end of a move, or a part of a record that nobody made.
+fn moved(of: &mut Numbers) -> Body {
+    let move_id = move_id(of);
+    match of.below(4) {
+        0 => Body::CompleteMove(v1::CompleteMove { move_id }),
+        1 => Body::AbandonImport(v1::AbandonImport { move_id }),
+        _ => {
+            let record = v1::SymbolRecord {
+                terms: (of.below(2) == 0).then(|| v1::SymbolTerms {
+                    definition: Some(definition(of)),
+                    last_order_id: of.below(1000),
+                    phase: number_of_a_name(of, 6),
+                    ..Default::default()
+                }),
+                orders: vec![v1::Order {
+                    account: account(of),
+                    order_id: of.below(9),
+                    client_order_id: id(of),
+                    price_ticks: amount(of),
+                    quantity_lots: amount(of),
+                    side: number_of_a_name(of, 3),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            Body::ImportSymbol(v1::ImportSymbol {
+                move_id,
+                from_shard: of.one_of(&["second", "?"]).into(),
+                part: of.one_of(&[0, 0, 1]),
+                parts: of.one_of(&[1, 2, 0]),
+                record_sha256: vec![7; of.one_of(&[32, 32, 31])],
+                record: prost::Message::encode_to_vec(&record),
+            })
+        }
+    }
 }
 
 fn operation(of: &mut Numbers) -> Body {
@@ -161,14 +204,23 @@ fn operation(of: &mut Numbers) -> Body {
                 unpublished_commands: of.below(5),
             }),
         },
-        _ => match of.below(3) {
+        _ => match of.below(7) {
             0 => Body::ChangeVersion(v1::ChangeVersion {
-                version: of.one_of(&[0, 1, 2, 2, u32::MAX]),
+                version: of.one_of(&[0, 1, 2, 3, 3, u32::MAX]),
             }),
             1 => Body::DefineAsset(v1::DefineAsset {
                 asset: asset(of),
                 scale: of.one_of(&[0, 18, 19, u32::MAX]),
             }),
+            3 => Body::FreezeSymbol(v1::FreezeSymbol {
+                move_id: move_id(of),
+                symbol: symbol(of),
+                to_shard: of.one_of(&["second", "main", ""]).into(),
+            }),
+            4 => Body::UndoFreeze(v1::UndoFreeze {
+                move_id: move_id(of),
+            }),
+            5 => moved(of),
             _ => Body::Checkpoint(v1::Checkpoint {
                 previous_seq: of.one_of(&[0, 0, 7]),
                 previous_state_hash: vec![7; of.one_of(&[0, 32])],

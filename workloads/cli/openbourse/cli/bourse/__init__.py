@@ -1,0 +1,1 @@
+"""`kubectl bourse`: what a person does to an exchange that runs on Kubernetes."""

@@ -1,0 +1,1 @@
+"""Halts asked of the engines themselves, for an API server that is down."""

@@ -1,0 +1,88 @@
+"""Whose address a request comes from, and whether a list of networks has it. Texts in, texts out; nothing is looked up.
+
+What a client says of its address is not believed: only a proxy that the operator named may say for whom it speaks.
+"""
+
+import functools
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Application = Callable[[MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+
+FORWARDED_FOR = b"x-forwarded-for"
+# A chain of proxies is short; what stands further left is not read.
+HOPS_MOST = 32
+
+
+def network(text: str) -> Network:
+    """An address, or a network in CIDR notation. An IPv4 network that is written as IPv6 is the IPv4 one.
+
+    Raises ValueError, which says what is allowed.
+    """
+    try:
+        parsed = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text[:64]!r} is no address or network such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32: {error}"
+        ) from None
+    if isinstance(parsed, ipaddress.IPv6Network):
+        mapped = parsed.network_address.ipv4_mapped
+        if mapped is not None and parsed.prefixlen >= 96:
+            return ipaddress.IPv4Network((mapped, parsed.prefixlen - 96))
+    return parsed
+
+
+@functools.lru_cache(maxsize=16_384)
+def is_within(address: str, networks: tuple[Network, ...]) -> bool:
+    """False too for what is no address."""
+    found = _address(address)
+    return found is not None and any(found.version == each.version and found in each for each in networks)
+
+
+def client_address(peer: str, forwarded: Iterable[bytes], trusted: tuple[Network, ...]) -> str:
+    """The socket's peer; where that is a trusted proxy, the rightmost address in `forwarded` that is none.
+
+    `forwarded` are the values of X-Forwarded-For in the order in which they came. Where a trusted proxy named what is
+    no address, or nobody, the request is the proxy's own.
+    """
+    if not is_within(peer, trusted):
+        return peer
+    hops = [hop.strip() for value in forwarded for hop in value.decode("latin-1").split(",")]
+    nearest = peer
+    for hop in reversed(hops[-HOPS_MOST:]):
+        address = _address(hop)
+        if address is None:
+            break
+        nearest = str(address)
+        if not is_within(nearest, trusted):
+            break
+    return nearest
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def behind_proxies(application: Application, trusted: Sequence[Network]) -> Application:
+    """The application, told of each request whose it is: `scope["client"]` has the client's address, and port 0 where a
+    proxy named it."""
+    if not trusted:
+        return application
+    networks = tuple(trusted)
+
+    async def named(scope: MutableMapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        if client := scope.get("client"):
+            forwarded = [value for name, value in scope["headers"] if name == FORWARDED_FOR]
+            address = client_address(client[0], forwarded, networks)
+            if address != client[0]:
+                scope["client"] = (address, 0)
+        await application(scope, receive, send)
+
+    return named

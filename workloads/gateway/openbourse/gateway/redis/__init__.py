@@ -1,0 +1,1 @@
+"""What gateways share with each other: one connection to a Redis, and what to do without it."""
