@@ -198,7 +198,7 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
     """In the order in which they are started."""
 
     def child(component: Component, name: str, status_port: int, *arguments: str, **environment: str) -> Child:
-        common = ["--shard", SHARD, "--tls", str(data / "tls" / component), "--status", f"127.0.0.1:{status_port}"]
+        common = ["--tls", str(data / "tls" / component), "--status", f"127.0.0.1:{status_port}"]
         return Child(
             name=name,
             command=[sys.executable, "-m", f"openbourse.{component}", *arguments, *common],
@@ -208,6 +208,7 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
         )
 
     ledger, marketdata = f"127.0.0.1:{ports.ledger}", f"127.0.0.1:{ports.marketdata}"
+    shard = ("--shard", SHARD)
     engines = [f"--engine=127.0.0.1:{engine.commands}" for engine in ports.engines]
     return [
         *(
@@ -215,7 +216,7 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
                 Component.ENGINE,
                 "engine" if index == 0 else f"engine-{index}",
                 engine.status,
-                *("--wal", str(_wal(data, index)), "--listen", f"127.0.0.1:{engine.commands}"),
+                *(*shard, "--wal", str(_wal(data, index)), "--listen", f"127.0.0.1:{engine.commands}"),
                 *("--listings", str(data / "listings.json"), "--consumer", Component.LEDGER),
                 *("--reader", Component.MARKETDATA),
                 *_membership(data, ports.engines, index),
@@ -226,20 +227,21 @@ def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
             Component.LEDGER,
             Component.LEDGER,
             ports.ledger_status,
-            *("serve", *engines, "--listen", ledger),
+            *("serve", *shard, *engines, "--listen", ledger),
             OPENBOURSE_DATABASE=dsn,
         ),
         child(
             Component.MARKETDATA,
             Component.MARKETDATA,
             ports.marketdata_status,
-            *(*engines, "--history", str(data / "marketdata" / "history.sqlite"), "--listen", marketdata),
+            *(*shard, *engines, "--history", str(data / "marketdata" / "history.sqlite"), "--listen", marketdata),
         ),
         child(
             Component.GATEWAY,
             Component.GATEWAY,
             ports.gateway_status,
-            *(*engines, "--ledger", f"https://{ledger}", "--marketdata", f"https://{marketdata}"),
+            # What belongs to a shard comes after it.
+            *(*shard, *engines, "--ledger", f"https://{ledger}", "--marketdata", f"https://{marketdata}"),
             *("--keys", str(data / "keys.json"), "--limits", str(data / "limits.json")),
             *("--listen", f"127.0.0.1:{ports.gateway}", "--admin", f"127.0.0.1:{ports.gateway_admin}"),
         ),
