@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from typing import cast
 
 import asyncpg
-from gateway import UNLIMITED, certificates
+from gateway import UNLIMITED
 from orders_load import frame
 from result import RUNS, Result, at_share, result, say
 from settling import SETTINGS, scratch_binaries
 from ticking import ticks
 
 from fixtures.databases import PostgresServer
-from fixtures.engines import RunningEngine
+from fixtures.engines import RunningEngine, make_tls_material
 from fixtures.exchanges import running_exchange
 from openbourse.gateway.keys import Key
 
@@ -154,7 +154,7 @@ def _exchange() -> Iterator[tuple[int, str, Key, Key]]:
         try:
             folder = scratch / "exchange"
             folder.mkdir()
-            engine = RunningEngine(folder, certificates(scratch / "tls"))
+            engine = RunningEngine(folder, make_tls_material(folder / "tls"))
             options = ("--no-access-log", *UNLIMITED)
             with running_exchange(engine, postgres, "flow", 2, *options) as exchange:
                 keys = [exchange.funded(FUNDS) for _ in range(2)]

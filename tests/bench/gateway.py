@@ -8,7 +8,6 @@ measured beside: processor time an order, which other work on the machine change
 
 import asyncio
 import contextlib
-import datetime
 import json
 import subprocess
 import sys
@@ -23,11 +22,10 @@ from result import RUNS, Result, result, say
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fixtures.engines import EXCHANGE, RunningEngine
+from fixtures.engines import RunningEngine, make_tls_material
 from fixtures.gateways import GatewayProcess, credit, running_gateway
 from fixtures.processes import RunningProcess
 from fixtures.redises import running_redis
-from openbourse.contracts.certificates import issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.gateway.keys import Key
 
@@ -148,7 +146,7 @@ def _gateways(count: int) -> Iterator[Measured]:
     """With an engine behind them, and the key of an account with funds."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        material = certificates(folder / "tls")
+        material = make_tls_material(folder / "tls")
         engine = RunningEngine(folder, material)
         engine.start()
         try:
@@ -198,16 +196,6 @@ def _cpu_us(measured: Measured) -> dict[str, float]:
         )
         for name, pids in measured.pids.items()
     }
-
-
-def certificates(folder: Path) -> dict[Component, Path]:
-    now = datetime.datetime.now(datetime.UTC)
-    authority = make_authority(EXCHANGE, now)
-    for component in Component:
-        (folder / component).mkdir(parents=True)
-        for name, content in issue(authority, EXCHANGE, component, ("127.0.0.1",), now).files(authority).items():
-            (folder / component / name).write_bytes(content)
-    return {component: folder / component for component in Component}
 
 
 def _load(to: Measured, wire: str, *, seconds: float, offered: int) -> dict[str, float]:
