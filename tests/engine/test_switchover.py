@@ -12,7 +12,10 @@ from fixtures.members import RunningShard
 pytestmark = pytest.mark.server
 
 TIMES = 6
-PAUSE_MS_MOST = 500
+# A take-over that was not planned takes about as long, for its suspicion alone.
+PAUSE_MS_USUAL = 300
+# A disk that syncs for a second stands in the way of anybody.
+PAUSE_MS_MOST = 5_000
 
 
 @pytest.mark.alone
@@ -42,6 +45,7 @@ async def test_a_leader_that_is_told_to_stop_hands_over_first_and_nothing_is_los
         f"{TIMES} planned switchovers by SIGTERM: no answer for {pauses} ms; "
         f"of it from the old leader's release to the first answer {', '.join(map(str, sorted(inner_ms)))} ms"
     )
+    assert sorted(pauses_ms)[TIMES // 2] < PAUSE_MS_USUAL
     assert max(pauses_ms) < PAUSE_MS_MOST
     verdict = judge(load, leader)
     assert verdict.is_good, verdict

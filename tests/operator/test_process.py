@@ -16,6 +16,7 @@ from fixtures.operator_processes import (
     an_exchange,
     an_operator,
     eventually,
+    forget_exchanges,
     install_rights,
     is_there,
     let_everything_happen_once,
@@ -34,6 +35,7 @@ async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def chart(api_server: RunningApiServer, api: ApiServer, tmp_path: Path) -> list[Object]:
+    await forget_exchanges(api)
     return await install_rights(api_server, api, tmp_path)
 
 
