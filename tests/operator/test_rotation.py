@@ -22,7 +22,10 @@ from openbourse.operator.observed import Observed
 pytestmark = pytest.mark.server
 
 LEAF = "demo-gateway-tls"
-ISSUED = ("demo-cli-tls", "demo-engine-main-tls", LEAF, "demo-ledger-main-tls", "demo-marketdata-main-tls")
+ISSUED = (
+    *("demo-cli-tls", "demo-engine-main-tls", LEAF, "demo-ledger-main-tls", "demo-marketdata-main-tls"),
+    "demo-operator-tls",
+)
 
 
 @pytest.fixture
