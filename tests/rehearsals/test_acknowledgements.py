@@ -1,8 +1,10 @@
 """What clients were told becomes facts: pauses, shares of errors, and what of it a log has."""
 
+from typing import Any
+
 import pytest
 
-from openbourse.operator.rehearsals.acknowledgements import Acknowledgements, compared
+from openbourse.operator.rehearsals.acknowledgements import Acknowledgements, compared, compared_together
 from openbourse.operator.rehearsals.cutting import counted, table
 
 AUDIT = {
@@ -64,6 +66,51 @@ def test_what_was_acknowledged_is_held_against_the_log_order_by_order() -> None:
     bad = compared("pod", AUDIT | {"orders": {"r-1": [11, 15], "r-2": [99]}}, told)
     assert (bad.lost, bad.repeated) == (3, 1)
     assert bad.lost_first[1] == "r-2: acknowledged as 12, in the log [99]"
+
+
+def audit_of_move(what: str, shard: str, orders: dict[str, list[int]], **open_: list[object]) -> dict[str, Any]:
+    passage = {"what": what, "seq": 7, "at_us": 1, "move": "m", "shard": shard, "open": open_}
+    whereabouts = {"here_first": what == "Frozen", "passages": [passage], "away": 0, "away_first": [], "trade_gaps": []}
+    return AUDIT | {"orders": orders, "whereabouts": whereabouts}
+
+
+RESTS: list[object] = ["r-2", 1900, 1, 10_000, 5, 2, 0]
+LEFT = audit_of_move("Frozen", "second", {"r-1": [11], "r-2": [12]}, **{"12": RESTS})
+
+
+def test_orders_are_in_the_log_of_one_shard_or_the_other_and_come_as_they_left() -> None:
+    told = {"r-1": 11, "r-2": 12, "r-3": 13}
+    came = audit_of_move("Imported", "main", {"r-3": [13]}, **{"12": RESTS})
+    good = compared_together({"main-0": LEFT, "second-0": came}, told)
+    assert (good.pods, good.compared, good.lost, good.repeated) == (("main-0", "second-0"), 3, 0, 0)
+    alone = [compared("pod", each, {}) for each in (LEFT, came)]
+    (left,), (arrived,) = (log.whereabouts.passages for log in alone if log.whereabouts is not None)
+    assert (left.open_orders, left.orders) == (arrived.open_orders, arrived.orders) == (1, left.orders)
+    nobody = audit_of_move("Imported", "main", {"r-3": [13]})
+    lost = compared_together({"main-0": LEFT, "second-0": nobody}, told)
+    assert lost.lost_first == ("r-2: left main as order 12, came to second nowhere",)
+    changed = audit_of_move("Imported", "main", {"r-3": [13]}, **{"12": [*RESTS[:4], 6, *RESTS[5:]]})
+    assert compared_together({"main-0": LEFT, "second-0": changed}, told).lost == 1
+    never = compared_together({"main-0": LEFT, "second-0": AUDIT | {"orders": {}}}, told)
+    assert never.lost_first == ("r-3: acknowledged as 13, in the logs nothing",), "what left came nowhere yet"
+    another = audit_of_move("Imported", "main", {"r-3": [99]}, **{"12": RESTS})
+    assert compared_together({"main-0": LEFT, "second-0": another}, told).lost == 1
+
+
+def test_an_order_that_both_shards_accepted_was_carried_out_twice_also_when_nobody_was_told() -> None:
+    for orders in ({"r-2": [12], "r-3": [13]}, {"r-2": [15], "r-3": [13]}):
+        came = audit_of_move("Imported", "main", orders, **{"12": RESTS})
+        found = compared_together({"main-0": LEFT, "second-0": came}, {"r-3": 13})
+        assert (found.lost, found.repeated) == (0, 1)
+        assert found.repeated_first == (f"r-2: [12, {orders['r-2'][0]}]",)
+
+
+def test_the_longest_silence_is_of_what_ended_in_that_time() -> None:
+    found = heard(0, 10, 400, 410, 1_000)
+    assert found.longest_ms(0, 2_000) == 590
+    assert found.longest_ms(10, 400) == 390
+    assert found.longest_ms(400, 420) == 10
+    assert found.longest_ms(1_000, 2_000) is None
 
 
 def test_a_log_that_could_not_be_carried_out_is_damaged_and_one_without_orders_is_no_audit() -> None:

@@ -3,12 +3,15 @@
 Times are milliseconds since the rehearsal began.
 """
 
+import hashlib
 import itertools
+import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from openbourse.operator.rehearsals.facts import LoadFacts, LogFacts, Pause, Took
+from openbourse.operator.rehearsals.facts import LoadFacts, LogFacts, Pause, TogetherFacts, Took
 
 BUCKET_MS = 100
 # Shorter ones are none.
@@ -66,6 +69,11 @@ class Acknowledgements:
     def since(self, from_ms: int) -> int:
         return sum(at_ms >= from_ms for at_ms in self.at_ms)
 
+    def longest_ms(self, from_ms: int, to_ms: int) -> int | None:
+        """The longest time between two acknowledgements that ended in that time; None: none ended then."""
+        ends = [later - sooner for sooner, later in itertools.pairwise(self.at_ms) if from_ms < later <= to_ms]
+        return max(ends, default=None)
+
     def took(self, from_ms: int, to_ms: int) -> Took:
         """Of those that were sent in that time."""
         found = sorted(
@@ -103,7 +111,10 @@ class Acknowledgements:
 
 
 def compared(pod: str, audit: Mapping[str, object], orders: Mapping[str, int]) -> LogFacts:
-    """What the audit of one engine's log says, held against what clients were told. Raises ValueError."""
+    """What the audit of one engine's log says, held against what clients were told. Raises ValueError.
+
+    `orders`: those that have to be in this log; none where they may be in another shard's.
+    """
     content = dict(audit)
     made = content.pop("orders", None)
     if content.get("damaged") and made is None:
@@ -119,6 +130,7 @@ def compared(pod: str, audit: Mapping[str, object], orders: Mapping[str, int]) -
     return LogFacts.model_validate(
         {
             **content,
+            "whereabouts": _whereabouts(content.get("whereabouts")),
             "pod": pod,
             "compared": len(orders),
             "lost": len(lost),
@@ -127,3 +139,60 @@ def compared(pod: str, audit: Mapping[str, object], orders: Mapping[str, int]) -
             "repeated_first": tuple(repeated[:NAMED_MOST]),
         }
     )
+
+
+def compared_together(audits: Mapping[str, Mapping[str, Any]], orders: Mapping[str, int]) -> TogetherFacts:
+    """What clients were told, held against the audits of one log of each shard, by pod.
+
+    An order is accepted in one shard, and goes along with its symbol: it has to come as it left.
+    """
+    made: dict[str, list[int]] = {}
+    for audit in audits.values():
+        for name, ids in (audit.get("orders") or {}).items():
+            made.setdefault(name, []).extend(ids)
+    lost = [
+        f"{name}: acknowledged as {order}, in the logs {made.get(name, 'nothing')}"
+        for name, order in orders.items()
+        if order not in made.get(name, ())
+    ]
+    lost += _left_behind(audits)
+    repeated = [f"{name}: {ids}" for name, ids in made.items() if len(ids) > 1]
+    return TogetherFacts(
+        pods=tuple(sorted(audits)),
+        compared=len(orders),
+        lost=len(lost),
+        lost_first=tuple(lost[:NAMED_MOST]),
+        repeated=len(repeated),
+        repeated_first=tuple(repeated[:NAMED_MOST]),
+    )
+
+
+def _left_behind(audits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Orders that left one shard and did not come to the other. A move that ended nowhere is none of it."""
+    passages = [
+        passage for audit in audits.values() for passage in (audit.get("whereabouts") or {}).get("passages", ())
+    ]
+    came = {passage["move"]: passage for passage in passages if passage["what"] == "Imported"}
+    for passage in passages:
+        arrived = came.get(passage.get("move", ""))
+        if passage["what"] != "Frozen" or arrived is None:
+            continue
+        for order_id, order in passage["open"].items():
+            if (there := arrived["open"].get(order_id)) != order:
+                said = "nowhere" if there is None else f"as {there}"
+                yield f"{order[0]}: left {arrived['shard']} as order {order_id}, came to {passage['shard']} {said}"
+
+
+def _whereabouts(told: Any) -> Any:
+    """Of the open orders that went along, their number and digest: there may be many."""
+    if not isinstance(told, dict):
+        return told
+    passages = []
+    for passage in told.get("passages", ()):
+        kept = dict(passage)
+        went: Mapping[str, Any] | None = kept.pop("open", None)
+        if went is not None:
+            text = json.dumps(went, sort_keys=True, separators=(",", ":"))
+            kept |= {"open_orders": len(went), "orders": hashlib.sha256(text.encode()).hexdigest()}
+        passages.append(kept)
+    return told | {"passages": passages}

@@ -3,6 +3,8 @@
 Times are milliseconds since the rehearsal began, by the clock of the process that ran it.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from openbourse.contracts.documents import Document
@@ -10,7 +12,10 @@ from openbourse.contracts.resources import Scenario
 
 
 class Bite(Document):
-    """What the process on the node saw of its own fault: that it was there, and not only asked for."""
+    """What the process on the node saw of its own fault: that it was there, and not only asked for.
+
+    `pod`: of RESTART the StatefulSet, of MOVE the Symbol.
+    """
 
     pod: str
     pid: int
@@ -22,7 +27,7 @@ class Bite(Document):
     stopped: int = 0
     # DOWN, SLOW: at how many of the looks nothing ran there, or the limit was in force.
     seen: int = 0
-    # DOWN, RESTART: the pods that it was done to. And how many processes were killed.
+    # DOWN, RESTART: the pods that it was done to; MOVE: the shards. And how many processes were killed.
     victims: tuple[str, ...] = ()
     kills: int = 0
     # SLOW: writes that the kernel let through meanwhile.
@@ -107,6 +112,38 @@ class LoadFacts(Document):
     took_after: Took | None = None
 
 
+class Passage(Document):
+    """A symbol came to a shard or left it."""
+
+    what: Literal["Listed", "Frozen", "Unfrozen", "Departed", "Imported"]
+    seq: int
+    # By the clock of the engine that led.
+    at_us: int
+    # The move, and the other shard. Empty of what is no part of one.
+    move: str = ""
+    shard: str = ""
+    # The digest of all that goes along, and of the open orders alone; how many these are.
+    record: str = ""
+    orders: str = ""
+    open_orders: int = 0
+    # The last ones; 0 where none was seen.
+    update_id: int = 0
+    trade_id: int = 0
+
+
+class Whereabouts(Document):
+    """When a shard had the symbol that was traded, as one log says."""
+
+    # Before the first seq.
+    here_first: bool
+    passages: tuple[Passage, ...] = ()
+    # Commands that did something to it while the shard did not have it, some of them.
+    away: int = 0
+    away_first: tuple[str, ...] = ()
+    # Within the times in which it was here, and from where it came with.
+    trade_gaps: tuple[str, ...] = ()
+
+
 class LogFacts(Document):
     """One engine's log, replayed by a kernel that is not the engine's."""
 
@@ -120,7 +157,8 @@ class LogFacts(Document):
     # By seq, as text: the chain of records there. And the state hash that the replay came to.
     chains: dict[str, str] = Field(default_factory=dict)
     states: dict[str, str] = Field(default_factory=dict)
-    # Of the orders that were acknowledged: held against this log, missing or another order there, some of them.
+    # Of the orders that were acknowledged: held against this log, missing or another order there, some of them. None
+    # are where they may be in another shard's log too.
     compared: int = 0
     lost: int = 0
     lost_first: tuple[str, ...] = ()
@@ -131,6 +169,8 @@ class LogFacts(Document):
     update_gaps: tuple[str, ...] = ()
     crossed: tuple[str, ...] = ()
     updates: int = 0
+    # None in reports of before it was looked at.
+    whereabouts: Whereabouts | None = None
 
 
 class EngineStateFacts(Document):
@@ -178,6 +218,52 @@ class HaltFacts(Document):
     accepted_first: tuple[str, ...] = ()
 
 
+class TogetherFacts(Document):
+    """The orders of clients, held against one log of each shard together: each has to be in one of them, once."""
+
+    # Of the engines whose logs these are.
+    pods: tuple[str, ...]
+    compared: int
+    # Acknowledged and in none, or as others; or they left a shard and did not come to the other as they were.
+    lost: int = 0
+    lost_first: tuple[str, ...] = ()
+    # One name that was accepted more than once, wherever.
+    repeated: int = 0
+    repeated_first: tuple[str, ...] = ()
+
+
+class ShardFacts(Document):
+    """Of another shard than the rehearsal's own, which a symbol was moved to: what `Facts` has of that one."""
+
+    shard: str
+    # The last seq before the rehearsal began.
+    begun_seq: int = 0
+    leaders: tuple[LeaderAt, ...] = ()
+    members: int = 0
+    logs: tuple[LogFacts, ...] = ()
+    engines: tuple[EngineStateFacts, ...] = ()
+    ledger: LedgerFacts = Field(default_factory=LedgerFacts)
+    status: StatusFacts | None = None
+
+
+class MoveFacts(Document):
+    """A move of the symbol that was asked for, and what the Symbol's status made of it."""
+
+    symbol: str
+    from_shard: str
+    to_shard: str
+    # As ledgers and engines know it; empty: nobody took it up.
+    move: str = ""
+    # Of the status: Completed, or as far as it came.
+    state: str = ""
+    asked_ms: int = 0
+    # When the status was seen to say so; None: never.
+    over_ms: int | None = None
+    # Traded in neither, by the engines' clocks, and no order acknowledged, as clients saw it.
+    paused_ms: int | None = None
+    silent_ms: int | None = None
+
+
 class Step(Document):
     """Of the scenario: when it came to its end, and what was said."""
 
@@ -213,3 +299,9 @@ class Facts(Document):
     disk_before: DiskFacts | None = None
     disk_during: DiskFacts | None = None
     status: StatusFacts | None = None
+    # Of a scenario with more than one shard: the first one's name and where its log began, the others, the moves.
+    shard: str = ""
+    begun_seq: int = 0
+    others: tuple[ShardFacts, ...] = ()
+    together: TogetherFacts | None = None
+    moves: tuple[MoveFacts, ...] = ()

@@ -5,14 +5,16 @@ was seen. Whatever is missing makes it Inconclusive; a broken invariant makes it
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from openbourse.contracts.resources import Verdict
 from openbourse.contracts.resources.rehearsal import InvariantState
-from openbourse.operator.rehearsals.facts import Facts, LogFacts, Pause
+from openbourse.operator.rehearsals.facts import Facts, Pause
 from openbourse.operator.rehearsals.proofs import fault_problem
 from openbourse.operator.rehearsals.scenarios import STRIKES
+from openbourse.operator.rehearsals.shards import authoritative, each_alone, stays, together
+from openbourse.operator.rehearsals.whereabouts import Place, id_problems, moved, problems
 
 # Fewer than that are no load.
 ACKNOWLEDGED_LEAST = 20
@@ -86,8 +88,11 @@ def _pauses_after(facts: Facts) -> list[Pause]:
 
 
 def _rpo(facts: Facts) -> int | None:
-    """Acknowledged orders that the log of whoever has the most lacks."""
-    log = _authoritative(facts)
+    """Acknowledged orders that the log of whoever has the most lacks, or that of each shard."""
+    if facts.others:
+        both = together(facts)
+        return None if both is None or both.compared < facts.load.acknowledged else both.lost
+    log = authoritative(facts)
     return None if log is None or log.compared < facts.load.acknowledged else log.lost
 
 
@@ -112,35 +117,68 @@ def _unproved(facts: Facts) -> list[str]:
     return found
 
 
-def _authoritative(facts: Facts) -> LogFacts | None:
-    """The log of the last leader; without one that is known, none: another may lack what is on its way."""
-    if not facts.leaders:
-        return None
-    holder = facts.leaders[-1].holder
-    return next((log for log in facts.logs if log.pod == holder), None)
-
-
 _NO_LOG = Finding(InvariantState.UNKNOWN, "the log of the engine that leads was not read")
+_NOT_ALL_LOGS = Finding(InvariantState.UNKNOWN, "not of each shard the log of the engine that leads was compared")
+
+
+def _of_each(check: Callable[[Facts], Finding | None]) -> Callable[[Facts], Finding | None]:
+    """What holds in each shard for itself: what is broken in one is broken, what is unknown in one is unknown."""
+
+    def of_all(facts: Facts) -> Finding | None:
+        found = [(name, made) for name, alone in each_alone(facts) if (made := check(alone)) is not None]
+        if len(found) < 2:
+            return found[0][1] if found else None
+        for state in (InvariantState.BROKEN, InvariantState.UNKNOWN):
+            if said := [f"shard {name}: {made.sentence}" for name, made in found if made.state is state]:
+                return Finding(state, "; ".join(said))
+        return Finding(InvariantState.HELD, "; ".join(f"shard {name}: {made.sentence}" for name, made in found))
+
+    return of_all
 
 
 def _nothing_acknowledged_is_lost(facts: Facts) -> Finding:
-    log = _authoritative(facts)
+    if facts.others:
+        both = together(facts)
+        if both is None:
+            return _NOT_ALL_LOGS
+        return _lost(facts, both.lost, both.lost_first, both.compared, f"the logs of {' and '.join(both.pods)}")
+    log = authoritative(facts)
     if log is None:
         return _NO_LOG
-    if log.lost:
-        first = ", ".join(log.lost_first[:NAMED_IN_SENTENCE])
+    return _lost(facts, log.lost, log.lost_first, log.compared, f"the log of {log.pod}")
+
+
+def _lost(facts: Facts, lost: int, lost_first: Sequence[str], compared: int, where: str) -> Finding:
+    if lost:
+        first = ", ".join(lost_first[:NAMED_IN_SENTENCE])
         return Finding(
             InvariantState.BROKEN,
-            f"{log.lost} of {log.compared} acknowledged orders are not in the log of {log.pod}, or as others: {first}",
+            f"{lost} of {compared} acknowledged orders are not in {where}, or as others: {first}",
         )
-    if log.compared < facts.load.acknowledged:
+    if compared < facts.load.acknowledged:
         return Finding(
-            InvariantState.UNKNOWN, f"{log.compared} of {facts.load.acknowledged} acknowledged orders were compared"
+            InvariantState.UNKNOWN, f"{compared} of {facts.load.acknowledged} acknowledged orders were compared"
         )
-    return Finding(InvariantState.HELD, f"all {log.compared} acknowledged orders are in the log of {log.pod}")
+    return Finding(InvariantState.HELD, f"all {compared} acknowledged orders are in {where}")
 
 
 def _nothing_is_carried_out_twice(facts: Facts) -> Finding:
+    found = _of_each(_nothing_twice_in_its_logs)(facts)
+    assert found is not None, "each shard says something"
+    if not facts.others or found.state is InvariantState.BROKEN:
+        return found
+    both = together(facts)
+    if both is None:
+        return _NOT_ALL_LOGS
+    if both.repeated:
+        first = ", ".join(both.repeated_first[:NAMED_IN_SENTENCE])
+        return Finding(
+            InvariantState.BROKEN, f"{both.repeated} orders were carried out in more than one shard: {first}"
+        )
+    return found
+
+
+def _nothing_twice_in_its_logs(facts: Facts) -> Finding:
     if not facts.logs:
         return _NO_LOG
     for log in facts.logs:
@@ -150,7 +188,7 @@ def _nothing_is_carried_out_twice(facts: Facts) -> Finding:
                 InvariantState.BROKEN,
                 f"{log.repeated} orders were carried out twice, says the log of {log.pod}: {first}",
             )
-    if _authoritative(facts) is None:
+    if authoritative(facts) is None:
         return _NO_LOG
     return Finding(InvariantState.HELD, "no order was carried out twice")
 
@@ -243,6 +281,7 @@ def _engine_is_ledger(facts: Facts) -> Finding:
 
 
 def _no_book_is_crossed(facts: Facts) -> Finding:
+    """The stream is of the symbol, in whichever shard it is."""
     crossed = [*facts.stream.crossed, *(name for log in facts.logs for name in log.crossed)]
     if crossed:
         return Finding(InvariantState.BROKEN, f"crossed: {', '.join(crossed[:5])}")
@@ -258,6 +297,35 @@ def _update_ids_are_contiguous(facts: Facts) -> Finding:
     if not facts.logs or not any(log.updates for log in facts.logs):
         return Finding(InvariantState.UNKNOWN, "no update of a book was seen")
     return Finding(InvariantState.HELD, "in every log, of every book")
+
+
+def _ids_go_on(facts: Facts) -> Finding | None:
+    found = _of_each(_update_ids_are_contiguous)(facts)
+    if not facts.others or (found is not None and found.state is InvariantState.BROKEN):
+        return found
+    known = stays(facts)
+    if known is None:
+        return _NOT_ALL_LOGS
+    if gaps := id_problems(known):
+        return Finding(InvariantState.BROKEN, f"over all shards: {'; '.join(gaps[:5])}")
+    return found
+
+
+def _symbol_is_in_one_shard(facts: Facts) -> Finding | None:
+    """None: no symbol was moved, so there is nothing to say."""
+    if not facts.others:
+        return None
+    known = stays(facts)
+    if known is None or len(known) < 2:
+        return _NOT_ALL_LOGS
+    if broken := problems(known):
+        return Finding(InvariantState.BROKEN, "; ".join(broken[:5]))
+    if here := [stay.shard for stay in known if stay.last is Place.FROZEN]:
+        return Finding(InvariantState.UNKNOWN, f"it is on its way from shard {here[0]} still")
+    ways = [f"from {each.from_shard} to {each.to_shard} after {each.paused_ms} ms in neither" for each in moved(known)]
+    if not ways:
+        return Finding(InvariantState.UNKNOWN, "no move was found in the logs of both shards")
+    return Finding(InvariantState.HELD, ", ".join(ways))
 
 
 def _market_data_has_no_gap(facts: Facts) -> Finding:
@@ -304,16 +372,17 @@ def _halted_stays_halted(facts: Facts) -> Finding | None:
 INVARIANTS: tuple[tuple[str, Callable[[Facts], Finding | None]], ...] = (
     ("NothingAcknowledgedIsLost", _nothing_acknowledged_is_lost),
     ("NothingIsCarriedOutTwice", _nothing_is_carried_out_twice),
-    ("OnlyOneLeadersEffects", _only_one_leaders_effects),
-    ("EpochsOnlyGrow", _epochs_only_grow),
-    ("LeadsWhoShould", _leads_who_should),
-    ("EngineIsReplay", _engine_is_replay),
-    ("EngineIsLedger", _engine_is_ledger),
-    ("NoBookIsCrossed", _no_book_is_crossed),
-    ("UpdateIdsAreContiguous", _update_ids_are_contiguous),
+    ("OnlyOneLeadersEffects", _of_each(_only_one_leaders_effects)),
+    ("EpochsOnlyGrow", _of_each(_epochs_only_grow)),
+    ("LeadsWhoShould", _of_each(_leads_who_should)),
+    ("EngineIsReplay", _of_each(_engine_is_replay)),
+    ("EngineIsLedger", _of_each(_engine_is_ledger)),
+    ("NoBookIsCrossed", _of_each(_no_book_is_crossed)),
+    ("UpdateIdsAreContiguous", _ids_go_on),
     ("MarketDataHasNoGap", _market_data_has_no_gap),
     ("HaltedStaysHalted", _halted_stays_halted),
-    ("StatusIsTrue", _status_is_true),
+    ("StatusIsTrue", _of_each(_status_is_true)),
+    ("SymbolIsInOneShard", _symbol_is_in_one_shard),
 )
 
 

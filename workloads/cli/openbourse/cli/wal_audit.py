@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openbourse.cli.wal_whereabouts import Whereabouts
 from openbourse.contracts import frames, v1
 from openbourse.engine import _core
 from openbourse.engine.journal import wal
@@ -23,8 +24,9 @@ NAMED_MOST = 20
 
 @dataclass(slots=True)
 class Book:
-    """Levels of one symbol, by price. `opens`: it matches, so it must not be crossed."""
+    """Levels of one symbol, by price. `opens`: it matches, so it must not be crossed. `is_here`: the shard has it."""
 
+    is_here: bool = False
     update_id: int | None = None
     opens: bool = True
     bids: dict[int, int] = field(default_factory=dict)
@@ -41,6 +43,18 @@ class Book:
         if before is None or delta.update_id == before + 1:
             return ""
         return f"{delta.update_id} after {before}"
+
+    def arrives(self, update_id: int) -> None:
+        """From another shard: its levels are told next, and their numbers go on from there."""
+        self.update_id, self.opens = update_id, True
+        self.bids.clear()
+        self.asks.clear()
+
+    def departs(self) -> None:
+        """To another shard, which counts on."""
+        self.update_id = None
+        self.bids.clear()
+        self.asks.clear()
 
     @property
     def is_crossed(self) -> bool:
@@ -66,8 +80,11 @@ def audit(folder: Path, report: wal.Report, from_seq: int, prefix: str, symbol: 
     first = min(max(from_seq, report.first_seq), report.last_seq)
     found = Audit()
     book = _book(folder, report, first, symbol)
+    whereabouts = Whereabouts(symbol, book.is_here)
     for _, events in itertools.groupby(_events(folder, report, first), key=lambda event: event.seq):
-        _take(found, book, list(events), prefix, symbol)
+        command = list(events)
+        whereabouts.take(command)
+        _take(found, book, command, prefix, symbol)
     chains, epochs = _records(folder, first, report.last_seq)
     return {
         "first_seq": first,
@@ -80,6 +97,7 @@ def audit(folder: Path, report: wal.Report, from_seq: int, prefix: str, symbol: 
         "update_gaps": found.update_gaps[:NAMED_MOST],
         "crossed": found.crossed[:NAMED_MOST],
         "updates": found.updates,
+        "whereabouts": whereabouts.document(),
     }
 
 
@@ -96,6 +114,10 @@ def _take(found: Audit, book: Book, events: list[v1.Event], prefix: str, symbol:
             found.states[str(event.seq)] = event.engine_checkpoint.state_hash.hex()
         elif body == "symbol_state_changed" and event.symbol == symbol:
             book.opens = event.symbol_state_changed.state == v1.SymbolState.SYMBOL_STATE_TRADING
+        elif body == "symbol_imported" and event.symbol == symbol:
+            book.arrives(event.symbol_imported.last_update_id)
+        elif body == "symbol_departed" and event.symbol == symbol:
+            book.departs()
         elif body == "book_delta" and event.symbol == symbol:
             found.updates += 1
             if gap := book.take(event.book_delta):
@@ -116,6 +138,7 @@ def _book(folder: Path, report: wal.Report, first: int, symbol: str) -> Book:
     query = v1.Query(depth=v1.DepthQuery(symbol=symbol, limit=LEVELS))
     answer = v1.Answer.FromString(kernel.answer(query.SerializeToString()))
     if answer.WhichOneof("body") == "depth":
+        book.is_here = True
         book.update_id = answer.depth.last_update_id
         book.bids = {level.price_ticks: level.quantity_lots for level in answer.depth.bids}
         book.asks = {level.price_ticks: level.quantity_lots for level in answer.depth.asks}
