@@ -48,7 +48,7 @@ BLKIO = Path("/sys/fs/cgroup/blkio")
 
 @contextmanager
 def pod(folder: Path, log: Path | None = None, code: str = SLEEPS) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A process that is called as an engine is; a mount of its own names the uid of its pod, another has its log.
+    """A process that is called as an engine is; its /etc/hosts comes from the folder of its pod, its log from another.
 
     `code`: what it does; it prints "up" first.
     """
@@ -56,20 +56,34 @@ def pod(folder: Path, log: Path | None = None, code: str = SLEEPS) -> Iterator[t
     source = folder / "pods" / uid / "etc-hosts"
     source.parent.mkdir(parents=True)
     source.touch()
-    target = folder / "hosts"
-    target.touch()
-    script = 'mount --bind "$0" "$1" && mount -t tmpfs none /var/lib && mkdir -p /var/lib/openbourse/wal'
-    script += ' && mount --bind "$3" /var/lib/openbourse/wal'
-    script += ' && cp "$2" /var/lib/openbourse/wal/ && shift 3 && exec "$@" openbourse.engine'
+    script = 'mount --bind "$0" /etc/hosts && mount -t tmpfs none /var/lib && mkdir -p /var/lib/openbourse/wal'
+    script += ' && mount --bind "$2" /var/lib/openbourse/wal'
+    script += ' && cp "$1" /var/lib/openbourse/wal/ && shift 2 && exec "$@" openbourse.engine'
     volume = folder / "volume"
     volume.mkdir()
-    files = [str(each) for each in (source, target, log or source, volume)]
+    files = [str(each) for each in (source, log or source, volume)]
     words = ["unshare", "-m", "-n", "sh", "-c", script, *files, sys.executable, "-c", code]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
             yield uid, process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def of_the_node(folder: Path, uid: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that sees what the kubelet mounts for the pod: a volume, and a part of one."""
+    script = 'cd "$0" && mkdir -p volumes/tls volume-subpaths/a && mount -t tmpfs none volumes/tls'
+    script += ' && mkdir volumes/tls/a && mount --bind volumes/tls/a volume-subpaths/a && exec "$@" openbourse.engine'
+    words = ["unshare", "-m", "sh", "-c", script, str(folder / "pods" / uid), sys.executable, "-c", SLEEPS]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            assert f"/pods/{uid}/" in Path(f"/proc/{process.pid}/mountinfo").read_text()
+            yield process
         finally:
             process.kill()
 
@@ -284,6 +298,7 @@ def test_pods_are_kept_dead_whatever_is_started_in_them_again(tmp_path: Path) ->
         pod(tmp_path / "a") as (uid, first),
         pod(tmp_path / "b") as (other, second),
         pod(tmp_path / "c") as (_, bystander),
+        of_the_node(tmp_path / "a", uid) as node_process,
     ):
         mounts = os.open(f"/proc/{first.pid}/ns/mnt", os.O_RDONLY)
         options = ("--also", f"p-1={other}", "--seconds", "4", "--address", "everybody=0.0.0.0/0")
@@ -298,6 +313,7 @@ def test_pods_are_kept_dead_whatever_is_started_in_them_again(tmp_path: Path) ->
             _, bite = (json.loads(line) for line in deed.stdout)
         os.close(mounts)
         assert bystander.poll() is None
+        assert node_process.poll() is None
     assert (bite["problem"], bite["deed"], bite["gone"], bite["victims"]) == ("", "down", True, ["p-0", "p-1"])
     assert bite["kills"] == 3
     assert bite["looks"] > bite["seen"] >= bite["looks"] * 0.8

@@ -10,6 +10,8 @@ from pathlib import Path
 ENGINE = b"openbourse.engine"
 LOOK_S = 0.1
 FOUND_S = 30.0
+# What a kubelet gives to each container out of its pod's folder.
+GIVEN = ("/etc/hosts", "/dev/termination-log")
 
 
 class NotDone(Exception):
@@ -30,7 +32,8 @@ def find(uid: str, timeout_s: float = FOUND_S) -> int:
 def of_pods(uids: Collection[str]) -> dict[int, str]:
     """Of these pods, all processes but those that hold their networks: each with the uid of its pod.
 
-    Mounts say whose pod a process is of: its files come from a folder that is named by the pod's uid.
+    Mounts say whose pod a process is of: its files come from a folder that is named by the pod's uid. The node's own
+    processes see such folders too, as places where something is mounted, and are of no pod.
     """
     found = {}
     for folder in Path("/proc").iterdir():
@@ -45,7 +48,11 @@ def whose(pid: int, uids: Collection[str]) -> str | None:
         mounts = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace")
     except OSError:
         return None  # it ended meanwhile, or is somebody else's
-    return next((uid for uid in uids if f"/pods/{uid}/" in mounts), None)
+    for mount in mounts.splitlines():
+        source, place = mount.split(" ")[3:5]
+        if place in GIVEN and (found := next((uid for uid in uids if f"/pods/{uid}/" in source), None)):
+            return found
+    return None
 
 
 def _words(pid: int) -> list[bytes]:
