@@ -1,19 +1,20 @@
 """Reads one exchange from the API server and its engines. Gathers facts and decides nothing.
 
-Lists and gets, never a cache: an object that a watch missed is seen here. Secrets are read by name, and only what is
-not secret of them leaves this module.
+Lists and gets, several at once, never a cache: an object that a watch missed is seen here. Secrets are read by name,
+and only what is not secret of them leaves this module.
 """
 
 import asyncio
 import datetime
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from openbourse.contracts.apiserver import ApiServer, Object, Refused
+from openbourse.contracts.apiserver import ApiError, ApiServer, Object, Refused, Resource
 from openbourse.contracts.component import Component
 from openbourse.contracts.leadership import LEASE, is_unfounded
 from openbourse.contracts.resources import CustomResource, EngineShard, Exchange, Halt, Symbol, TradingLimit
@@ -27,17 +28,19 @@ from openbourse.operator.observed import (
     HeardMarketData,
     HeardSealer,
     MarketDataFacts,
-    MoveFacts,
     Observed,
     ProcessFacts,
     SealFacts,
     SecretFacts,
-    TlsFacts,
 )
 from openbourse.operator.status_pages import Ask, NoAnswer
 
 _Kind = TypeVar("_Kind", bound=CustomResource)
 _Facts = TypeVar("_Facts", EngineFacts, GatewayFacts, MarketDataFacts, SealFacts, ProcessFacts)
+_Said = list[tuple[str, str, _Facts]]
+
+# How many answers of the API server a round waits for at once: an exchange leaves room for the others.
+_AT_ONCE = 8
 
 log = logging.getLogger(__name__)
 
@@ -57,56 +60,54 @@ async def observe(
 
     Without `ask_ledger` nothing is known of how far moves of symbols are but what is noted.
     """
-    found = await api.get(Exchange.resource, namespace, name)
+    reads = _Reads(api, namespace)
+    # First what does not depend on anything else, then what follows from that.
+    async with _at_once() as group:
+        getting = group.create_task(reads.get(Exchange.resource, name))
+        of_shards = group.create_task(_named(reads, EngineShard, name, before.shards if before else ()))
+        of_symbols = group.create_task(_named(reads, Symbol, name, before.symbols if before else ()))
+        of_halts = group.create_task(_named(reads, Halt, name, before.halts if before else ()))
+        of_limits = group.create_task(_named(reads, TradingLimit, name, before.limits if before else ()))
+        listing = group.create_task(_children(reads, name))
+    found = getting.result()
     exchange = Exchange.model_validate(found) if found else None
-    shards, _ = await _named(api, EngineShard, namespace, name, before.shards if before else ())
-    symbols, unreadable = await _named(api, Symbol, namespace, name, before.symbols if before else ())
-    halts, _ = await _named(api, Halt, namespace, name, before.halts if before else ())
-    limits, _ = await _named(api, TradingLimit, namespace, name, before.limits if before else ())
-    children: dict[tuple[str, str], Object] = {}
-    secrets: dict[str, SecretFacts] = {}
-    heard: dict[str, Heard] = {}
-    founded: dict[str, bool] = {}
-    records: dict[str, Object] = {}
-    sealed = before.sealer if before else None
-    market_datas: dict[str, HeardMarketData] = {}
-    gateways: dict[str, GatewayFacts] = {}
-    tls: dict[str, TlsFacts] = {}
-    cert_manager: bool | None = None
-    told_of_moves: dict[str, MoveFacts | None] = {}
-    if exchange is not None:
-        for resource in kinds.LISTED:
-            items, _ = await api.list(resource, namespace, f"{names.EXCHANGE_LABEL}={name}")
-            children |= {(resource.kind, item["metadata"]["name"]): item for item in items}
-        if exchange.spec.certificates is not None:
-            ordered = await _of_cert_manager(api, namespace, name)
-            children |= ordered or {}
-            cert_manager = ordered is not None
-        for secret in _secrets(exchange, shards):
-            stored = await api.get(kinds.SECRET, namespace, secret)
-            if stored is not None:
-                secrets[secret] = secret_facts(stored)
-        records = await _records(api, exchange, shards)
-        founded = {shard: not is_unfounded(lease, shard) for shard, lease in records.items()}
-        named = {shard.metadata.name for shard in shards}
-        # All at once: one that does not answer keeps a round for a second.
-        engines, readers, settlers, serving = await asyncio.gather(
-            _hear(ask, children, Component.ENGINE, engine.STATUS_PORT, EngineFacts),
-            _hear(ask, children, Component.MARKETDATA, marketdata.STATUS_PORT, MarketDataFacts),
-            _hear(ask, children, Component.LEDGER, ledger.STATUS_PORT, ProcessFacts),
-            _hear(ask, children, Component.GATEWAY, gateway.STATUS_PORT, GatewayFacts),
+    (shards, _), (symbols, unreadable) = of_shards.result(), of_symbols.result()
+    (halts, _), (limits, _) = of_halts.result(), of_limits.result()
+    if exchange is None:
+        return Observed(
+            now=now,
+            namespace=namespace,
+            name=name,
+            exchange=None,
+            shards=tuple(shards),
+            symbols=tuple(symbols),
+            halts=tuple(halts),
+            limits=tuple(limits),
+            sealer=before.sealer if before else None,
+            two_person_held=await _two_person_held(reads, halts),
+            unreadable_symbols=unreadable,
+            refusals=refusals,
         )
-        heard = {pod: old for pod, old in (before.engines if before else {}).items() if old.shard in named}
-        heard |= {pod: Heard(shard, facts, now) for pod, shard, facts in engines}
-        market_datas = {pod: old for pod, old in (before.market_datas if before else {}).items() if old.shard in named}
-        market_datas |= {pod: HeardMarketData(shard, facts, now) for pod, shard, facts in readers}
-        for pod, _, facts in (*engines, *readers, *settlers, *serving):
-            if facts.tls is not None:
-                tls[pod] = facts.tls
-        sealed = await _hear_sealer(ask, children, now) or sealed
-        gateways = {pod: facts for pod, _, facts in serving}
-        if ask_ledger is not None:
-            told_of_moves = await how_far(ask_ledger, exchange, symbols)
+    children = listing.result()
+    async with _at_once() as group:
+        ordering = group.create_task(_of_cert_manager(reads, exchange))
+        of_secrets = group.create_task(_secrets(reads, exchange, shards))
+        of_records = group.create_task(_records(reads, exchange, shards))
+        cordoning = group.create_task(_cordoned(reads, children))
+        holding = group.create_task(_two_person_held(reads, halts))
+        # One that does not answer keeps a round for a second.
+        of_engines = group.create_task(_hear(ask, children, Component.ENGINE, engine.STATUS_PORT, EngineFacts))
+        of_readers = group.create_task(
+            _hear(ask, children, Component.MARKETDATA, marketdata.STATUS_PORT, MarketDataFacts)
+        )
+        of_settlers = group.create_task(_hear(ask, children, Component.LEDGER, ledger.STATUS_PORT, ProcessFacts))
+        of_gateways = group.create_task(_hear(ask, children, Component.GATEWAY, gateway.STATUS_PORT, GatewayFacts))
+        of_sealer = group.create_task(_hear_sealer(ask, children, now))
+    engines, readers, serving = of_engines.result(), of_readers.result(), of_gateways.result()
+    named = {shard.metadata.name for shard in shards}
+    heard = {pod: old for pod, old in (before.engines if before else {}).items() if old.shard in named}
+    market_datas = {pod: old for pod, old in (before.market_datas if before else {}).items() if old.shard in named}
+    records, ordered = of_records.result(), ordering.result()
     return Observed(
         now=now,
         namespace=namespace,
@@ -116,31 +117,85 @@ async def observe(
         symbols=tuple(symbols),
         halts=tuple(halts),
         limits=tuple(limits),
-        children=children,
-        secrets=secrets,
-        engines=heard,
-        sealer=sealed,
-        tls=tls,
-        cert_manager=cert_manager,
-        market_datas=market_datas,
-        gateways=gateways,
-        founded=founded,
+        children=children | (ordered or {}),
+        secrets=of_secrets.result(),
+        engines=heard | {pod: Heard(shard, facts, now) for pod, shard, facts in engines},
+        sealer=of_sealer.result() or (before.sealer if before else None),
+        tls={
+            pod: facts.tls
+            for pod, _, facts in (*engines, *readers, *of_settlers.result(), *serving)
+            if facts.tls is not None
+        },
+        cert_manager=ordered is not None if exchange.spec.certificates is not None else None,
+        market_datas=market_datas | {pod: HeardMarketData(shard, facts, now) for pod, shard, facts in readers},
+        gateways={pod: facts for pod, _, facts in serving},
+        founded={shard: not is_unfounded(lease, shard) for shard, lease in records.items()},
         owners_of_records={
             shard: frozenset(owner["uid"] for owner in lease["metadata"].get("ownerReferences", ()))
             for shard, lease in records.items()
         },
-        cordoned=await _cordoned(api, children),
-        two_person_held=await _two_person_held(api) if any(halt.spec.two_person for halt in halts) else None,
-        moves=told_of_moves,
+        cordoned=cordoning.result(),
+        two_person_held=holding.result(),
+        moves=await how_far(ask_ledger, exchange, symbols) if ask_ledger is not None else {},
         unreadable_symbols=unreadable,
         refusals=refusals,
     )
 
 
-async def _of_cert_manager(api: ApiServer, namespace: str, name: str) -> dict[tuple[str, str], Object] | None:
-    """The exchange's Certificates. None: this API server knows no such kind."""
+class _Reads:
+    """What a round asks the API server, so much at once. Each raises ApiError."""
+
+    def __init__(self, api: ApiServer, namespace: str) -> None:
+        self._api = api
+        self.namespace = namespace
+        self._limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def get(self, resource: Resource, name: str) -> Object | None:
+        async with self._limit:
+            return await self._api.get(resource, self.namespace, name)
+
+    async def get_of_cluster(self, resource: Resource, name: str) -> Object | None:
+        """Of a kind that is in no namespace."""
+        async with self._limit:
+            return await self._api.get(resource, None, name)
+
+    async def list(self, resource: Resource, labels: str = "") -> list[Object]:
+        async with self._limit:
+            items, _ = await self._api.list(resource, self.namespace, labels)
+            return items
+
+    async def get_each(self, resource: Resource, wanted: Iterable[str]) -> dict[str, Object]:
+        """By name, those that are there."""
+        async with _at_once() as group:
+            tasks = {name: group.create_task(self.get(resource, name)) for name in wanted}
+        return {name: found for name, task in tasks.items() if (found := task.result()) is not None}
+
+
+@asynccontextmanager
+async def _at_once() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group of reads. The first error ends them all and is raised by itself; one of our own before the API's."""
     try:
-        items, _ = await api.list(kinds.CERTIFICATE, namespace, f"{names.EXCHANGE_LABEL}={name}")
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as errors:
+        raise next((e for e in errors.exceptions if not isinstance(e, ApiError)), errors.exceptions[0]) from None
+
+
+async def _children(reads: _Reads, name: str) -> dict[tuple[str, str], Object]:
+    async with _at_once() as group:
+        tasks = [
+            (resource, group.create_task(reads.list(resource, f"{names.EXCHANGE_LABEL}={name}")))
+            for resource in kinds.LISTED
+        ]
+    return {(resource.kind, item["metadata"]["name"]): item for resource, task in tasks for item in task.result()}
+
+
+async def _of_cert_manager(reads: _Reads, exchange: Exchange) -> dict[tuple[str, str], Object] | None:
+    """The exchange's Certificates. None: it orders none, or this API server knows no such kind."""
+    if exchange.spec.certificates is None:
+        return None
+    try:
+        items = await reads.list(kinds.CERTIFICATE, f"{names.EXCHANGE_LABEL}={exchange.metadata.name}")
     except Refused as error:
         if error.is_missing:
             return None
@@ -148,7 +203,7 @@ async def _of_cert_manager(api: ApiServer, namespace: str, name: str) -> dict[tu
     return {(kinds.CERTIFICATE.kind, item["metadata"]["name"]): item for item in items}
 
 
-async def _cordoned(api: ApiServer, children: dict[tuple[str, str], Object]) -> frozenset[str] | None:
+async def _cordoned(reads: _Reads, children: dict[tuple[str, str], Object]) -> frozenset[str] | None:
     """Of the nodes that engines are on, those that take no pods. None: who asks may not know."""
     nodes = {
         str(pod["spec"]["nodeName"])
@@ -160,7 +215,7 @@ async def _cordoned(api: ApiServer, children: dict[tuple[str, str], Object]) -> 
     found = set()
     try:
         for name in sorted(nodes):
-            node = await api.get(kinds.NODE, None, name)
+            node = await reads.get_of_cluster(kinds.NODE, name)
             if node is not None and node.get("spec", {}).get("unschedulable", False):
                 found.add(name)
     except Refused as error:
@@ -170,11 +225,13 @@ async def _cordoned(api: ApiServer, children: dict[tuple[str, str], Object]) -> 
     return frozenset(found)
 
 
-async def _two_person_held(api: ApiServer) -> bool | None:
-    """Whether the chart's policy for Halts is there and bound to refuse. None: who asks may not know."""
+async def _two_person_held(reads: _Reads, halts: Iterable[Halt]) -> bool | None:
+    """Whether the chart's policy for Halts is there and bound to refuse. None: who asks may not know, or need not."""
+    if not any(halt.spec.two_person for halt in halts):
+        return None
     try:
-        policy = await api.get(kinds.ADMISSION_POLICY, None, names.HALT_POLICY)
-        binding = await api.get(kinds.ADMISSION_POLICY_BINDING, None, names.HALT_POLICY)
+        policy = await reads.get_of_cluster(kinds.ADMISSION_POLICY, names.HALT_POLICY)
+        binding = await reads.get_of_cluster(kinds.ADMISSION_POLICY_BINDING, names.HALT_POLICY)
     except Refused as error:
         if error.status == HTTPStatus.FORBIDDEN:
             return None
@@ -183,10 +240,10 @@ async def _two_person_held(api: ApiServer) -> bool | None:
 
 
 async def _named(
-    api: ApiServer, model: type[_Kind], namespace: str, exchange: str, before: tuple[_Kind, ...]
+    reads: _Reads, model: type[_Kind], exchange: str, before: tuple[_Kind, ...]
 ) -> tuple[list[_Kind], frozenset[str]]:
     """The objects of a kind that name the exchange, and the names of those that cannot be read."""
-    items, _ = await api.list(model.resource, namespace)
+    items = await reads.list(model.resource)
     # Of a thousand hardly one has changed since the round before.
     known = {(each.metadata.uid, each.metadata.resource_version): each for each in before}
     found = []
@@ -201,28 +258,26 @@ async def _named(
         try:
             found.append(model.model_validate(item))
         except ValidationError as error:
-            log.error("%s %s/%s cannot be read: %s", model.resource.kind, namespace, item["metadata"]["name"], error)
-            unreadable.add(item["metadata"]["name"])
+            name = item["metadata"]["name"]
+            log.error("%s %s/%s cannot be read: %s", model.resource.kind, reads.namespace, name, error)
+            unreadable.add(name)
     return sorted(found, key=lambda each: each.metadata.name), frozenset(unreadable)
 
 
-async def _records(api: ApiServer, exchange: Exchange, shards: Iterable[EngineShard]) -> dict[str, Object]:
+async def _records(reads: _Reads, exchange: Exchange, shards: Iterable[EngineShard]) -> dict[str, Object]:
     """By shard, the Leases that are there."""
-    found = {}
-    for shard in shards:
-        name = names.record(exchange.metadata.name, shard.metadata.name)
-        lease = await api.get(LEASE, shard.metadata.namespace, name)
-        if lease is not None:
-            found[shard.metadata.name] = lease
-    return found
+    wanted = {names.record(exchange.metadata.name, shard.metadata.name): shard.metadata.name for shard in shards}
+    return {wanted[name]: lease for name, lease in (await reads.get_each(LEASE, wanted)).items()}
 
 
-def _secrets(exchange: Exchange, shards: Iterable[EngineShard]) -> list[str]:
+async def _secrets(reads: _Reads, exchange: Exchange, shards: Iterable[EngineShard]) -> dict[str, SecretFacts]:
+    """By name, those that are there. Each is asked for: who may list Secrets may read all of a namespace."""
     needs = certificates.needs(exchange, tuple(shards))
     given = {exchange.spec.ledger.database_secret, *(secret for secret, _ in gateway.secrets(exchange))}
     if exchange.spec.ledger.seal is not None:
         given.add(exchange.spec.ledger.seal.pin_secret)
-    return sorted({names.authority(exchange.metadata.name), *given, *(need.secret for need in needs)})
+    wanted = {names.authority(exchange.metadata.name), *given, *(need.secret for need in needs)}
+    return {name: secret_facts(stored) for name, stored in (await reads.get_each(kinds.SECRET, sorted(wanted))).items()}
 
 
 async def _hear(
@@ -231,7 +286,7 @@ async def _hear(
     component: Component,
     port: int,
     model: type[_Facts],
-) -> list[tuple[str, str, _Facts]]:
+) -> _Said[_Facts]:
     """Pod, shard, and what it says, of processes that run; one that does not answer is not in it.
 
     A gateway's shard is empty: its label has none.

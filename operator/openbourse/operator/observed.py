@@ -245,6 +245,10 @@ class Observed:
     unreadable_symbols: frozenset[str] = frozenset()
     # What the API server refused of the last plan.
     refusals: tuple[str, ...] = ()
+    # Each of a thousand symbols asks for it: it follows from the rest.
+    _leaders: dict[str, tuple[str, EngineFacts] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def child(self, resource: Resource, name: str) -> Object | None:
         return self.children.get((resource.kind, name))
@@ -275,5 +279,7 @@ class Observed:
 
     def leader(self, shard: str) -> tuple[str, EngineFacts] | None:
         """The pod that leads and what it says. An old leader may not know better yet: the highest epoch counts."""
-        leaders = [(pod, facts) for pod, facts in self.members(shard).items() if facts.role == "leader"]
-        return max(leaders, key=lambda leader: leader[1].epoch or 0, default=None)
+        if shard not in self._leaders:
+            leaders = [(pod, facts) for pod, facts in self.members(shard).items() if facts.role == "leader"]
+            self._leaders[shard] = max(leaders, key=lambda leader: leader[1].epoch or 0, default=None)
+        return self._leaders[shard]
