@@ -23,5 +23,6 @@ pytest_plugins: list[str] = [
     "fixtures.exchanges",
     "fixtures.browsers",
     "fixtures.apiservers",
+    "fixtures.api_clients",
     "fixtures.bourses",
 ]

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -25,12 +25,6 @@ from openbourse.operator.manifests import kinds
 pytestmark = pytest.mark.server
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
-
-
-@pytest.fixture
-async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
-    async with ApiServer.connect(api_server.credentials()) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

@@ -48,12 +48,6 @@ async def api(api_server: RunningApiServer, tmp_path: Path) -> AsyncIterator[Api
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
 async def proxy(api_server: RunningApiServer) -> AsyncIterator[FaultyApiServer]:
     async with faulty_api_server(api_server) as proxy:
         proxy.delay_s = 0.2

@@ -251,12 +251,6 @@ def test_the_acknowledgement_says_who_what_and_where() -> None:
 
 
 @pytest.fixture
-async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
-    async with ApiServer.connect(api_server.credentials()) as api:
-        yield api
-
-
-@pytest.fixture
 async def namespace(api: ApiServer) -> str:
     name = f"halts-{os.urandom(4).hex()}"
     await api.create(NAMESPACES, {"metadata": {"name": name}})

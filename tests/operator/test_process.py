@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,12 +24,6 @@ from fixtures.rights import compared, granted
 from openbourse.contracts.apiserver import ApiServer, Object
 from openbourse.operator.leader import DURATION_S, LEASE, LEASE_NAME, RENEW_EVERY_S
 from openbourse.operator.manifests import kinds
-
-
-@pytest.fixture
-async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
-    async with ApiServer.connect(api_server.credentials()) as api:
-        yield api
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,6 @@ from openbourse.operator.health import Health
 from openbourse.operator.manifests import kinds, ledger, sealer
 from openbourse.operator.metrics import Metrics
 from openbourse.operator.reconcile import converge
-
-
-@pytest.fixture
-async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
-    async with ApiServer.connect(api_server.credentials()) as api:
-        yield api
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture

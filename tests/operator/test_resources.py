@@ -2,13 +2,11 @@
 
 import copy
 import itertools
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.apiservers import RunningApiServer
 from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
 from openbourse.contracts.documents import parse_duration
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, TradingLimit
@@ -31,12 +29,6 @@ HALT = {"exchange": "demo", "reason": "price feed is wrong", "duration": "15m"}
 LIMIT = {"exchange": "demo", "account": 1001, "ordersPer10s": 500, "reason": "market maker"}
 NETWORK = {"exchange": "demo", "address": "192.0.2.0/24", "weightPerMinute": 0, "reason": "abuse"}
 TWO_PERSON = {"exchange": "demo", "reason": "why", "untilLifted": True, "twoPerson": True, "requester": "ann"}
-
-
-@pytest.fixture
-async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
-    async with ApiServer.connect(api_server.credentials()) as api:
-        yield api
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import base64
 import datetime
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -10,7 +9,6 @@ import pytest
 from cryptography import x509
 
 from fixtures import cert_managers
-from fixtures.apiservers import RunningApiServer
 from fixtures.stored_worlds import World, make_world, running
 from openbourse.contracts.apiserver import ApiServer, Refused
 from openbourse.contracts.certificates import make_authority
@@ -26,18 +24,6 @@ ISSUED = (
     *("demo-cli-tls", "demo-engine-main-tls", LEAF, "demo-ledger-main-tls", "demo-marketdata-main-tls"),
     "demo-operator-tls",
 )
-
-
-@pytest.fixture
-async def api(api_server: RunningApiServer) -> AsyncIterator[ApiServer]:
-    async with ApiServer.connect(api_server.credentials()) as api:
-        yield api
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
