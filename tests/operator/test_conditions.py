@@ -18,7 +18,15 @@ from openbourse.operator.conditions import (
     symbol_facts,
 )
 from openbourse.operator.facts import Fact
-from openbourse.operator.observed import EngineFacts, Heard, HeardMarketData, MarketDataFacts, Observed
+from openbourse.operator.observed import (
+    EngineFacts,
+    Heard,
+    HeardMarketData,
+    MarketDataFacts,
+    Observed,
+    Refusal,
+    Subject,
+)
 from openbourse.operator.plan import MakeRecord, plan
 
 MARKET_DATA = "demo-marketdata-main"
@@ -66,8 +74,26 @@ def test_what_a_person_must_do_stalls_and_what_takes_time_does_not(running: Obse
 
 
 def test_a_refusal_is_told_in_the_api_servers_words(running: Observed) -> None:
-    fact = stalled(replace(running, refusals=("Service x is missing: port is taken",)))
-    assert (fact.holds, fact.reason, fact.message) == (True, "Refused", "Service x is missing: port is taken")
+    taken = a_refusal("Service x is missing: port is taken", status=422)
+    fact = stalled(replace(running, refusals=(taken,)))
+    assert (fact.holds, fact.reason) == (True, "Refused")
+    assert fact.message == (
+        "Service x is missing: port is taken; change what is named where it is said, in the Exchange or the "
+        "EngineShard, or take away what is in the way; it is tried again every few seconds, and what does not need it "
+        "goes on"
+    )
+    forbidden = a_refusal("Role y is missing: may not", status=403)
+    assert (
+        "Role y is missing: may not; give the operator the right"
+        in stalled(replace(running, refusals=(forbidden,))).message
+    )
+    many = replace(running, refusals=(taken,) * 40)
+    assert len(stalled(many).message) <= 1024
+    assert stalled(many).message.endswith(fact.message.removeprefix("Service x is missing: port is taken"))
+
+
+def a_refusal(sentence: str, status: int) -> Refusal:
+    return Refusal("network", Subject("Apply", "Service", "x"), status, sentence)
 
 
 def test_a_shard_shows_what_its_engine_said_lately_and_nothing_older(running: Observed) -> None:

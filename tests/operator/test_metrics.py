@@ -7,6 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from fixtures.operator_worlds import an_empty_world, settled
 from openbourse.operator.health import Health
 from openbourse.operator.metrics import Metrics
+from openbourse.operator.observed import Refusal
+from openbourse.operator.plan import subject
 from openbourse.operator.watches import WATCHED
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
@@ -63,7 +65,7 @@ def test_each_action_of_a_start_is_counted_by_phase_and_kind() -> None:
     _, plans = settled(an_empty_world())
     for step in plans:
         metrics.stepped(step, 0.002, ())
-    metrics.stepped(plans[0], 0.002, ("no", "never"))
+    metrics.stepped(plans[0], 0.002, (Refusal("adoption", subject(plans[0].actions[0]), 403, "no"),) * 2)
     metrics.round_done("unsettled", 0.3)
     found = read(metrics)
     assert found["actions_total", ("MakeAuthority", "", "authority")] == 1

@@ -241,6 +241,15 @@ async def test_what_the_api_server_refuses_is_a_condition_with_its_sentence(worl
     status, reason, message = condition(observed.exchange, "Stalled")
     assert (status, reason) == ("True", "Refused")
     assert "provided port is not in the valid range" in message
+    assert "change what is named where it is said" in message
+    again = await running(world)
+    assert again.exchange is not None
+    assert condition(again.exchange, "Ready")[:2] == ("True", "Serving")
+    assert condition(again.exchange, "Stalled")[:2] == ("True", "Refused")
+    children = (await world.children()).keys()
+    assert {("StatefulSet", "demo-engine-main"), ("Deployment", "demo-ledger-main")} <= children
+    assert ("Deployment", "demo-gateway") in children
+    assert ("Service", "demo-gateway") not in children
 
 
 class Killed(Exception):

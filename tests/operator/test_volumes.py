@@ -16,12 +16,17 @@ from openbourse.contracts.leadership import LEASE
 from openbourse.contracts.resources import EngineShard
 from openbourse.operator import volumes
 from openbourse.operator.manifests import kinds
-from openbourse.operator.observed import Observed
+from openbourse.operator.observed import Observed, Refusal, Subject
 from openbourse.operator.plan import plan
 from openbourse.operator.reconcile import converge
 
 WAL = ("PersistentVolumeClaim", "wal-demo-engine-main-0")
-REFUSAL = "volume claim wal-demo-engine-main-0: it grows: only dynamically provisioned pvc can be resized"
+REFUSAL = Refusal(
+    "volumes",
+    Subject("Apply", *WAL),
+    403,
+    "volume claim wal-demo-engine-main-0: it grows: only dynamically provisioned pvc can be resized",
+)
 
 
 @pytest.fixture
@@ -95,7 +100,7 @@ def test_volumes_and_records_stay_unless_the_exchange_says_otherwise_and_then_ag
     ],
 )
 def test_the_shard_says_how_far_it_is(
-    world: Observed, status: Object, refusals: tuple[str, ...], expected: tuple[bool, str]
+    world: Observed, status: Object, refusals: tuple[Refusal, ...], expected: tuple[bool, str]
 ) -> None:
     wanted = with_size(world, "2Gi")
     asked = replace(wanted, refusals=refusals) if refusals else with_claim(settled_safely(wanted), **status)

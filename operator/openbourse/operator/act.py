@@ -1,7 +1,7 @@
 """Carries out a plan: each action is one call, or two, on the API server, and can be repeated without harm.
 
-Nothing here decides what to do. What the API server refuses is handed back as sentences; what it could not be asked is
-raised, and the next round finds out how far this one came.
+Nothing here decides what to do. What the API server refuses is handed back; what it could not be asked is raised, and
+the next round finds out how far this one came.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from openbourse.operator.ledgers import AskLedger, begin, take_back
 from openbourse.operator.manifests import certificates, kinds, names
 from openbourse.operator.manifests.certificates import CertificateNeed
 from openbourse.operator.moves import AskMove, NoteMove, TakeMoveBack
+from openbourse.operator.observed import Refusal
 from openbourse.operator.plan import (
     Apply,
     AskSwitchover,
@@ -40,6 +41,7 @@ from openbourse.operator.plan import (
     NoteRecord,
     OfTheApiServer,
     Plan,
+    subject,
 )
 
 log = logging.getLogger(__name__)
@@ -57,8 +59,8 @@ _LANES = 16
 
 async def act(
     api: ApiServer, plan: Plan, now: datetime.datetime, ask_ledger: AskLedger | None = None
-) -> tuple[str, ...]:
-    """Gives the sentences of what was refused. Raises Unavailable when the API server cannot be asked.
+) -> tuple[Refusal, ...]:
+    """Gives what was refused. Raises Unavailable when the API server cannot be asked.
 
     Without `ask_ledger` no move of a symbol is asked for.
     """
@@ -72,7 +74,7 @@ async def act(
                 await _carry_out(api, action, now)
         except Refused as error:
             log.error("%s: refused: %s", plan.phase, error)
-            refusals.append(f"{action.reason}: {error}")
+            refusals.append(Refusal(plan.phase, subject(action), error.status, f"{action.reason}: {error}"))
     return tuple(refusals)
 
 

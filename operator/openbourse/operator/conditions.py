@@ -5,6 +5,7 @@ Nothing here reads a clock, a cluster or a file. Acknowledgements of a Halt belo
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from openbourse.contracts.apiserver import Object, Resource
@@ -33,11 +34,18 @@ from openbourse.operator import (
 )
 from openbourse.operator.facts import Fact
 from openbourse.operator.manifests import gateway, kinds, ledger, names
-from openbourse.operator.observed import Observed
+from openbourse.operator.observed import Observed, Refusal
 from openbourse.operator.plan import has_keys
 from openbourse.operator.readiness import job_condition, missing_pods, why_it_does_not_run
 
 _BEING_LISTED = "BeingListed"
+# Characters of a condition's message.
+MESSAGE_MOST = 1024
+_BY_RIGHTS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_RIGHTS = (
+    "give the operator the right (the chart of its version has them all), or see the policy or quota that is named"
+)
+_FIELDS = "change what is named where it is said, in the Exchange or the EngineShard, or take away what is in the way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,7 @@ def exchange_facts(observed: Observed, exchange: Exchange) -> list[Fact]:
     """Ready, with the first thing that is in the way; Stalled when only a person can help."""
     blocked = _blocked(observed, exchange)
     waiting = blocked or _waiting(observed, exchange)
-    refused = "; ".join(observed.refusals)
-    stalled = Fact("Stalled", True, "Refused", refused) if refused else blocked
+    stalled = Fact("Stalled", True, "Refused", _refused(observed.refusals)) if observed.refusals else blocked
     count = f"{len(observed.shards)} shards, {len(observed.symbols)} symbols, {exchange.spec.gateway.replicas} gateways"
     return [
         waiting or Fact("Ready", True, "Serving", count),
@@ -75,6 +82,15 @@ def exchange_facts(observed: Observed, exchange: Exchange) -> list[Fact]:
         if stalled
         else Fact("Stalled", False, "Progressing" if waiting else "Serving", ""),
     ]
+
+
+def _refused(refusals: tuple[Refusal, ...]) -> str:
+    """What was refused, in the API server's words, and what to do: which is said however long the rest is."""
+    hints = sorted({_RIGHTS if refusal.status in _BY_RIGHTS else _FIELDS for refusal in refusals})
+    hint = f"; {'; '.join(hints)}; it is tried again every few seconds, and what does not need it goes on"
+    said = "; ".join(refusal.sentence for refusal in refusals)
+    room = MESSAGE_MOST - len(hint)
+    return (said if len(said) <= room else f"{said[: room - 3]}...") + hint
 
 
 def shard_facts(observed: Observed, shard: EngineShard) -> list[Fact]:
@@ -295,7 +311,7 @@ def _condition(observed: Observed, generation: int, fact: Fact, before: Conditio
             "type": fact.type,
             "status": status,
             "reason": fact.reason,
-            "message": fact.message[:1024],
+            "message": fact.message[:MESSAGE_MOST],
             "observedGeneration": generation,
             "lastTransitionTime": since,
         }

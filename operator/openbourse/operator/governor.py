@@ -15,12 +15,16 @@ from openbourse.operator.observed import Observed
 from openbourse.operator.replacements import Replace, SwitchOver, members_of, next_step
 
 
-def allowed(observed: Observed, exchange: Exchange) -> Iterator[Replace | SwitchOver]:
-    """The steps that may be taken now."""
+def allowed(
+    observed: Observed, exchange: Exchange, left_alone: frozenset[str] = frozenset()
+) -> Iterator[Replace | SwitchOver]:
+    """The steps that may be taken now. `left_alone`: shards of which none is, so that no other waits for them."""
     if on_hold(observed, exchange).holds or too_soon(observed, exchange):
         return
     disturbed = {shard.metadata.name for shard in _living(observed) if _is_disturbed(observed, exchange, shard)}
     for shard in _living(observed):
+        if shard.metadata.name in left_alone:
+            continue
         step = next_step(observed, exchange, shard)
         if not isinstance(step, Replace | SwitchOver):
             continue

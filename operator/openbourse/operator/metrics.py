@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from openbourse.operator.health import Health
+from openbourse.operator.observed import Refusal
 from openbourse.operator.plan import Apply, Delete, Plan
 
 _PLAN_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -51,7 +52,7 @@ class Metrics:
             registry=self._registry,
         )
 
-    def stepped(self, step: Plan, seconds: float, refusals: tuple[str, ...]) -> None:
+    def stepped(self, step: Plan, seconds: float, refusals: tuple[Refusal, ...]) -> None:
         """A plan took so long to make, and so much of it was refused."""
         self._plan.observe(seconds)
         for action in step.actions:

@@ -30,6 +30,7 @@ from openbourse.operator.observed import (
     MarketDataFacts,
     Observed,
     ProcessFacts,
+    Refusal,
     SealFacts,
     SecretFacts,
 )
@@ -53,7 +54,7 @@ async def observe(
     *,
     now: datetime.datetime,
     before: Observed | None,
-    refusals: tuple[str, ...] = (),
+    refusals: tuple[Refusal, ...] = (),
     ask_ledger: AskLedger | None = None,
 ) -> Observed:
     """The exchange `name` as it is. Raises ApiError. What an engine said `before` is kept with its age.

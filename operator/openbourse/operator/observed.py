@@ -205,6 +205,26 @@ class SecretFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Which action on which object. `version`: of the object that was decided on, where that matters."""
+
+    action: str
+    kind: str
+    name: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server refused of a plan: with its HTTP status, and the sentence for people."""
+
+    phase: str
+    subject: Subject
+    status: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """`exchange` is None when there is none (any more); shards, symbols, halts and limits are those that name it."""
 
@@ -243,8 +263,8 @@ class Observed:
     moves: Mapping[str, MoveFacts | None] = field(default_factory=dict)
     # Names of Symbols that are there and cannot be read: they are not deleted.
     unreadable_symbols: frozenset[str] = frozenset()
-    # What the API server refused of the last plan.
-    refusals: tuple[str, ...] = ()
+    # What the API server refused since it was last asked for everything.
+    refusals: tuple[Refusal, ...] = ()
     # Each of a thousand symbols asks for it: it follows from the rest.
     _leaders: dict[str, tuple[str, EngineFacts] | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -252,6 +272,10 @@ class Observed:
 
     def child(self, resource: Resource, name: str) -> Object | None:
         return self.children.get((resource.kind, name))
+
+    def is_refused(self, resource: Resource, name: str) -> bool:
+        """Whether anything was refused of this object."""
+        return any((refusal.subject.kind, refusal.subject.name) == (resource.kind, name) for refusal in self.refusals)
 
     def of_kind(self, resource: Resource) -> list[Object]:
         return [child for (kind, _), child in sorted(self.children.items()) if kind == resource.kind]

@@ -2,7 +2,9 @@
 
 Nothing here reads a clock, a cluster or a file, and nothing here ever deletes a volume, a Secret or a custom resource.
 Phases are in the order in which a start needs them; a phase whose preconditions do not hold has no actions, so that a
-missing database does not keep the market from its engine.
+missing database does not keep the market from its engine. What the API server refused is passed over until everything
+is asked for again, and what stands on it waits: a workload on its account, its rights and its network policy, a pod on
+what it is to see. The rest goes on.
 """
 
 import datetime
@@ -10,15 +12,23 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from openbourse.contracts.apiserver import Object, Resource
 from openbourse.contracts.component import Component
 from openbourse.contracts.leadership import LEASE
 from openbourse.contracts.rate_limits import digest
-from openbourse.contracts.resources import GROUP, EngineShard, Exchange
+from openbourse.contracts.resources import GROUP, EngineShard, Exchange, Symbol
 from openbourse.contracts.switchovers import SwitchoverRequest
 from openbourse.operator import authorities, governor, limits, listed, moves, records, replacements, volumes
-from openbourse.operator.authorities import OfAuthority, OfCertificate
+from openbourse.operator.authorities import (
+    ChangeAuthority,
+    IssueCertificate,
+    MakeAuthority,
+    OfAuthority,
+    OfCertificate,
+    TrustAuthorities,
+)
 from openbourse.operator.drift import first_difference
 from openbourse.operator.manifests import (
     certificates,
@@ -33,7 +43,7 @@ from openbourse.operator.manifests import (
 )
 from openbourse.operator.manifests.objects import owner_reference
 from openbourse.operator.moves import AskMove, NoteMove, TakeMoveBack
-from openbourse.operator.observed import CertificateFacts, Observed
+from openbourse.operator.observed import CertificateFacts, Observed, Refusal, Subject
 from openbourse.operator.readiness import job_condition
 
 PLAN_ANNOTATION = f"{GROUP}/plan"
@@ -107,18 +117,54 @@ class Plan:
 
     phase: str = ""
     actions: tuple[Action, ...] = ()
+    # Of the refusals that were observed, those of what would still be done.
+    refused: tuple[Refusal, ...] = ()
 
 
 def plan(observed: Observed) -> Plan:
-    """The actions of the first phase that has any."""
+    """The actions of the first phase that has any which were not refused."""
     exchange = observed.exchange
     if exchange is None or exchange.metadata.deletion_timestamp is not None:
         return Plan()
+    refused = {refusal.subject for refusal in observed.refusals}
+    looked_at: set[str] = set()
+    passed_over: set[Subject] = set()
     for name, phase in PHASES:
-        actions = tuple(phase(observed, exchange))
+        wanted = [(subject(action), action) for action in phase(observed, exchange)]
+        looked_at.add(name)
+        passed_over |= refused.intersection(of for of, _ in wanted)
+        actions = tuple(action for of, action in wanted if of not in refused)
         if actions:
-            return Plan(name, actions)
-    return Plan()
+            break
+    else:
+        name, actions = "", ()
+    still = tuple(r for r in observed.refusals if r.subject in passed_over or r.phase not in looked_at)
+    return Plan(name, actions, still)
+
+
+def subject(action: Action) -> Subject:
+    """The same for the same thing, however often it is planned."""
+    what = type(action).__name__
+    match action:
+        case Apply(resource, manifest) | Merge(resource, manifest):
+            metadata = manifest["metadata"]
+            return Subject(what, resource.kind, metadata["name"], metadata.get("uid", ""))
+        case Delete(resource, _, name, uid):
+            return Subject(what, resource.kind, name, uid)
+        case MakeRecord(lease):
+            return Subject(what, LEASE.kind, lease["metadata"]["name"])
+        case NoteRecord(shard) | AskSwitchover(shard):
+            return Subject(what, EngineShard.resource.kind, shard.metadata.name)
+        case MakeAuthority(exchange):
+            return Subject(what, kinds.SECRET.kind, names.authority(exchange.metadata.name))
+        case ChangeAuthority(exchange, change, signing):
+            return Subject(what, kinds.SECRET.kind, names.authority(exchange.metadata.name), f"{change} {signing}")
+        case IssueCertificate(_, need) | TrustAuthorities(_, need):
+            return Subject(what, kinds.SECRET.kind, need.secret)
+        case NoteMove(symbol) | AskMove(_, symbol) | TakeMoveBack(_, symbol):
+            return Subject(what, Symbol.resource.kind, symbol.metadata.name, symbol.metadata.resource_version)
+        case _:
+            assert_never(action)
 
 
 def _adoption(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -189,6 +235,8 @@ def _engines(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         has_lease = records.has_lease(observed, shard)
         if certificate is None or listing is None or (has_lease and not shard.status.record):
             continue
+        if _any_refused(observed, _engine_stands_on(exchange, shard)):
+            continue
         now = records.engines_now(observed, exchange, shard)
         wanted = engine.stateful_set(exchange, shard, replicas=now, has_lease=has_lease)
         live = observed.child(kinds.STATEFUL_SET, wanted["metadata"]["name"])
@@ -212,7 +260,8 @@ def _market_data(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         name = names.marketdata(exchange.metadata.name, shard.metadata.name)
         certificate = _certificate(observed, name)
         is_wanted = shard.spec.market_data.enabled or observed.child(kinds.STATEFUL_SET, name) is not None
-        if certificate is not None and is_wanted:
+        waits = _any_refused(observed, _policies(marketdata.network(exchange, shard)))
+        if certificate is not None and is_wanted and not waits:
             wanted = marketdata.stateful_set(exchange, shard)
             yield from _ensured(observed, [volumes.as_claimed(wanted, observed.child(kinds.STATEFUL_SET, name))])
 
@@ -237,7 +286,8 @@ def _ledgers(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         return
     for shard in _shards(observed):
         certificate = _certificate(observed, names.ledger(exchange.metadata.name, shard.metadata.name))
-        if certificate is not None:
+        waits = _any_refused(observed, _policies(ledger.network(exchange, shard)))
+        if certificate is not None and not waits:
             yield from _ensured(observed, [ledger.deployment(exchange, shard)])
 
 
@@ -246,14 +296,15 @@ def _sealer(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     seal = exchange.spec.ledger.seal
     if seal is None or job_condition(observed.child(kinds.JOB, ledger.migration_name(exchange))) != "Complete":
         return
-    if has_keys(observed, seal.pin_secret, sealer.PIN_KEY):
+    waits = _any_refused(observed, _policies(sealer.network(exchange)))
+    if has_keys(observed, seal.pin_secret, sealer.PIN_KEY) and not waits:
         yield from _ensured(observed, [sealer.stateful_set(exchange, seal)])
 
 
 def _gateways(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     shards = _shards(observed)
     certificate = _certificate(observed, names.gateway(exchange.metadata.name))
-    if not shards or certificate is None:
+    if not shards or certificate is None or _any_refused(observed, _policies(gateway.network(exchange))):
         return
     if not all(has_keys(observed, secret, *keys) for secret, keys in gateway.secrets(exchange)):
         return
@@ -276,12 +327,16 @@ def _moves(observed: Observed, exchange: Exchange) -> Iterator[Action]:
 def _pods(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     """What changed is seen at once: the kubelet refreshes the volumes of a pod that changes."""
     for shard in _shards(observed):
+        name = names.listings(exchange.metadata.name, shard.metadata.name)
+        if observed.is_refused(kinds.CONFIG_MAP, name):
+            continue
         document, _ = listed.listing(observed, exchange, shard)
         wanted = {names.LISTINGS_ANNOTATION: listings.digest(document)}
         selector = names.selector(exchange, Component.ENGINE, shard)
         yield from _touched(observed, selector, wanted, "the changed listing")
-    wanted = {names.LIMITS_ANNOTATION: digest(limits.document(observed).encode())}
-    yield from _touched(observed, names.selector(exchange, Component.GATEWAY), wanted, "the changed limits")
+    if not observed.is_refused(kinds.CONFIG_MAP, names.trading_limits(exchange.metadata.name)):
+        wanted = {names.LIMITS_ANNOTATION: digest(limits.document(observed).encode())}
+        yield from _touched(observed, names.selector(exchange, Component.GATEWAY), wanted, "the changed limits")
 
 
 def _touched(observed: Observed, selector: Object, wanted: Object, what: str) -> Iterator[Action]:
@@ -297,8 +352,11 @@ def _touched(observed: Observed, selector: Object, wanted: Object, what: str) ->
 
 
 def _replacements(observed: Observed, exchange: Exchange) -> Iterator[Action]:
-    """Engines that run, one after the other."""
-    for step in governor.allowed(observed, exchange):
+    """Engines that run, one after the other; of a shard of which anything was refused that they stand on, none."""
+    left_alone = frozenset(
+        shard.metadata.name for shard in _shards(observed) if _is_left_alone(observed, exchange, shard)
+    )
+    for step in governor.allowed(observed, exchange, left_alone):
         match step:
             case replacements.Replace(_, pod, reason):
                 yield _delete(kinds.POD, pod, reason)
@@ -354,6 +412,37 @@ PHASES: tuple[tuple[str, Callable[[Observed, Exchange], Iterable[Action]]], ...]
     # Last, so that a class that does not let its volumes grow keeps nothing else from being done.
     ("volumes", _volumes),
 )
+
+
+def _engine_stands_on(exchange: Exchange, shard: EngineShard) -> list[Object]:
+    return [*engine.access(exchange, shard), *_policies(engine.network(exchange, shard))]
+
+
+def _is_left_alone(observed: Observed, exchange: Exchange, shard: EngineShard) -> bool:
+    """Whether its engines stay as they are: one that is replaced needs everything that a start needs."""
+    name, of_exchange = shard.metadata.name, exchange.metadata.name
+    workload = names.engine(of_exchange, name)
+    stands_on = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in engine.access(exchange, shard)}
+    stands_on |= {(manifest["kind"], manifest["metadata"]["name"]) for manifest in engine.network(exchange, shard)}
+    stands_on |= {
+        (kinds.STATEFUL_SET.kind, workload),
+        (kinds.SECRET.kind, names.certificate(workload)),
+        (kinds.CONFIG_MAP.kind, names.listings(of_exchange, name)),
+        (LEASE.kind, names.record(of_exchange, name)),
+        # The record that is noted, the switchover that is asked for.
+        (EngineShard.resource.kind, name),
+    }
+    pods = {(kinds.POD.kind, pod) for pod in engine.members(exchange, shard)}
+    return any((r.subject.kind, r.subject.name) in stands_on | pods for r in observed.refusals)
+
+
+def _policies(manifests: Iterable[Object]) -> list[Object]:
+    """Who may connect: a workload does not run before that is said. Its Services may come later."""
+    return [manifest for manifest in manifests if manifest["kind"] == kinds.NETWORK_POLICY.kind]
+
+
+def _any_refused(observed: Observed, manifests: Iterable[Object]) -> bool:
+    return any(observed.is_refused(_RESOURCES[each["kind"]], each["metadata"]["name"]) for each in manifests)
 
 
 def has_keys(observed: Observed, secret: str, *keys: str) -> bool:

@@ -9,6 +9,7 @@ import datetime
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import aiohttp
 
@@ -23,7 +24,7 @@ from openbourse.operator.manifests import names
 from openbourse.operator.metrics import Metrics
 from openbourse.operator.moves import is_any_under_way
 from openbourse.operator.observe import observe
-from openbourse.operator.observed import Observed
+from openbourse.operator.observed import Observed, Refusal
 from openbourse.operator.plan import Plan, plan
 from openbourse.operator.status_pages import over_pod_network
 from openbourse.operator.watches import CHILDREN, NAMING
@@ -42,7 +43,7 @@ BACKOFF_MAX_S = 2.0
 ROUNDS_MAX = 30
 
 # A plan, the seconds that it took to make, and what the API server refused of it.
-OnStep = Callable[[Plan, float, tuple[str, ...]], None]
+OnStep = Callable[[Plan, float, tuple[Refusal, ...]], None]
 
 
 async def converge(
@@ -59,7 +60,7 @@ async def converge(
 
     Without `ask_ledger` no symbol moves between shards.
     """
-    refusals: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     ask = over_pod_network(engines)
     for _ in range(ROUNDS_MAX):
         now = datetime.datetime.now(datetime.UTC)
@@ -69,11 +70,13 @@ async def converge(
         began = time.perf_counter()
         step = plan(before)
         took_s = time.perf_counter() - began
-        refusals = await act(api, step, now, ask_ledger)
-        on_step(step, took_s, refusals)
-        if refusals and refusals != before.refusals:
+        before = replace(before, refusals=step.refused)
+        refused = await act(api, step, now, ask_ledger)
+        on_step(step, took_s, refused)
+        refusals = (*step.refused, *refused)
+        if refused:
             continue  # the next status says so
-        goes_on = bool(step.actions) and not refusals
+        goes_on = bool(step.actions)
         await write_statuses(api, statuses(before, goes_on=goes_on))
         if not goes_on:
             return before
@@ -166,9 +169,9 @@ class Reconciler:
         """What was observed last, and whether nothing was left to do then."""
         is_settled = False
 
-        def on_step(step: Plan, seconds: float, refusals: tuple[str, ...]) -> None:
+        def on_step(step: Plan, seconds: float, refusals: tuple[Refusal, ...]) -> None:
             nonlocal is_settled
-            is_settled = not step.actions and not refusals
+            is_settled = not step.actions and not step.refused
             self._metrics.stepped(step, seconds, refusals)
 
         ask_ledger = over_mutual_tls(self._api, engines)

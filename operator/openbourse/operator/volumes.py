@@ -73,10 +73,11 @@ def grown(observed: Observed, exchange: Exchange, shard: EngineShard) -> Fact:
         claim = observed.child(kinds.VOLUME_CLAIM, name)
         assert claim is not None
         if _is_less(_requested(claim), wanted):
-            refused = next((text for text in observed.refusals if name in text), None)
-            if refused is not None:
+            subject = (kinds.VOLUME_CLAIM.kind, name)
+            refused = [r.sentence for r in observed.refusals if (r.subject.kind, r.subject.name) == subject]
+            if refused:
                 hint = "its storage class has to allow expansion (allowVolumeExpansion: true)"
-                return Fact(CONDITION, False, "Refused", f"{refused}; {hint}")
+                return Fact(CONDITION, False, "Refused", f"{'; '.join(refused)}; {hint}")
             waiting.append(f"{name} is asked to grow to {wanted}")
         has = claim.get("status", {}).get("capacity", {}).get("storage")
         if has is not None and _is_less(has, wanted):
