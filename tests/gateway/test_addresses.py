@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbourse.gateway.addresses import client_address, is_within, network
+from openbourse.contracts.networks import network
+from openbourse.gateway.addresses import client_address, is_within
 from openbourse.gateway.http_protocol import Addresses
 
 PROXIES = (network("10.0.0.0/8"), network("2001:db8:ffff::/48"))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.websocket_apis import ed25519, public_pem
+from openbourse.contracts.api_keys import PublicApiKey, file_of, file_of_public_keys, line_of
+from openbourse.contracts.documents import digest
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.key_ring import KeyRing
 from openbourse.gateway.keys import Key, create_key, import_keys, restrict_key, revoke_key
@@ -74,6 +77,56 @@ def test_a_key_that_is_there_twice_is_refused(file: Path) -> None:
         file.write_bytes(b'{"keys": [\n' + line + b",\n" + second + b"\n]}\n")
         with pytest.raises(ValueError, match=r"keys\.1: its api_key is there twice"):
             KeyRing(file)
+
+
+def a_public_key(name: str = "p", account: int = 1005, **terms: object) -> PublicApiKey:
+    said = {"api_key": name * 20, "account": account, "created": "2026-11-29", "public_key": public_pem(ed25519())}
+    return PublicApiKey.model_validate(said | terms)
+
+
+async def test_of_several_files_each_is_taken_up_for_itself(file: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    own, shared = create_key(file, account=1001), a_public_key("s", 1002)
+    first.write_bytes(file_of_public_keys([a_public_key()]))
+    second.write_bytes(file_of_public_keys([shared, a_public_key("q", 1003)]))
+    ring = KeyRing(file, None, [first, second])
+    assert [ring.holder(key, HERE, NOW_US).account for key in (own.api_key, "p" * 20, "q" * 20)] == [1001, 1005, 1003]
+    assert ring.digests() == {str(each): digest(each.read_bytes()) for each in (first, second)}
+    # The first file has the key too from now on, and is asked before the second; of the last one nothing changed.
+    first.write_bytes(file_of_public_keys([shared.model_copy(update={"account": 1009})]))
+    await ring.look()
+    assert (ring.holder("s" * 20, HERE, NOW_US).account, len(ring), ring.version) == (1009, 3, 1)
+    assert code(ring, "p" * 20) == -2015
+    # One that became invalid keeps what it had, and no other from being read.
+    first.write_bytes(b"{")
+    second.write_bytes(file_of_public_keys([]))
+    await ring.look()
+    assert ring.holder("s" * 20, HERE, NOW_US).account == 1009
+    assert code(ring, "q" * 20) == -2015
+    assert str(first) in ring.trouble and str(second) not in ring.trouble
+    assert ring.digests()[str(second)] == digest(file_of_public_keys([]))
+    # A key of the last file is nobody else's, whatever the others say.
+    second.write_bytes(file_of_public_keys([a_public_key(account=1006, api_key=own.api_key)]))
+    await ring.look()
+    assert ring.holder(own.api_key, HERE, NOW_US).account == 1001
+
+
+def test_a_file_before_the_last_has_public_keys_alone(file: Path, tmp_path: Path) -> None:
+    create_key(file, account=1001)
+    before = tmp_path / "before.json"
+    sealed = line_of(a_public_key())[:-1] + b',"sealed":"AAAA"}'
+    seal = b'"sealed": {"key": "k", "data_key": "' + b"A" * 80 + b'"}, '
+    for content, sentence in (
+        (file.read_bytes(), r"keys\.0: it has no public_key"),
+        (file_of([sealed]), r"keys\.0: it is sealed, and the file does not say under what"),
+        (file_of([line_of(a_public_key())], seal), "it is sealed, and a --keys before the last one"),
+    ):
+        before.write_bytes(content)
+        with pytest.raises(ValueError, match=sentence):
+            KeyRing(file, None, [before])
+    file.write_bytes(file_of([sealed]))
+    with pytest.raises(ValueError, match="it is sealed, and the file does not say under what"):
+        KeyRing(file)
 
 
 @pytest.mark.parametrize("api_key", ["", "short", "x" * 65, "key with spaces!"])

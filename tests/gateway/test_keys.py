@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from openbourse.cli.keys import app
+from openbourse.contracts.api_keys import line_of
 from openbourse.gateway.key_ring import holder_of
-from openbourse.gateway.key_text import KeyText, text_of
+from openbourse.gateway.key_text import KeyText
 from openbourse.gateway.keys import KeyFileInvalid, create_key, read_keys
 
 
@@ -66,7 +67,7 @@ def test_a_file_of_any_layout_is_read_and_then_has_a_key_a_line(tmp_path: Path) 
         file.write_text(layout)
         assert read_keys(file) == [first]
         second = create_key(file, account=1002)
-        assert file.read_bytes() == b'{"keys": [\n%s,\n%s\n]}\n' % (text_of(first), text_of(second))
+        assert file.read_bytes() == b'{"keys": [\n%s,\n%s\n]}\n' % (line_of(first), line_of(second))
         assert json.loads(file.read_text())["keys"][1]["account"] == 1002
 
 
@@ -81,7 +82,7 @@ def test_a_file_of_any_layout_is_read_and_then_has_a_key_a_line(tmp_path: Path) 
     ],
 )
 def test_a_file_that_is_nearly_one_is_refused(tmp_path: Path, lines: list[str]) -> None:
-    keys = [text_of(create_key(tmp_path / "keys.json", account=account)).decode() for account in (1001, 1002)]
+    keys = [line_of(create_key(tmp_path / "keys.json", account=account)).decode() for account in (1001, 1002)]
     file = tmp_path / "broken.json"
     file.write_text("\n".join(lines).replace("KEY2", keys[1]).replace("KEY", keys[0]))
     with pytest.raises(KeyFileInvalid):

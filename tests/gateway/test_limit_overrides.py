@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from fixtures.redises import RunningRedis, linked, until
 from openbourse.cli.limits import app
-from openbourse.contracts.rate_limits import LimitsDocument, digest
+from openbourse.contracts.documents import digest
+from openbourse.contracts.rate_limits import LimitsDocument
 from openbourse.gateway.errors import TooMany
 from openbourse.gateway.limits import file as limits_file
 from openbourse.gateway.limits.charges import counted_as

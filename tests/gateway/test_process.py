@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from fixtures.gateways import NOWHERE, GatewayProcess, running_gateway, signed
 from fixtures.websocket_apis import of_secret
 from openbourse.contracts.component import Component
-from openbourse.contracts.rate_limits import digest
+from openbourse.contracts.documents import digest
 from openbourse.gateway.keys import read_keys
 
 pytestmark = pytest.mark.server

@@ -10,7 +10,7 @@ import pytest
 from fixtures.operator_checks import settled_safely
 from fixtures.operator_worlds import NOW, an_empty_world, an_exchange
 from openbourse.contracts.component import Component
-from openbourse.contracts.rate_limits import digest
+from openbourse.contracts.documents import digest
 from openbourse.contracts.resources import TradingLimit
 from openbourse.operator import limits
 from openbourse.operator.conditions import statuses

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from openbourse.contracts.component import Component
-from openbourse.contracts.rate_limits import OVERRIDES_MOST, LimitsDocument, Override, RateLimits, digest
+from openbourse.contracts.documents import digest
+from openbourse.contracts.rate_limits import OVERRIDES_MOST, LimitsDocument, Override, RateLimits
 from openbourse.contracts.resources import TradingLimit
 from openbourse.operator.facts import Fact
 from openbourse.operator.manifests import gateway, kinds, names

@@ -16,8 +16,8 @@ from typing import assert_never
 
 from openbourse.contracts.apiserver import Object, Resource
 from openbourse.contracts.component import Component
+from openbourse.contracts.documents import digest
 from openbourse.contracts.leadership import LEASE
-from openbourse.contracts.rate_limits import digest
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange, Symbol
 from openbourse.contracts.switchovers import SwitchoverRequest
 from openbourse.operator import authorities, governor, limits, listed, moves, records, replacements, volumes

@@ -4,6 +4,7 @@ Decimals and durations stay text here, as Kubernetes stores them; whoever needs 
 """
 
 import datetime
+import hashlib
 import re
 from typing import Annotated
 
@@ -38,3 +39,8 @@ def parse_duration(text: str, field: str = "duration") -> datetime.timedelta:
     if not duration:
         raise ValueError(duration_sentence(field))
     return duration
+
+
+def digest(content: bytes) -> str:
+    """Of a file of limits or of API keys, by which a gateway says which one it has in use."""
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -4,7 +4,6 @@ It is a file of a gateway (`--limits`), and part of an Exchange. What is not sai
 """
 
 import datetime
-import hashlib
 import ipaddress
 from typing import Annotated, Self, TypeAlias
 
@@ -100,11 +99,6 @@ class LimitsDocument(Document):
                 raise ValueError("{} {} is there twice".format(*override.subject))
             seen.add(override.subject)
         return overrides
-
-
-def digest(content: bytes) -> str:
-    """Of a file of limits, by which a gateway says which one it has read."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def network(text: str) -> Network:

@@ -124,7 +124,8 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tls = Material.load(options.tls)
-    keys = await KeyRing.opened(options.keys, vault_from_environment())
+    *public, path = options.keys
+    keys = await KeyRing.opened(path, vault_from_environment(), public)
     link = None if options.redis is None else RedisLink(options.redis, [*shared.SCRIPTS, *shared_listen_keys.SCRIPTS])
     rules = RulesOfFile(
         Limits(

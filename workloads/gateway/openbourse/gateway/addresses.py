@@ -6,32 +6,15 @@ What a client says of its address is not believed: only a proxy that the operato
 import functools
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+from openbourse.contracts.networks import Network
+
 Application = Callable[[MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
 
 FORWARDED_FOR = b"x-forwarded-for"
 # A chain of proxies is short; what stands further left is not read.
 HOPS_MOST = 32
-
-
-def network(text: str) -> Network:
-    """An address, or a network in CIDR notation. An IPv4 network that is written as IPv6 is the IPv4 one.
-
-    Raises ValueError, which says what is allowed.
-    """
-    try:
-        parsed = ipaddress.ip_network(text)
-    except ValueError as error:
-        raise ValueError(
-            f"{text[:64]!r} is no address or network such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32: {error}"
-        ) from None
-    if isinstance(parsed, ipaddress.IPv6Network):
-        mapped = parsed.network_address.ipv4_mapped
-        if mapped is not None and parsed.prefixlen >= 96:
-            return ipaddress.IPv4Network((mapped, parsed.prefixlen - 96))
-    return parsed
 
 
 @functools.lru_cache(maxsize=16_384)

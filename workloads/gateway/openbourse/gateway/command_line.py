@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openbourse.contracts.networks import Network, network
 from openbourse.contracts.session import Address
-from openbourse.gateway.addresses import Network, network
 from openbourse.gateway.http_protocol import COMES_WITHIN_S, CONNECTIONS_OF_ADDRESS_MOST
 from openbourse.gateway.limits.rules import Limits
 
@@ -106,7 +106,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         action=_OfShard,
         help="https://HOST:PORT of the shard's market data; again for each replica; without it there are none",
     )
-    parser.add_argument("--keys", required=True, type=Path, help="file of API keys (see `openbourse keys`)")
+    parser.add_argument(
+        "--keys",
+        required=True,
+        action="append",
+        type=Path,
+        help="file of API keys (see `openbourse keys`); may be repeated: the last one has secrets and is sealed where "
+        "the environment names a token, those before it have public keys alone",
+    )
     parser.add_argument("--listen", required=True, type=address, help="HOST:PORT for traders, plain HTTP")
     parser.add_argument("--status", required=True, type=address, help="HOST:PORT for probes, plain HTTP")
     parser.add_argument(

@@ -14,8 +14,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from openbourse.contracts.networks import Network
 from openbourse.gateway import errors
-from openbourse.gateway.addresses import Network, is_within
+from openbourse.gateway.addresses import is_within
 from openbourse.gateway.errors import Refused
 from openbourse.gateway.streams.protocol import StreamProtocol
 

@@ -1,8 +1,8 @@
-"""The keys of a file as a running gateway has them: who holds which, from where and until when it is good.
+"""The keys of files as a running gateway has them: who holds which, from where and until when it is good.
 
-`run` reads the file again when it changes, in a thread and a little at a time, so that requests do not wait for it, nor
-for an HSM. A file that became invalid, or went away, changes nothing, nor does one whose token is away: it is logged,
-and `/status` says so.
+`run` reads a file again when it changes, in a thread and a little at a time, so that requests do not wait for it, nor
+for an HSM, nor one file for another. A file that became invalid, or went away, changes nothing, nor does one whose
+token is away: it is logged, and `/status` says so.
 """
 
 import asyncio
@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbourse.contracts import durable
+from openbourse.contracts.api_keys import API_KEY, PERMISSIONS, moment
 from openbourse.contracts.blocking import Blocking
+from openbourse.contracts.documents import digest
 from openbourse.contracts.hsm import TokenAway, TokenRefused
+from openbourse.contracts.networks import Network, network
 from openbourse.gateway import errors
-from openbourse.gateway.addresses import Network, is_within, network
+from openbourse.gateway.addresses import is_within
 from openbourse.gateway.errors import Invalid
-from openbourse.gateway.key_text import API_KEY, PERMISSIONS, Key, KeyFileInvalid, key_of, moment
-from openbourse.gateway.keys import Cipher, Vault, at, cipher_of, read_text
+from openbourse.gateway.key_text import Key, KeyFileInvalid, KeyText, key_of
+from openbourse.gateway.keys import Cipher, Vault, at, cipher_of
 from openbourse.gateway.replays import Replays
 from openbourse.gateway.signatures import VerifyingKey
 
@@ -65,76 +68,72 @@ def holder_of(key: Key) -> Holder:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """By the text of the key in the file, which tells whether it changed, and by api_key."""
+    """Of one file: by the text of the key in it, which tells whether it changed, and by api_key."""
 
     by_text: Mapping[bytes, Holder]
     by_api_key: Mapping[str, Holder]
     # Of those that expire, in order.
     expiries_us: Sequence[int]
+    # Of what was read.
+    digest: str
 
 
-_NONE = _Keys({}, {}, ())
+_NONE = _Keys({}, {}, (), "")
 
 
-class KeyRing:
-    """`run` must be running for a change of the file to be seen."""
+@dataclass(slots=True)
+class _File:
+    """`public`: it has public keys alone and is never sealed. `trouble`: why it is not what is in use; empty: it is."""
 
-    def __init__(self, path: Path, vault: Vault | None = None) -> None:
-        """Reads the file. Raises OSError, KeyFileInvalid and TokenError."""
-        self._path = path
-        self._vault = vault
-        self._reading = _reading(path)
-        self._stamp = durable.stamp(path)
-        self._keys = _read(path, vault, _NONE, rest_s=0)
-        self._expired = _expired(self._keys)
-        # Another one as soon as the file has been read again, or a key has expired.
-        self.version = 0
-        # What came that was signed with them.
-        self.replays = Replays()
-        # Why the file is not what is in use. Empty: it is.
-        self.trouble = ""
+    path: Path
+    vault: Vault | None
+    public: bool
+    reading: Blocking
+    stamp: tuple[int, int, int] = (0, 0, 0)
+    keys: _Keys = _NONE
+    trouble: str = ""
 
     @classmethod
-    async def opened(cls, path: Path, vault: Vault | None) -> "KeyRing":
-        """Read in a thread, which may hang. Raises OSError, KeyFileInvalid and TokenError."""
-        return await _reading(path).call(lambda: cls(path, vault))
+    def opened(cls, path: Path, vault: Vault | None, *, public: bool) -> "_File":
+        """Raises OSError, KeyFileInvalid and TokenError."""
+        file = cls(path, vault, public, _reading(path), durable.stamp(path))
+        file.keys = file.read(rest_s=0)
+        return file
 
-    def holder(self, api_key: str, address: str, now_us: int) -> Holder:
-        """Of a key that is good from this address now. Raises Invalid."""
-        holder = self._keys.by_api_key.get(api_key)
-        if holder is None and not API_KEY.fullmatch(api_key):
-            raise Invalid(errors.BAD_KEY_FORMAT)
-        if holder is None or not holder.is_good(address, now_us):
-            raise Invalid(errors.BAD_KEY)
-        return holder
+    def read(self, *, rest_s: float) -> _Keys:
+        """Keys whose text is known are taken as they are. Raises OSError, KeyFileInvalid and TokenError."""
+        by_text: dict[bytes, Holder] = {}
+        by_api_key: dict[str, Holder] = {}
+        content = self.path.read_bytes()
+        with at(self.path):
+            text = KeyText.parse(content)
+            if self.public and text.seal is not None:
+                raise KeyFileInvalid("it is sealed, and a --keys before the last one names a file that is not")
+            cipher = None if self.public else cipher_of(text, self.vault)
+        began_s = time.monotonic()
+        for number, line in enumerate(text.keys):
+            with at(self.path):
+                holder = self.keys.by_text.get(line) or _holder(line, number, cipher, public=self.public)
+            if holder.api_key in by_api_key:
+                raise KeyFileInvalid(f"{self.path}: keys.{number}: its api_key is there twice")
+            by_text[line] = by_api_key[holder.api_key] = holder
+            if rest_s and time.monotonic() - began_s > READ_S:
+                time.sleep(rest_s)
+                began_s = time.monotonic()
+        expiries_us = sorted(each.expires_us for each in by_text.values() if each.expires_us)
+        return _Keys(by_text, by_api_key, expiries_us, digest(content))
 
-    def __len__(self) -> int:
-        return len(self._keys.by_api_key)
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            await self.look()
-
-    async def look(self) -> None:
-        """Takes up what has changed."""
-        await self._look_at_file()
-        if (expired := _expired(self._keys)) != self._expired:
-            self._expired = expired
-            self.version += 1
-
-    async def _look_at_file(self) -> None:
-        stamp = self._stamp
+    async def has_changed(self) -> bool:
+        """Takes up what has."""
+        stamp = self.stamp
         try:
-            stamp = await self._reading.call(lambda: durable.stamp(self._path))
-            if stamp == self._stamp:
-                return
-            known = self._keys
-            self._keys = await self._reading.call(lambda: _read(self._path, self._vault, known, rest_s=REST_S))
+            stamp = await self.reading.call(lambda: durable.stamp(self.path))
+            if stamp == self.stamp:
+                return False
+            self.keys = await self.reading.call(lambda: self.read(rest_s=REST_S))
         except (KeyFileInvalid, TokenRefused) as error:
             # Again it would be the same, and lock the token.
-            self._stamp = stamp
+            self.stamp = stamp
             self._say(str(error))
         except OSError as error:
             self._say(str(error))
@@ -142,10 +141,11 @@ class KeyRing:
             self._say(str(error))
             await asyncio.sleep(TOKEN_AGAIN_S)
         else:
-            self._stamp = stamp
-            self.version += 1
+            self.stamp = stamp
             self.trouble = ""
-            log.info("%d keys read from %s", len(self), self._path)
+            log.info("%d keys read from %s", len(self.keys.by_api_key), self.path)
+            return True
+        return False
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -153,34 +153,99 @@ class KeyRing:
         self.trouble = trouble
 
 
+class KeyRing:
+    """`run` must be running for a change of a file to be seen."""
+
+    def __init__(self, path: Path, vault: Vault | None = None, public: Sequence[Path] = ()) -> None:
+        """Reads the files. Those of `public` have public keys alone, and are not sealed where there is a vault: whoever
+        writes them is trusted with who holds what. A key that `path` has is the one that counts, and else that of the
+        first file.
+
+        Raises OSError, KeyFileInvalid and TokenError.
+        """
+        self._files = [_File.opened(path, vault, public=False)]
+        self._files += [_File.opened(each, None, public=True) for each in public]
+        self._by_api_key = self._merged()
+        self._expired = self._count_of_expired()
+        # Another one as soon as a file has been read again, or a key has expired.
+        self.version = 0
+        # What came that was signed with them.
+        self.replays = Replays()
+
+    @classmethod
+    async def opened(cls, path: Path, vault: Vault | None, public: Sequence[Path] = ()) -> "KeyRing":
+        """Read in a thread, which may hang. Raises OSError, KeyFileInvalid and TokenError."""
+        return await _reading(path).call(lambda: cls(path, vault, public))
+
+    @property
+    def trouble(self) -> str:
+        """Why files are not what is in use. Empty: they are."""
+        return "; ".join(file.trouble for file in self._files if file.trouble)
+
+    def digests(self) -> dict[str, str]:
+        """By path, of what is in use of files that have no secret."""
+        return {str(file.path): file.keys.digest for file in self._files if file.public}
+
+    def holder(self, api_key: str, address: str, now_us: int) -> Holder:
+        """Of a key that is good from this address now. Raises Invalid."""
+        holder = self._by_api_key.get(api_key)
+        if holder is None and not API_KEY.fullmatch(api_key):
+            raise Invalid(errors.BAD_KEY_FORMAT)
+        if holder is None or not holder.is_good(address, now_us):
+            raise Invalid(errors.BAD_KEY)
+        return holder
+
+    def __len__(self) -> int:
+        return len(self._by_api_key)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for file in self._files:
+                tasks.create_task(self._watch(file))
+
+    async def look(self) -> None:
+        """Takes up what has changed, of all files."""
+        for file in self._files:
+            await self._look_at(file)
+
+    async def _watch(self, file: _File) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            await self._look_at(file)
+
+    async def _look_at(self, file: _File) -> None:
+        if await file.has_changed():
+            self._by_api_key = self._merged()
+            self.version += 1
+        if (expired := self._count_of_expired()) != self._expired:
+            self._expired = expired
+            self.version += 1
+
+    def _merged(self) -> Mapping[str, Holder]:
+        if len(self._files) == 1:
+            return self._files[0].keys.by_api_key
+        merged: dict[str, Holder] = {}
+        for file in reversed(self._files):
+            merged |= file.keys.by_api_key
+        return merged
+
+    def _count_of_expired(self) -> int:
+        now_us = time.time_ns() // 1000
+        return sum(bisect.bisect_right(file.keys.expiries_us, now_us) for file in self._files)
+
+
 def _reading(path: Path) -> Blocking:
     return Blocking(f"what reads {path}", READ_TIMEOUT_S, TokenAway)
 
 
-def _read(path: Path, vault: Vault | None, known: _Keys, *, rest_s: float) -> _Keys:
-    """Keys whose text is known are taken as they are. Raises OSError, KeyFileInvalid and TokenError."""
-    by_text: dict[bytes, Holder] = {}
-    by_api_key: dict[str, Holder] = {}
-    file = read_text(path)
-    with at(path):
-        cipher = cipher_of(file, vault)
-    began_s = time.monotonic()
-    for number, text in enumerate(file.keys):
-        with at(path):
-            holder = known.by_text.get(text) or _holder(text, number, cipher)
-        if holder.api_key in by_api_key:
-            raise KeyFileInvalid(f"{path}: keys.{number}: its api_key is there twice")
-        by_text[text] = by_api_key[holder.api_key] = holder
-        if rest_s and time.monotonic() - began_s > READ_S:
-            time.sleep(rest_s)
-            began_s = time.monotonic()
-    return _Keys(by_text, by_api_key, sorted(each.expires_us for each in by_text.values() if each.expires_us))
-
-
-def _holder(text: bytes, number: int, cipher: Cipher | None) -> Holder:
-    key = key_of(text, number)
+def _holder(line: bytes, number: int, cipher: Cipher | None, *, public: bool) -> Holder:
+    """Raises KeyFileInvalid."""
+    key = key_of(line, number)
+    if public and not key.public_key:
+        raise KeyFileInvalid(
+            f"keys.{number}: it has no public_key: a --keys before the last one names a file of public keys alone"
+        )
+    if key.sealed and cipher is None:
+        raise KeyFileInvalid(f"keys.{number}: it is sealed, and the file does not say under what")
     return holder_of(cipher.open(key) if cipher else key)
-
-
-def _expired(keys: _Keys) -> int:
-    return bisect.bisect_right(keys.expiries_us, time.time_ns() // 1000)

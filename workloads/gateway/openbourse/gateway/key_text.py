@@ -10,62 +10,30 @@ A key that its holder made has `public_key`, in PEM, in place of the secret: Ed2
 any other layout is read all the same, and has this one once it was written.
 """
 
-import datetime
-import json
-import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from openbourse.contracts.units import FIRST_TRADER
-from openbourse.gateway.addresses import network
-from openbourse.gateway.signatures import SharedSecret, VerifyingKey, public_key
-
-API_KEY = re.compile(r"[A-Za-z0-9]{16,64}")
-ADDRESSES_MOST = 64
-
-Permission = Literal["TRADE", "USER_DATA", "USER_STREAM"]
-PERMISSIONS: tuple[Permission, ...] = ("TRADE", "USER_DATA", "USER_STREAM")
-
-
-def moment(text: str) -> datetime.datetime:
-    """Of ISO 8601, with its offset; a date alone begins at midnight, UTC. Raises ValueError."""
-    try:
-        read = datetime.datetime.fromisoformat(text)
-        if len(text) == len("2027-01-01"):
-            read = read.replace(tzinfo=datetime.UTC)
-        if read.tzinfo is None:
-            raise ValueError("it has no offset")
-    except ValueError as error:
-        raise ValueError(f"{text[:40]!r} is no time such as 2027-01-01 or 2027-01-01T12:00:00Z: {error}") from None
-    return read
+from openbourse.contracts.api_keys import (
+    KEYS_BEGIN,
+    KEYS_END,
+    PUBLIC_KEY_LENGTH_MOST,
+    ApiKeyTerms,
+    file_of,
+    one_line,
+    public_key,
+)
+from openbourse.gateway.signatures import SharedSecret, VerifyingKey
 
 
-def _network_text(text: str) -> str:
-    return str(network(text))
+class Key(ApiKeyTerms):
+    """One key; `str()` of it shows everything but the secret."""
 
-
-def _moment_text(text: str) -> str:
-    return text and moment(text).astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
-
-
-class Key(BaseModel):
-    """One key; `str()` of it shows everything but the secret. With addresses it is good from these alone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    api_key: str = Field(pattern=f"^{API_KEY.pattern}$")
     secret: str = Field(default="", max_length=128, pattern=r"^([!-~]{16,})?$", repr=False)
     # In place of the secret, which is in it.
     sealed: str = Field(default="", max_length=512, repr=False)
-    public_key: str = Field(default="", max_length=2048)
-    account: int = Field(ge=FIRST_TRADER, lt=2**63)
-    label: str = Field(default="", max_length=64)
-    created: str = Field(description="UTC, ISO 8601", max_length=40)
-    permissions: tuple[Permission, ...] = PERMISSIONS
-    addresses: tuple[Annotated[str, AfterValidator(_network_text)], ...] = Field(default=(), max_length=ADDRESSES_MOST)
-    expires: Annotated[str, AfterValidator(_moment_text)] = Field(default="", max_length=40)
+    public_key: str = Field(default="", max_length=PUBLIC_KEY_LENGTH_MOST)
 
     @model_validator(mode="after")
     def _one_way_to_sign(self) -> Self:
@@ -110,10 +78,6 @@ class _Header(BaseModel):
     keys: tuple[Any, ...] = ()
 
 
-_KEYS = b'"keys": ['
-_END = [b"]}", b""]
-
-
 @dataclass(frozen=True, slots=True)
 class KeyText:
     """A file of keys of which no key was looked at: each is the bytes of its JSON."""
@@ -125,17 +89,17 @@ class KeyText:
     def parse(cls, content: bytes) -> "KeyText":
         """Raises KeyFileInvalid."""
         first, *lines = content.split(b"\n")
-        if first.endswith(_KEYS) and lines[-2:] == _END:
+        if first.endswith(KEYS_BEGIN) and lines[-2:] == KEYS_END:
             keys = [line.removesuffix(b",") for line in lines[:-2]]
             # Between keys a comma, and none behind the last.
             if b",\n".join(keys) == b"\n".join(lines[:-2]):
                 return cls(tuple(keys), _header(first + b"]}").sealed)
         header = _header(content)
-        return cls(tuple(_one_line(key) for key in header.keys), header.sealed)
+        return cls(tuple(one_line(key) for key in header.keys), header.sealed)
 
     def content(self) -> bytes:
         sealed = b'"sealed": %s, ' % self.seal.model_dump_json().encode() if self.seal else b""
-        return b"\n".join([b"{" + sealed + _KEYS, *((b",\n".join(self.keys),) if self.keys else ()), *_END])
+        return file_of(self.keys, sealed)
 
     def all(self) -> list[Key]:
         """As they stand there. Raises KeyFileInvalid."""
@@ -159,14 +123,6 @@ def key_of(text: bytes, number: int) -> Key:
         return Key.model_validate_json(text)
     except ValidationError as error:
         raise KeyFileInvalid(first_problem(error, f"keys.{number}")) from None
-
-
-def text_of(key: Key) -> bytes:
-    return _one_line(key.model_dump(mode="json", exclude_defaults=True))
-
-
-def _one_line(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def first_problem(error: ValidationError, where: str = "") -> str:

@@ -14,15 +14,14 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from openbourse.contracts import durable
+from openbourse.contracts.api_keys import PERMISSIONS, line_of
 from openbourse.gateway.key_text import (
-    PERMISSIONS,
     Key,
     KeyFileInvalid,
     KeyText,
     Seal,
     first_problem,
     key_of,
-    text_of,
 )
 
 __all__ = [
@@ -184,7 +183,7 @@ def _opened(path: Path, vault: Vault | None) -> tuple[KeyText, Cipher | None]:
 
 
 def _text(key: Key, cipher: Cipher | None) -> bytes:
-    return text_of(cipher.seal(key) if cipher else key)
+    return line_of(cipher.seal(key) if cipher else key)
 
 
 def _replace(path: Path, before: KeyText, api_key: str, change: Callable[[Key], bytes | None]) -> Key:

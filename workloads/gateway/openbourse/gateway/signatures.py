@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from openbourse.contracts.api_keys import PublicKey
 from openbourse.contracts.units import InvalidDecimal, parse_units
 from openbourse.gateway import errors
 from openbourse.gateway.errors import Invalid
@@ -25,7 +25,6 @@ from openbourse.gateway.parameters import DECIMAL, INTEGER, MICROSECONDS_FROM, P
 RECV_WINDOW_MS = 5_000
 RECV_WINDOW_MS_MOST = 60_000
 AHEAD_US_MOST = 1_000_000
-RSA_BITS_LEAST, RSA_BITS_MOST = 2048, 4096
 
 _BLOCK_BYTES = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
@@ -49,7 +48,7 @@ class SharedSecret:
         return outer.hexdigest()
 
 
-VerifyingKey: TypeAlias = SharedSecret | RSAPublicKey | Ed25519PublicKey
+VerifyingKey: TypeAlias = SharedSecret | PublicKey
 
 _MARK = b"signature="
 
@@ -72,21 +71,6 @@ def _without_signature(data: bytes) -> bytes:
 def signed_parameters(sent: Mapping[str, str]) -> bytes:
     """What was signed of a request over WebSocket."""
     return "&".join(f"{name}={sent[name]}" for name in sorted(sent) if name != "signature").encode()
-
-
-def public_key(pem: str) -> RSAPublicKey | Ed25519PublicKey:
-    """Raises ValueError, which says what is allowed."""
-    try:
-        key = serialization.load_pem_public_key(pem.encode())
-    except Exception as error:
-        raise ValueError("not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from error
-    match key:
-        case Ed25519PublicKey():
-            return key
-        case RSAPublicKey() if RSA_BITS_LEAST <= key.key_size <= RSA_BITS_MOST:
-            return key
-        case _:
-            raise ValueError(f"a public key is Ed25519, or RSA of {RSA_BITS_LEAST} to {RSA_BITS_MOST} bits")
 
 
 def check_signature(key: VerifyingKey, signed: bytes, signature: str) -> None:

@@ -75,6 +75,7 @@ def make_status_app(
             "keys": len(keys),
             "feeds": {name: feed.now for name, feed in feeds.items()},
             "redis": None if redis is None else _of_redis(redis),
+            "keysInUse": keys.digests(),
             "keysTrouble": keys.trouble,
             "limitOverrides": rules.rules.overrides,
             "limitsTrouble": rules.trouble,
