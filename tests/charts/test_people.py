@@ -56,6 +56,11 @@ MAY: list[tuple[str, str, str, str | None]] = [
     ("list", OURS, "tradinglimits", "viewer"),
     ("create", OURS, "tradinglimits", "admin"),
     ("delete", OURS, "tradinglimits", "admin"),
+    ("list", OURS, "apikeys", "viewer"),
+    ("delete", OURS, "apikeys", "admin"),
+    ("create", OURS, "apikeys", "break-glass"),
+    ("patch", OURS, "apikeys", "break-glass"),
+    ("patch", OURS, "apikeys/status", None),
     ("get", "", "secrets", "break-glass"),
     ("create", "", "pods/exec", "break-glass"),
     ("delete", "", "pods", "break-glass"),
@@ -150,7 +155,7 @@ async def _policies_hold(place: Place) -> None:
 
 
 async def test_each_role_may_what_it_should_and_nothing_more(place: Place) -> None:
-    for role in ROLES:
+    for role in (*ROLES, "keys"):
         await place.bind(f"a {role}", role)
 
     async def may(role: str, verb: str, group: str, resource: str) -> bool:
@@ -163,7 +168,7 @@ async def test_each_role_may_what_it_should_and_nothing_more(place: Place) -> No
 
     async def settled() -> None:
         deadline = time.monotonic() + 10
-        while not await may("break-glass", "get", OURS, "halts"):
+        while not (await may("break-glass", "get", OURS, "halts") and await may("keys", "get", OURS, "apikeys")):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
 
@@ -171,6 +176,8 @@ async def test_each_role_may_what_it_should_and_nothing_more(place: Place) -> No
     for (verb, group, resource, first), role in itertools.product(MAY, ROLES):
         allowed = first is not None and ROLES.index(role) >= ROLES.index(first)
         assert await may(role, verb, group, resource) == allowed, (role, verb, resource)
+    for verb, group, resource, _ in MAY:
+        assert await may("keys", verb, group, resource) == (resource == "apikeys"), (verb, resource)
 
 
 def test_the_page_has_a_row_for_each_role_that_the_chart_makes(chart: list[Object]) -> None:

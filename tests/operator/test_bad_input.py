@@ -1,5 +1,6 @@
 """What makes no sense is refused by the API server with a sentence, or told in a condition: never silence."""
 
+import base64
 import json
 import subprocess
 from typing import Any
@@ -8,8 +9,10 @@ import aiohttp
 import pytest
 
 from fixtures.bourses import Cluster
+from fixtures.websocket_apis import ed25519, public_pem
+from openbourse.contracts.api_keys import names_in
 from openbourse.contracts.apiserver import ApiServer, Object
-from openbourse.contracts.resources import EngineShard
+from openbourse.contracts.resources import ApiKey, EngineShard
 from openbourse.operator.manifests import kinds
 from openbourse.operator.reconcile import converge
 
@@ -104,6 +107,29 @@ async def test_a_pod_that_does_not_start_is_named_with_its_reason(
         conditions = {entry["type"]: entry for entry in shard["status"]["conditions"]}
         assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", "EngineNotReady")
         assert sentence in conditions["Ready"]["message"]
+
+
+async def test_a_key_whose_name_is_taken_says_so_and_gateways_are_told_of_the_others(bourse_cluster: Cluster) -> None:
+    cluster = bourse_cluster
+    keys = json.dumps({"keys": [{"api_key": "s" * 20, "secret": "x" * 20, "account": 1001, "created": "2026-11-29"}]})
+    cluster.kubectl("create", "secret", "generic", "demo-keys", f"--from-literal=keys.json={keys}")
+    for name, called in (("a", "a" * 20), ("b", "a" * 20), ("c", "s" * 20)):
+        spec = {"exchange": "demo", "account": 1001, "publicKey": public_pem(ed25519()), "apiKey": called}
+        cluster.kubectl("create", "-f", "-", input_=_document("ApiKey", name, **spec))
+    async with ApiServer.connect(cluster.server.credentials()) as api, aiohttp.ClientSession() as session:
+        await converge(api, session, cluster.namespace, "demo")
+        items, _ = await api.list(ApiKey.resource, cluster.namespace)
+        told = await api.get(kinds.SECRET, cluster.namespace, "demo-gateway-api-keys")
+    found = {item["metadata"]["name"]: item["status"] for item in items}
+    assert {name: status["apiKey"][0] for name, status in found.items()} == {"a": "a", "b": "a", "c": "s"}
+    ready = {name: status["conditions"][0] for name, status in found.items()}
+    assert {name: (each["status"], each["reason"]) for name, each in ready.items()} == {
+        **{"a": ("False", "NoGateway"), "b": ("False", "NameTaken"), "c": ("False", "NameTaken")}
+    }
+    assert "ApiKey a is older" in ready["b"]["message"] and "Secret demo-keys has a key" in ready["c"]["message"]
+    assert told is not None and names_in(base64.b64decode(told["data"]["keys.json"])) == {"a" * 20}
+    shown = cluster.kubectl("get", "apikeys")
+    assert "NameTaken" in shown and '["TRADE","USER_DATA","USER_STREAM"]' in shown and "x" * 20 not in shown
 
 
 async def test_one_engine_is_allowed_and_warned_of(bourse_cluster: Cluster) -> None:

@@ -76,6 +76,7 @@ async def test_to_apply_it_all_again_is_no_change_for_the_api_server(world: Worl
         (kinds.SERVICE, "demo-engine-main", lambda live: live["spec"]["ports"].pop()),
         (kinds.ROLE, "demo-engine-main", lambda live: live.update(rules=[])),
         (kinds.CONFIG_MAP, "demo-engine-main-listings", lambda live: live.update(data={})),
+        (kinds.SECRET, "demo-gateway-api-keys", lambda live: live.update(data={"keys.json": "e30="})),
         (kinds.NETWORK_POLICY, "demo-engine-main", lambda live: live["spec"].update(ingress=[{}])),
         (kinds.DISRUPTION_BUDGET, "demo-engine-main", lambda live: live["spec"].update(maxUnavailable=2)),
     ],

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from fixtures.websocket_apis import ed25519, private_pem, public_pem, rsa_key
+from openbourse.contracts.api_keys import PERMISSIONS
 from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
 from openbourse.contracts.documents import parse_duration
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, TradingLimit
+from openbourse.contracts.resources import ApiKey, EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.contracts.resources.definitions import MODELS, files
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,18 @@ SYMBOL = {"exchange": "demo", "base": "BTC", "quote": "USDT", "tickSize": "0.01"
 HALT = {"exchange": "demo", "reason": "price feed is wrong", "duration": "15m"}
 LIMIT = {"exchange": "demo", "account": 1001, "ordersPer10s": 500, "reason": "market maker"}
 NETWORK = {"exchange": "demo", "address": "192.0.2.0/24", "weightPerMinute": 0, "reason": "abuse"}
+ED25519, OTHER = (public_pem(ed25519()) for _ in range(2))
+API_KEY = {"exchange": "demo", "account": 1001, "publicKey": ED25519}
+NOT_PUBLIC_KEYS = (
+    "",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI ann",
+    ED25519.splitlines()[1],
+    private_pem(ed25519()),
+    public_pem(rsa_key(1024)),
+    # Of a curve that is not taken.
+    public_pem(ec.generate_private_key(ec.SECP256R1())),
+    f"{ED25519}{ED25519}",
+)
 TWO_PERSON = {"exchange": "demo", "reason": "why", "untilLifted": True, "twoPerson": True, "requester": "ann"}
 
 
@@ -183,6 +198,24 @@ REFUSED: list[tuple[type, str, dict[str, Any], str]] = [
         for address in ("here", "192.0.2.1/24", "192.0.2.0/33", "2001:db8::5", "2001:db8::/65")
     ),
     (TradingLimit, "l", changed(NETWORK, "weightPerMinute", None), "a limit of address says weightPerMinute"),
+    (ApiKey, "k", changed(API_KEY, "account", 999), "should be greater than or equal to 1000"),
+    (ApiKey, "k", changed(API_KEY, "account", "1001"), "must be of type integer"),
+    (ApiKey, "k", changed(API_KEY, "publicKey", None), "spec.publicKey: Required value"),
+    *(
+        (ApiKey, "k", changed(API_KEY, "publicKey", pem), "must be a public key in PEM (-----BEGIN PUBLIC KEY-----)")
+        for pem in NOT_PUBLIC_KEYS
+    ),
+    (ApiKey, "k", changed(API_KEY, "permissions", ["WITHDRAW"]), 'supported values: "TRADE", "USER_DATA"'),
+    (ApiKey, "k", changed(API_KEY, "permissions", []), "should have at least 1 items"),
+    (ApiKey, "k", changed(API_KEY, "permissions", ["TRADE", "TRADE"]), "Duplicate value"),
+    *(
+        (ApiKey, "k", changed(API_KEY, "addresses", [address]), "must be an address such as 10.0.0.7, or a network")
+        for address in ("here", "192.0.2.1/24", "192.0.2.0/33", "::ffff:192.0.2.7")
+    ),
+    (ApiKey, "k", changed(API_KEY, "addresses", [f"10.0.0.{n}" for n in range(65)]), "must have at most 64 items"),
+    (ApiKey, "k", changed(API_KEY, "expires", "2027-01-01"), "spec.expires"),
+    (ApiKey, "k", changed(API_KEY, "apiKey", "too-short"), "must be an API key: 16 to 64 letters and digits"),
+    (ApiKey, "k", API_KEY | {"secret": "s" * 64}, 'unknown field "spec.secret"'),
     (Exchange, "demo", changed(EXCHANGE, "gateway.trustedProxies", ["10.0.0.1/8"]), "without bits behind its prefix"),
     (
         Exchange,
@@ -204,6 +237,26 @@ async def test_what_a_limit_is_for_is_taken_in_each_of_its_forms(api: ApiServer,
         assert TradingLimit.model_validate(stored).spec.override().said()
     proxies = changed(EXCHANGE, "gateway.trustedProxies", ["10.0.0.0/8", "2001:db8::1"])
     await api.create(Exchange.resource, manifest(namespace, "demo", proxies))
+
+
+@pytest.mark.server
+async def test_a_key_is_taken_with_each_kind_of_public_key_and_may_do_all_unless_said(
+    api: ApiServer, namespace: str
+) -> None:
+    whole = {
+        **{"apiKey": "k" * 16, "permissions": ["USER_DATA"], "expires": "2027-01-01T00:00:00Z", "label": "desk 7"},
+        "addresses": [*(f"10.0.{n}.0/24" for n in range(62)), "192.0.2.7", "2001:db8::/32"],
+    }
+    for number, pem in enumerate(
+        [ED25519, ED25519.replace("\n", "\r\n"), *(public_pem(rsa_key(n)) for n in (2048, 4096))]
+    ):
+        for part, more in (("all", {}), ("some", whole)):
+            spec = API_KEY | {"publicKey": pem} | more
+            stored = await api.create(ApiKey.resource, manifest(namespace, f"{part}-{number}", spec))
+            made = ApiKey.model_validate(stored)
+            key = made.spec.entry(made.metadata.creation_timestamp)
+            assert key.permissions == (("USER_DATA",) if more else PERMISSIONS)
+            assert (key.api_key == "k" * 16, len(key.addresses)) == ((True, 64) if more else (False, 0))
 
 
 @pytest.mark.server
@@ -240,6 +293,10 @@ FIXED: list[tuple[type, str, dict[str, Any], dict[str, Any], str]] = [
     (Symbol, "btcusdt", SYMBOL, changed(SYMBOL, "exchange", "x"), "exchange never changes"),
     (TradingLimit, "l", LIMIT, changed(LIMIT, "account", 1002), "what a TradingLimit is for never changes"),
     (TradingLimit, "l", LIMIT, changed(LIMIT, "exchange", "other"), "a TradingLimit stays with its exchange"),
+    (ApiKey, "k", API_KEY, changed(API_KEY, "account", 1002), "an ApiKey stays with its account"),
+    (ApiKey, "k", API_KEY, changed(API_KEY, "exchange", "other"), "an ApiKey stays with its exchange"),
+    (ApiKey, "k", API_KEY, changed(API_KEY, "publicKey", OTHER), "another public key is another ApiKey"),
+    (ApiKey, "k", API_KEY, changed(API_KEY, "apiKey", "k" * 16), "what a key is called never changes"),
     (Halt, "stop", HALT, changed(HALT, "duration", "30m"), "a Halt never changes: delete it to lift it"),
 ]
 

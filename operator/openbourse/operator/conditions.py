@@ -19,6 +19,7 @@ from openbourse.contracts.resources import (
 )
 from openbourse.contracts.resources.meta import Status
 from openbourse.operator import (
+    api_keys,
     authority_status,
     governor,
     halts,
@@ -273,6 +274,7 @@ def _all(observed: Observed) -> Iterator[tuple[CustomResource, dict[str, Any], l
     for halt in observed.halts:
         yield halt, {}, halts.halt_facts(observed, halt)
     yield from limits.facts(observed)
+    yield from api_keys.facts(observed)
 
 
 def _scale(observed: Observed, exchange: Exchange) -> dict[str, Any]:

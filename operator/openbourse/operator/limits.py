@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from openbourse.contracts.component import Component
 from openbourse.contracts.documents import digest
 from openbourse.contracts.rate_limits import OVERRIDES_MOST, LimitsDocument, Override, RateLimits
 from openbourse.contracts.resources import TradingLimit
+from openbourse.operator import in_use
 from openbourse.operator.facts import Fact
-from openbourse.operator.manifests import gateway, kinds, names
+from openbourse.operator.manifests import gateway
 from openbourse.operator.observed import Observed
 
 APPLIED = "Applied"
@@ -39,10 +39,17 @@ def document(observed: Observed) -> str:
 
 def facts(observed: Observed) -> Iterator[tuple[TradingLimit, dict[str, str], list[Fact]]]:
     """Of each limit what its status says, for people too, and whether every gateway has it in use."""
-    waiting = _waiting(observed)
+    wanted = digest(document(observed).encode())
+    waiting = in_use.why_not(
+        observed,
+        APPLIED,
+        wanted,
+        lambda said: (said.limits_in_use.get(gateway.TRADING_LIMITS), said.limits_trouble),
+        "limits",
+    )
     for one in _judged(observed):
-        in_use = Fact(APPLIED, True, "InUse", "every gateway has it in use")
-        yield one.limit, _in_words(one.override), [one.why_not or waiting or in_use]
+        applied = Fact(APPLIED, True, "InUse", "every gateway has it in use")
+        yield one.limit, _in_words(one.override), [one.why_not or waiting or applied]
 
 
 def _judged(observed: Observed) -> Iterator[_Judged]:
@@ -80,26 +87,3 @@ def _in_words(override: Override | None) -> dict[str, str]:
         return {}
     said = (f"{RateLimits.model_fields[name].alias} {value}" for name, value in override.said().items())
     return {"subject": " ".join(override.subject), "limits": ", ".join(said)}
-
-
-def _waiting(observed: Observed) -> Fact | None:
-    """Why not every gateway has the document in use; None: every one has."""
-    if observed.exchange is None:
-        return Fact(APPLIED, False, "NoExchange", f"there is no Exchange {observed.name} in this namespace")
-    wanted = digest(document(observed).encode())
-    pods = [
-        pod["metadata"]["name"]
-        for pod in observed.of_kind(kinds.POD)
-        if pod["metadata"].get("labels", {}).get(names.COMPONENT_LABEL) == str(Component.GATEWAY)
-        and "deletionTimestamp" not in pod["metadata"]
-    ]
-    if not pods:
-        return Fact(APPLIED, False, "NoGateway", "there is no gateway that could have it in use")
-    for pod in pods:
-        said = observed.gateways.get(pod)
-        if said is None:
-            return Fact(APPLIED, None, "GatewaySilent", f"{pod} does not say which limits it has in use")
-        if said.limits_in_use.get(gateway.TRADING_LIMITS) != wanted:
-            why = f": {said.limits_trouble}" if said.limits_trouble else ", which takes up to about a minute"
-            return Fact(APPLIED, False, "Waiting", f"{pod} has not taken it yet{why}")
-    return None

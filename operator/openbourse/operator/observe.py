@@ -5,19 +5,23 @@ and only what is not secret of them leaves this module.
 """
 
 import asyncio
+import base64
+import binascii
 import datetime
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from openbourse.contracts.api_keys import names_in
 from openbourse.contracts.apiserver import ApiError, ApiServer, Object, Refused, Resource
 from openbourse.contracts.component import Component
 from openbourse.contracts.leadership import LEASE, is_unfounded
-from openbourse.contracts.resources import CustomResource, EngineShard, Exchange, Halt, Symbol, TradingLimit
+from openbourse.contracts.resources import ApiKey, CustomResource, EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.operator.certificate_facts import secret_facts
 from openbourse.operator.ledgers import AskLedger, how_far
 from openbourse.operator.manifests import certificates, engine, gateway, kinds, ledger, marketdata, names, sealer
@@ -69,11 +73,12 @@ async def observe(
         of_symbols = group.create_task(_named(reads, Symbol, name, before.symbols if before else ()))
         of_halts = group.create_task(_named(reads, Halt, name, before.halts if before else ()))
         of_limits = group.create_task(_named(reads, TradingLimit, name, before.limits if before else ()))
+        of_api_keys = group.create_task(_named(reads, ApiKey, name, before.api_keys if before else ()))
         listing = group.create_task(_children(reads, name))
     found = getting.result()
     exchange = Exchange.model_validate(found) if found else None
     (shards, _), (symbols, unreadable) = of_shards.result(), of_symbols.result()
-    (halts, _), (limits, _) = of_halts.result(), of_limits.result()
+    (halts, _), (limits, _), (api_keys, _) = of_halts.result(), of_limits.result(), of_api_keys.result()
     if exchange is None:
         return Observed(
             now=now,
@@ -84,6 +89,7 @@ async def observe(
             symbols=tuple(symbols),
             halts=tuple(halts),
             limits=tuple(limits),
+            api_keys=tuple(api_keys),
             sealer=before.sealer if before else None,
             two_person_held=await _two_person_held(reads, halts),
             unreadable_symbols=unreadable,
@@ -92,7 +98,9 @@ async def observe(
     children = listing.result()
     async with _at_once() as group:
         ordering = group.create_task(_of_cert_manager(reads, exchange))
-        of_secrets = group.create_task(_secrets(reads, exchange, shards))
+        of_secrets = group.create_task(_secrets(reads, exchange, shards, names_keys=bool(api_keys)))
+        # Of what the operator made itself, and has no secret, all is looked at.
+        of_public_keys = group.create_task(reads.get(kinds.SECRET, names.api_keys(name)))
         of_records = group.create_task(_records(reads, exchange, shards))
         cordoning = group.create_task(_cordoned(reads, children))
         holding = group.create_task(_two_person_held(reads, halts))
@@ -109,6 +117,8 @@ async def observe(
     heard = {pod: old for pod, old in (before.engines if before else {}).items() if old.shard in named}
     market_datas = {pod: old for pod, old in (before.market_datas if before else {}).items() if old.shard in named}
     records, ordered = of_records.result(), ordering.result()
+    own = of_public_keys.result()
+    public_keys = {} if own is None else {(kinds.SECRET.kind, own["metadata"]["name"]): own}
     return Observed(
         now=now,
         namespace=namespace,
@@ -118,7 +128,8 @@ async def observe(
         symbols=tuple(symbols),
         halts=tuple(halts),
         limits=tuple(limits),
-        children=children | (ordered or {}),
+        api_keys=tuple(api_keys),
+        children=children | (ordered or {}) | public_keys,
         secrets=of_secrets.result(),
         engines=heard | {pod: Heard(shard, facts, now) for pod, shard, facts in engines},
         sealer=of_sealer.result() or (before.sealer if before else None),
@@ -271,14 +282,31 @@ async def _records(reads: _Reads, exchange: Exchange, shards: Iterable[EngineSha
     return {wanted[name]: lease for name, lease in (await reads.get_each(LEASE, wanted)).items()}
 
 
-async def _secrets(reads: _Reads, exchange: Exchange, shards: Iterable[EngineShard]) -> dict[str, SecretFacts]:
-    """By name, those that are there. Each is asked for: who may list Secrets may read all of a namespace."""
+def _names_of_keys(secret: Object) -> frozenset[str]:
+    try:
+        return names_in(base64.b64decode(secret.get("data", {}).get(gateway.KEYS_FILE, "")))
+    except binascii.Error:
+        return frozenset()
+
+
+async def _secrets(
+    reads: _Reads, exchange: Exchange, shards: Iterable[EngineShard], *, names_keys: bool
+) -> dict[str, SecretFacts]:
+    """By name, those that are there. Each is asked for: who may list Secrets may read all of a namespace.
+
+    `names_keys`: it is of interest which API keys the gateways' own Secret has.
+    """
     needs = certificates.needs(exchange, tuple(shards))
     given = {exchange.spec.ledger.database_secret, *(secret for secret, _ in gateway.secrets(exchange))}
     if exchange.spec.ledger.seal is not None:
         given.add(exchange.spec.ledger.seal.pin_secret)
     wanted = {names.authority(exchange.metadata.name), *given, *(need.secret for need in needs)}
-    return {name: secret_facts(stored) for name, stored in (await reads.get_each(kinds.SECRET, sorted(wanted))).items()}
+    found = await reads.get_each(kinds.SECRET, sorted(wanted))
+    facts = {name: secret_facts(stored) for name, stored in found.items()}
+    own = exchange.spec.gateway.keys_secret
+    if names_keys and own in facts:
+        facts[own] = replace(facts[own], api_keys=_names_of_keys(found[own]))
+    return facts
 
 
 async def _hear(

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from openbourse.contracts.apiserver import Object, Resource
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, TradingLimit
+from openbourse.contracts.resources import ApiKey, EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.contracts.resources.meta import Stored
 
 # A fact that is older is none.
@@ -143,6 +143,9 @@ class GatewayFacts(ProcessFacts):
     # By file, the digest of what it has in use; and why that is not what stands there.
     limits_in_use: dict[str, str] = Field(default_factory=dict)
     limits_trouble: str = ""
+    # The same of files of public keys. None: it is of a version that knows none.
+    keys_in_use: dict[str, str] | None = None
+    keys_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ class SecretFacts:
     next: CertificateFacts | None = None
     previous: tuple[CertificateFacts, ...] = ()
     rotation: str = ""
+    # Of the file of keys: what these are called, where somebody needs to know.
+    api_keys: frozenset[str] = frozenset()
 
     def others(self) -> frozenset[str]:
         """Authorities that are trusted beside the one that signs."""
@@ -226,7 +231,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`exchange` is None when there is none (any more); shards, symbols, halts and limits are those that name it."""
+    """`exchange` is None when there is none (any more); shards, symbols, halts, limits and API keys are those that name
+    it."""
 
     now: datetime.datetime
     namespace: str
@@ -236,6 +242,7 @@ class Observed:
     symbols: tuple[Symbol, ...] = ()
     halts: tuple[Halt, ...] = ()
     limits: tuple[TradingLimit, ...] = ()
+    api_keys: tuple[ApiKey, ...] = ()
     # By kind and name: all objects with the exchange's label.
     children: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from openbourse.contracts.documents import digest
 from openbourse.contracts.leadership import LEASE
 from openbourse.contracts.resources import GROUP, EngineShard, Exchange, Symbol
 from openbourse.contracts.switchovers import SwitchoverRequest
-from openbourse.operator import authorities, governor, limits, listed, moves, records, replacements, volumes
+from openbourse.operator import api_keys, authorities, governor, limits, listed, moves, records, replacements, volumes
 from openbourse.operator.authorities import (
     ChangeAuthority,
     IssueCertificate,
@@ -311,8 +311,9 @@ def _gateways(observed: Observed, exchange: Exchange) -> Iterator[Action]:
     redis = exchange.spec.gateway.redis_secret
     has_authority = redis is not None and has_keys(observed, redis, gateway.REDIS_AUTHORITY)
     told = gateway.trading_limits(exchange, limits.document(observed))
+    keys = gateway.api_keys(exchange, api_keys.document(observed))
     wanted = gateway.deployment(exchange, shards, redis_has_authority=has_authority)
-    yield from _ensured(observed, [told, wanted])
+    yield from _ensured(observed, [told, keys, wanted])
 
 
 def _moves(observed: Observed, exchange: Exchange) -> Iterator[Action]:
@@ -334,9 +335,15 @@ def _pods(observed: Observed, exchange: Exchange) -> Iterator[Action]:
         wanted = {names.LISTINGS_ANNOTATION: listings.digest(document)}
         selector = names.selector(exchange, Component.ENGINE, shard)
         yield from _touched(observed, selector, wanted, "the changed listing")
+    wanted = {}
     if not observed.is_refused(kinds.CONFIG_MAP, names.trading_limits(exchange.metadata.name)):
-        wanted = {names.LIMITS_ANNOTATION: digest(limits.document(observed).encode())}
-        yield from _touched(observed, names.selector(exchange, Component.GATEWAY), wanted, "the changed limits")
+        wanted[names.LIMITS_ANNOTATION] = digest(limits.document(observed).encode())
+    if not observed.is_refused(kinds.SECRET, names.api_keys(exchange.metadata.name)):
+        wanted[names.API_KEYS_ANNOTATION] = digest(api_keys.document(observed))
+    if wanted:
+        yield from _touched(
+            observed, names.selector(exchange, Component.GATEWAY), wanted, "the changed limits or API keys"
+        )
 
 
 def _touched(observed: Observed, selector: Object, wanted: Object, what: str) -> Iterator[Action]:
@@ -471,7 +478,7 @@ def _ensured(observed: Observed, manifests: Iterable[Object]) -> Iterator[Action
                 yield Apply(resource, manifest, f"{name} is not as desired at {difference}")
 
 
-_RESOURCES = {resource.kind: resource for resource in (*kinds.LISTED, kinds.CERTIFICATE)}
+_RESOURCES = {resource.kind: resource for resource in (*kinds.LISTED, kinds.SECRET, kinds.CERTIFICATE)}
 
 
 def _certificate(observed: Observed, workload: str) -> CertificateFacts | None:

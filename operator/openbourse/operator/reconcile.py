@@ -152,7 +152,8 @@ class Reconciler:
             self._health.round_done()
             self._round_ended(exchange, "settled" if is_settled else "unsettled", began)
             backoff_s = BACKOFF_MIN_S
-            if before.exchange is None and not (before.shards or before.symbols or before.halts or before.limits):
+            naming = (before.shards, before.symbols, before.halts, before.limits, before.api_keys)
+            if before.exchange is None and not any(naming):
                 del self._wakes[exchange]
                 self._health.forget(exchange)
                 self._new.set()

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from openbourse.contracts.apiserver import Object
-from openbourse.contracts.resources import EngineShard, Exchange, Halt, Symbol, TradingLimit
+from openbourse.contracts.resources import ApiKey, EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.operator.manifests import kinds
 
 # Longer than a half-open stream lasts (`handlers.settings`), which is no reason to end the process.
 UNTOLD_MAX_S = 30.0
 # What names its exchange, and what has its label.
-NAMING = (EngineShard, Symbol, Halt, TradingLimit)
+NAMING = (EngineShard, Symbol, Halt, TradingLimit, ApiKey)
 CHILDREN = (kinds.POD, kinds.STATEFUL_SET, kinds.DEPLOYMENT, kinds.JOB)
 WATCHED = (Exchange.resource, *(model.resource for model in NAMING), *CHILDREN)
 

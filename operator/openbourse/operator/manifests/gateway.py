@@ -1,5 +1,6 @@
 """The gateways of an exchange as objects: replicas without state behind one service."""
 
+import base64
 from collections.abc import Sequence
 
 from openbourse.contracts.apiserver import Object
@@ -26,6 +27,9 @@ STATUS_PORT = 8081
 ADMIN_PORT = 8443
 KEYS_FOLDER = "/etc/openbourse/keys"
 KEYS_FILE = "keys.json"
+# Of the ApiKeys, made by the operator: public keys alone.
+API_KEYS_FOLDER = "/etc/openbourse/api-keys"
+API_KEYS = f"{API_KEYS_FOLDER}/{KEYS_FILE}"
 LIMITS_FOLDER = "/etc/openbourse/limits"
 LIMITS_FILE = "limits.json"
 # Of the TradingLimits, made by the operator.
@@ -73,6 +77,13 @@ def trading_limits(exchange: Exchange, document: str) -> Object:
     return owned(kinds.CONFIG_MAP, name, exchange, labels, data={LIMITS_FILE: document})
 
 
+def api_keys(exchange: Exchange, document: bytes) -> Object:
+    """A Secret though it has none: who may write ConfigMaps shall make no key."""
+    name, labels = names.api_keys(exchange.metadata.name), names.labels(exchange, Component.GATEWAY)
+    data = {KEYS_FILE: base64.b64encode(document).decode()}
+    return owned(kinds.SECRET, name, exchange, labels, type="Opaque", data=data)
+
+
 def deployment(exchange: Exchange, shards: Sequence[EngineShard], *, redis_has_authority: bool) -> Object:
     """Each serves all shards. A new gateway serves before an old one goes, also when a shard comes or goes.
 
@@ -88,6 +99,8 @@ def deployment(exchange: Exchange, shards: Sequence[EngineShard], *, redis_has_a
         command=[
             "openbourse.gateway",
             *(word for shard in in_order for word in _shard_arguments(exchange, shard)),
+            # The last one has the secrets; a gateway from before there could be two takes that one alone.
+            *("--keys", API_KEYS),
             *("--keys", f"{KEYS_FOLDER}/{KEYS_FILE}"),
             # The first one counts; a gateway from before there were two takes the last one.
             *("--limits", TRADING_LIMITS),
@@ -107,6 +120,7 @@ def deployment(exchange: Exchange, shards: Sequence[EngineShard], *, redis_has_a
         mounts=[
             mount("tls", TLS_FOLDER),
             mount("keys", KEYS_FOLDER),
+            mount("api-keys", API_KEYS_FOLDER),
             *([mount("pin", PIN_FOLDER)] if token is not None else ()),
             mount("trading-limits", TRADING_LIMITS_FOLDER),
             *([mount("limits", LIMITS_FOLDER)] if limits is not None else ()),
@@ -121,6 +135,7 @@ def deployment(exchange: Exchange, shards: Sequence[EngineShard], *, redis_has_a
         volumes=[
             secret_volume("tls", names.certificate(name)),
             secret_volume("keys", exchange.spec.gateway.keys_secret),
+            secret_volume("api-keys", names.api_keys(exchange.metadata.name)),
             *([secret_volume("pin", token.pin_secret)] if token is not None else ()),
             {"name": "trading-limits", "configMap": {"name": names.trading_limits(exchange.metadata.name)}},
             *([{"name": "limits", "configMap": {"name": limits}}] if limits is not None else ()),

@@ -8,8 +8,9 @@ SHARD_LABEL = f"{GROUP}/shard"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 # Of a pod: the listing that its volume should show. Patching it makes the kubelet look at once.
 LISTINGS_ANNOTATION = f"{GROUP}/listings"
-# The same, of a gateway's: its limits.
+# The same, of a gateway's: its limits, and the keys of traders.
 LIMITS_ANNOTATION = f"{GROUP}/trading-limits"
+API_KEYS_ANNOTATION = f"{GROUP}/api-keys"
 # The chart's admission policy, and its binding.
 HALT_POLICY = "openbourse-halts"
 
@@ -65,6 +66,10 @@ def gateway(exchange: str) -> str:
 
 def trading_limits(exchange: str) -> str:
     return f"{gateway(exchange)}-limits"
+
+
+def api_keys(exchange: str) -> str:
+    return f"{gateway(exchange)}-api-keys"
 
 
 def operator(exchange: str) -> str:

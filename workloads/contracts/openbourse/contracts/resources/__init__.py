@@ -1,5 +1,6 @@
 """The custom resources of OpenBourse: pydantic models, and the CustomResourceDefinitions made from them."""
 
+from openbourse.contracts.resources.api_key import ApiKey, ApiKeySpec, ApiKeyStatus
 from openbourse.contracts.resources.engine_shard import (
     EngineShard,
     EngineShardSpec,
@@ -40,6 +41,9 @@ __all__ = [
     "VERSION",
     "Acknowledgement",
     "AcknowledgementState",
+    "ApiKey",
+    "ApiKeySpec",
+    "ApiKeyStatus",
     "Condition",
     "CustomResource",
     "EngineShard",

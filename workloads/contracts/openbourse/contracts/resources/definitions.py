@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from openbourse.contracts.resources.api_key import ApiKey
 from openbourse.contracts.resources.engine_shard import EngineShard
 from openbourse.contracts.resources.exchange import Exchange
 from openbourse.contracts.resources.halt import Halt
@@ -21,6 +22,7 @@ MODELS: tuple[type[CustomResource], ...] = (
     Symbol,
     Halt,
     TradingLimit,
+    ApiKey,
     Rehearsal,
     RehearsalSchedule,
 )

@@ -13,6 +13,7 @@ from openbourse.contracts.resources.meta import (
     AGE,
     READY,
     REASON,
+    AddressOrNetwork,
     Column,
     CustomResource,
     Status,
@@ -84,21 +85,6 @@ class GatewayService(Stored):
     )
 
 
-ProxyNetwork = Annotated[
-    str,
-    Field(
-        min_length=2,
-        max_length=49,
-        json_schema_extra=rules(
-            rule(
-                "isIP(self) || isCIDR(self) && cidr(self) == cidr(self).masked()",
-                "must be an address such as 10.0.0.7, or a network such as 10.0.0.0/8, without bits behind its prefix",
-            )
-        ),
-    ),
-]
-
-
 class KeysToken(Stored):
     """A token over PKCS#11, such as one of an HSM in the network, under which the file of API keys is sealed."""
 
@@ -146,7 +132,7 @@ class GatewaySpec(Stored):
         description="ConfigMap with limits of everybody, and exceptions as the `limits.json` that `openbourse limits` "
         "writes; a TradingLimit goes before; a change is taken within about a minute, without a restart",
     )
-    trusted_proxies: tuple[ProxyNetwork, ...] = Field(
+    trusted_proxies: tuple[AddressOrNetwork, ...] = Field(
         default=(),
         max_length=32,
         description="addresses of load balancers in front, whose X-Forwarded-For is believed, such as 10.0.0.0/8; "

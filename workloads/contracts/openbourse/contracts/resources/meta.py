@@ -1,7 +1,7 @@
 """What all custom resources of OpenBourse have in common. Values only: nothing here talks to a cluster."""
 
 import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -33,6 +33,21 @@ class Stored(Document):
     """A part of an object that comes from the cluster: fields of a newer version are ignored, not refused."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+AddressOrNetwork = Annotated[
+    str,
+    Field(
+        min_length=2,
+        max_length=49,
+        json_schema_extra=rules(
+            rule(
+                "isIP(self) || isCIDR(self) && cidr(self) == cidr(self).masked()",
+                "must be an address such as 10.0.0.7, or a network such as 10.0.0.0/8, without bits behind its prefix",
+            )
+        ),
+    ),
+]
 
 
 class Condition(Stored):
