@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from fixtures.rehearsal_facts import KEY, chain
+from fixtures.rehearsal_facts import KEY, chain, good, report
 from openbourse.cli.bourse.app import app
-from openbourse.operator.rehearsals.report import fingerprint, public_text
+from openbourse.contracts.resources import Scenario
+from openbourse.operator.rehearsals.report import fingerprint, public_text, seal
 
 PUBLIC = public_text(KEY.public)
 
@@ -52,3 +53,13 @@ def test_a_report_is_shown_and_made_a_page(files: list[str], tmp_path: Path) -> 
     assert done.exit_code == 0, done.stderr
     assert "NothingAcknowledgedIsLost" in done.stdout
     assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_of_a_move_says_both_pauses(tmp_path: Path) -> None:
+    file = tmp_path / "move.json"
+    file.write_text(seal(report(good(Scenario.SYMBOL_MOVE)), KEY).text)
+    done = bourse("show", str(file))
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    for way in ("main to second", "second to main"):
+        assert f"BTCUSDT from shard {way}: Completed, traded in neither for 57 ms" in said

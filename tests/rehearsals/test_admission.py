@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Rehearsal, Symbol
-from openbourse.operator.rehearsals.admission import Held, ShardNow, held
+from openbourse.operator.rehearsals.admission import Held, ShardNow, held, target
 
 NOW = datetime.datetime(2026, 11, 29, 3, 0, tzinfo=datetime.UTC)  # a Sunday
 META = {"namespace": "trading", "uid": "u", "creationTimestamp": "2026-11-29T02:00:00Z"}
@@ -33,9 +33,9 @@ def exchange() -> Exchange:
     return Exchange.model_validate({"metadata": META | {"name": "demo"}, "spec": spec})
 
 
-def shard(standbys: int = 1, of: str = "demo") -> EngineShard:
+def shard(standbys: int = 1, of: str = "demo", name: str = "main") -> EngineShard:
     spec = {"exchange": of, "standbys": standbys}
-    return EngineShard.model_validate({"metadata": META | {"name": "main"}, "spec": spec})
+    return EngineShard.model_validate({"metadata": META | {"name": name}, "spec": spec})
 
 
 def symbols(*names: str) -> list[Symbol]:
@@ -57,6 +57,7 @@ def decide(wanted: Rehearsal | None = None, **change: Any) -> Held | None:
         "others": [rehearsal(), rehearsal("b", "Finished"), rehearsal("c", "Held")],
         "now": NOW,
         "shard_now": ShardNow(in_sync=2, ready=True),
+        "others_now": {},
     }
     return held(wanted or rehearsal(), **(facts | change))
 
@@ -108,6 +109,52 @@ def test_a_node_that_takes_every_gateway_along_is_not_killed() -> None:
         elsewhere = ShardNow(in_sync=2, ready=True, node="a", gateway_nodes=frozenset(nodes))
         assert decide(NODE, shard_now=elsewhere) is None
     assert decide(shard_now=alone) is None, "another fault takes no gateway"
+
+
+MOVE = rehearsal(scenario="SymbolMove")
+WHOLE = ShardNow(in_sync=1, ready=True)
+SECOND = {"second": (shard(0, name="second"), WHOLE)}
+
+
+def moving(state: str, **status: Any) -> list[Symbol]:
+    """BTCUSDT, on its way to another shard or behind that."""
+    move = {"fromShard": "main", "toShard": "second", "state": state, "since": NOW.isoformat(), "generation": 2}
+    btc, eth = symbols("BTC", "ETH")
+    document = btc.model_dump(mode="json", by_alias=True) | {"status": {"move": move, **status}}
+    return [Symbol.model_validate(document), eth]
+
+
+def test_a_symbol_is_moved_to_the_first_shard_that_is_whole_also_from_one_without_a_standby() -> None:
+    assert decide(MOVE, others_now=SECOND) is None
+    assert decide(MOVE, others_now=SECOND, shard=shard(0), shard_now=WHOLE) is None
+    assert decide(MOVE, others_now=SECOND, symbols=moving("Undone")) is None, "it stayed, or came back"
+    degraded = (shard(1, name="first"), ShardNow(in_sync=1, ready=True))
+    assert target(SECOND | {"third": (shard(0, name="third"), WHOLE), "first": degraded}) == "second"
+    assert target({"first": degraded}) is None
+
+
+NOT_MOVED: list[tuple[str, str, bool, dict[str, Any]]] = [
+    ("NoOtherShard", "needs two EngineShards of Exchange demo that are Ready, and there is main alone", True, {}),
+    (
+        "NoOtherShard",
+        "that are Ready: shard second: there is no leadership record",
+        False,
+        {"others_now": {"second": (shard(0, name="second"), ShardNow(problem="there is no leadership record"))}},
+    ),
+    ("SymbolMoves", "on its way from shard main to second", False, {"symbols": moving("Frozen")}),
+    ("SymbolElsewhere", "BTCUSDT is in shard second", False, {"symbols": moving("Completed")}),
+]
+
+
+@pytest.mark.parametrize(("reason", "words", "for_good", "change"), NOT_MOVED)
+def test_a_symbol_that_cannot_be_moved_away_and_back_is_left(
+    reason: str, words: str, for_good: bool, change: dict[str, Any]
+) -> None:
+    why = decide(MOVE, **({"others_now": SECOND} if change and "others_now" not in change else {}), **change)
+    assert why is not None
+    assert (why.reason, why.for_good) == (reason, for_good)
+    assert words in why.sentence
+    assert decide(**change) is None, "another fault moves nothing"
 
 
 @pytest.mark.parametrize(("reason", "words", "for_good", "change"), REASONS)

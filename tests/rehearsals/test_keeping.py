@@ -181,6 +181,42 @@ async def test_what_a_dead_process_left_is_inconclusive_sealed_and_cleared_up(
     assert base64.b64decode(secret["data"]["number"]) == b"2"
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_symbol_that_a_dead_process_left_in_another_shard_is_had_back(
+    api: ApiServer, namespace: str, soft_hsm: SoftHsm, is_deleted: bool
+) -> None:
+    """Also when nobody knows the rehearsal any more. One that a person moved on since is left where it is wanted."""
+    await rehearsal(api, namespace, "moves", {"phase": "Running", "runner": "pod-gone/7"}, scenario="SymbolMove")
+    uid = (await read(api, namespace, "moves")).metadata.uid
+    eth = {"exchange": "demo", "base": "ETH", "quote": "USDT", "tickSize": "0.01", "lotSize": "0.001"}
+    names = {"name": "ethusdt", "namespace": namespace}
+    await api.create(Symbol.resource, {"metadata": names, "spec": eth})
+    for name, shard in (("btcusdt", "second"), ("ethusdt", "third")):
+        mark = {"openbourse.dev/rehearsal-to": "second", "openbourse.dev/rehearsal-from": "main"}
+        marked = {"name": name, "namespace": namespace, "labels": {"openbourse.dev/rehearsal": uid}}
+        manifest = {"metadata": marked | {"annotations": mark}, "spec": {"shard": shard}}
+        await api.merge(Symbol.resource, manifest, "test")
+    if is_deleted:
+        await api.delete(Rehearsal.resource, namespace, "moves")
+
+    async def symbols() -> dict[str, Symbol]:
+        items, _ = await api.list(Symbol.resource, namespace)
+        return {item["metadata"]["name"]: Symbol.model_validate(item) for item in items}
+
+    async with kept(api, namespace, soft_hsm):
+        async with asyncio.timeout(20):
+            while True:
+                if not any(each.metadata.labels for each in (await symbols()).values()):
+                    break
+                await asyncio.sleep(0.1)
+        if not is_deleted:
+            found = await until(api, namespace, "moves", "Aborted")
+            assert "BTCUSDT is wanted in shard main" in found.status.conditions[0].message
+    found_symbols = await symbols()
+    assert {name: each.spec.shard for name, each in found_symbols.items()} == {"btcusdt": "main", "ethusdt": "third"}
+    assert all(not each.metadata.annotations for each in found_symbols.values())
+
+
 async def test_two_processes_that_store_at_once_make_one_chain(
     api: ApiServer, namespace: str, soft_hsm: SoftHsm
 ) -> None:
@@ -274,7 +310,7 @@ async def test_the_example_is_taken(api: ApiServer, namespace: str) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"scenario": "SymbolMove"}, "Unsupported value"),
+    ({"scenario": "DiskStolen"}, "Unsupported value"),
     ({"load": {"keysSecret": "k", "symbol": "btcusdt"}}, "must be the name of a symbol"),
     ({"load": {"keysSecret": "k", "symbol": "BTCUSDT", "haltedSymbol": "BTCUSDT"}}, "must be another symbol"),
     ({"load": {"keysSecret": "k", "symbol": "BTCUSDT", "price": "1.5"}}, "price must be a whole number such as 10000"),

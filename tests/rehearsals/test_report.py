@@ -175,3 +175,17 @@ def test_the_page_has_a_picture_shows_text_as_text_and_loads_nothing() -> None:
     html = page(sealed.report, sealed.sha256, sealed.key)
     assert "450 ms" in html
     assert f"{good().leaders[1].holder}, epoch 4" in html
+
+
+def test_the_page_of_a_move_says_both_pauses_and_who_led_in_each_shard() -> None:
+    facts = good(Scenario.SYMBOL_MOVE)
+    sealed = seal(report(facts), KEY)
+    html = page(sealed.report, sealed.sha256, sealed.key)
+    pauses = "Completed, traded in neither for 57 ms, no order acknowledged for 90 ms"
+    assert f"BTCUSDT from shard main to second: {pauses}" in html
+    assert f"BTCUSDT from shard second to main: {pauses}" in html
+    ElementTree.fromstring(timeline(facts))  # noqa: S314 (our own)
+    for leader in (facts.leaders[-1], facts.others[0].leaders[-1]):
+        assert f"{leader.holder}, epoch {leader.epoch}" in timeline(facts)
+    assert timeline(facts).count(">to ") == 2
+    assert "Moves" not in page(report(good()), sealed.sha256, sealed.key)

@@ -11,7 +11,7 @@ import pytest
 from fixtures.apiservers import REHEARSALS_NAMESPACE, REHEARSALS_TOKEN, REHEARSALS_USER, RunningApiServer
 from fixtures.operator_processes import SYSTEM, install_rights
 from fixtures.rehearsal_facts import KEY, good, report
-from fixtures.rehearsal_worlds import HALTED, clients, rehearsed_shard
+from fixtures.rehearsal_worlds import HALTED, clients, moves_played, rehearsed_shard
 from fixtures.rights import compared, granted
 from openbourse.contracts.apiserver import ApiServer
 from openbourse.contracts.resources import Phase, Rehearsal, RehearsalSchedule
@@ -89,7 +89,7 @@ async def test_its_account_may_do_what_it_does_and_nothing_else(
 
 
 async def let_everything_happen_once(api: ApiServer, namespace: str) -> None:
-    """One that a dead process left, one made by a schedule that forgets others, a cut, an operator, an upgrade."""
+    """One that a dead process left, one of a schedule that forgets others; a cut, an operator, a move, an upgrade."""
     await rehearsal(api, namespace, "left", "EngineCrash")
     left = {"phase": "Running", "runner": "pod-gone/7"}
     await write(api, namespace, "left", left)
@@ -105,6 +105,12 @@ async def let_everything_happen_once(api: ApiServer, namespace: str) -> None:
     assert "did not say in time what became of the fault" in found.status.conditions[0].message
     await rehearsal(api, namespace, "operator", "OperatorKilledDuringFailover")
     await until_over(api, namespace, "operator")
+    await rehearsal(api, namespace, "move", "SymbolMove", load=LOAD | {"seconds": 10})
+    async with moves_played(api, namespace) as moves:
+        found = await until_over(api, namespace, "move")
+    assert moves == [("main", "second"), ("second", "main")]
+    assert found.status.conditions[0].reason == "FaultUnproved", "no log was read here"
+    assert "the logs of both shards do not say" in found.status.conditions[0].message
     await rehearsal(api, namespace, "upgrade", "RollingUpgrade")
     await until_restarted(api, namespace)
     await api.apply(

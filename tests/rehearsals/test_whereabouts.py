@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from fixtures.rehearsal_facts import MOVES, OTHER_POD, good, of_two_shards, passage
+from fixtures.rehearsal_facts import MOVES, OTHER_POD, good, passage
 from openbourse.contracts.resources import Scenario, Verdict
 from openbourse.contracts.resources.rehearsal import InvariantState
 from openbourse.operator.rehearsals.facts import Facts, LedgerFacts, Passage, Whereabouts
 from openbourse.operator.rehearsals.invariants import INVARIANTS, judge
 
 Change = Callable[[Facts], Facts]
-FACTS = of_two_shards(good(Scenario.STANDBY_LOST))
+FACTS = good(Scenario.SYMBOL_MOVE)
 
 
 def in_main(**update: Any) -> Change:
@@ -217,6 +217,42 @@ def test_moves_of_before_the_rehearsal_are_none_of_it() -> None:
     assert made.verdict is Verdict.PASSED, made.sentence
     away = judge(passages("main", lambda known: (*earlier, *known))(FACTS))
     assert "at first it was in none of the shards" in away.sentence
+
+
+def in_move(number: int, **update: Any) -> Change:
+    return lambda facts: facts.model_copy(
+        update={
+            "moves": tuple(
+                move.model_copy(update=update) if at == number else move for at, move in enumerate(facts.moves)
+            )
+        }
+    )
+
+
+UNPROVED: dict[str, tuple[str, Change]] = {
+    "no move was asked for": ("0 moves were asked for", lambda facts: facts.model_copy(update={"moves": ()})),
+    "it was not asked back": ("1 moves", lambda facts: facts.model_copy(update={"moves": facts.moves[:1]})),
+    "it went somewhere else": ("not away from main and back", in_move(0, to_shard="third")),
+    "it went on": ("not away from main and back", in_move(1, to_shard="third")),
+    "it was undone": ("from main to second its status says Undone", in_move(0, state="Undone")),
+    "nobody took it up": ("its status says nothing", in_move(0, state="")),
+    "it was not seen to be over": ("from second to main its status says Completed", in_move(1, over_ms=None)),
+    "the logs have another move": ("do not have the move m", in_move(1, move="m")),
+    "the logs do not say": ("the logs of both shards do not say", in_second(whereabouts=None)),
+}
+
+
+@pytest.mark.parametrize("name", UNPROVED)
+def test_a_move_is_proved_by_the_status_and_by_the_logs_of_both_shards(name: str) -> None:
+    words, change = UNPROVED[name]
+    made = judge(change(FACTS))
+    assert (made.verdict, made.reason) == (Verdict.INCONCLUSIVE, "FaultUnproved"), made.sentence
+    assert words in made.sentence
+
+
+def test_a_rehearsal_of_a_move_that_was_aborted_has_not_passed_though_all_held() -> None:
+    made = judge(FACTS.model_copy(update={"aborted": "the Rehearsal was suspended"}))
+    assert (made.verdict, made.reason) == (Verdict.INCONCLUSIVE, "Aborted")
 
 
 def test_what_is_lost_over_both_shards_is_the_recovery_point() -> None:

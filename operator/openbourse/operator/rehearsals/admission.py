@@ -5,7 +5,7 @@ at once. What may not begin is held, and said so; it begins as soon as it may.
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openbourse.contracts.resources import EngineShard, Exchange, Halt, Phase, Rehearsal, Symbol
@@ -43,8 +43,12 @@ def held(
     others: Sequence[Rehearsal],
     now: datetime.datetime,
     shard_now: ShardNow,
+    others_now: Mapping[str, tuple[EngineShard, ShardNow]],
 ) -> Held | None:
-    """The first reason, the most permanent first; None: it may begin. `halts` and `others` are of the namespace."""
+    """The first reason, the most permanent first; None: it may begin. `halts` and `others` are of the namespace.
+
+    `others_now`: the other shards of the exchange, by name, where the symbol is to be moved to one of them.
+    """
     return (
         _cannot(rehearsal, exchange, shard, symbols)
         or _is_not_wanted_now(rehearsal, now)
@@ -52,7 +56,25 @@ def held(
         or _is_halted(rehearsal, halts, now)
         or _is_degraded(shard, shard_now)
         or _would_be_an_outage(rehearsal, shard_now)
+        or _cannot_move(rehearsal, symbols, others_now)
     )
+
+
+def target(others_now: Mapping[str, tuple[EngineShard, ShardNow]]) -> str | None:
+    """The shard that the symbol is moved to: the first by name that is whole. None: there is none."""
+    whole = [name for name, (shard, now) in others_now.items() if _is_degraded(shard, now) is None]
+    return min(whole, default=None)
+
+
+def where(symbol: Symbol) -> str:
+    """The shard that has it, as far as its status says."""
+    move = symbol.status.move
+    return move.where if move is not None else symbol.status.shard or symbol.spec.shard
+
+
+def moves(rehearsal: Rehearsal) -> bool:
+    """Whether it needs another shard."""
+    return STRIKES[rehearsal.spec.scenario].target is Target.SYMBOL
 
 
 def _cannot(
@@ -63,7 +85,7 @@ def _cannot(
         return Held("NoExchange", f"there is no Exchange {spec.exchange} in {rehearsal.metadata.namespace}")
     if shard is None or shard.spec.exchange != spec.exchange:
         return Held("NoShard", f"Exchange {spec.exchange} has no EngineShard {spec.shard}")
-    if not shard.spec.standbys:
+    if not shard.spec.standbys and not moves(rehearsal):
         return Held("NoStandby", f"shard {spec.shard} has one engine: what is done to it is an outage", for_good=True)
     try:
         for window in spec.windows:
@@ -128,3 +150,26 @@ def _would_be_an_outage(rehearsal: Rehearsal, shard_now: ShardNow) -> Held | Non
         "NoOtherGateway",
         f"every gateway is on the leader's node {shard_now.node}: have one on another node (gateway.replicas: 2)",
     )
+
+
+def _cannot_move(
+    rehearsal: Rehearsal, symbols: Sequence[Symbol], others_now: Mapping[str, tuple[EngineShard, ShardNow]]
+) -> Held | None:
+    """It is where the rehearsal is, at rest, and there is another shard to go to."""
+    if not moves(rehearsal):
+        return None
+    spec, name = rehearsal.spec, rehearsal.spec.load.symbol
+    needs = f"{spec.scenario.value} needs two EngineShards of Exchange {spec.exchange} that are Ready"
+    if not others_now:
+        return Held("NoOtherShard", f"{needs}, and there is {spec.shard} alone", for_good=True)
+    (symbol,) = [each for each in symbols if (each.spec.exchange, each.spec.name) == (spec.exchange, name)]
+    move = symbol.status.move
+    if move is not None and not move.is_over:
+        return Held("SymbolMoves", f"{name} is on its way from shard {move.from_shard} to {move.to_shard}")
+    if {where(symbol), symbol.spec.shard} != {spec.shard}:
+        there = f"{name} is in shard {where(symbol)}, and its spec.shard is {symbol.spec.shard}"
+        return Held("SymbolElsewhere", f"{there}: both have to be {spec.shard}, the shard of the rehearsal")
+    if target(others_now) is None:
+        why = [found.sentence for shard, now in others_now.values() if (found := _is_degraded(shard, now)) is not None]
+        return Held("NoOtherShard", f"{needs}: {'; '.join(sorted(why))}")
+    return None

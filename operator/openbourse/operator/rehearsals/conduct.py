@@ -12,9 +12,21 @@ from functools import partial
 
 from openbourse.contracts.apiserver import ApiError, ApiServer, Object
 from openbourse.contracts.resources import AcknowledgementState, Halt, Rehearsal
-from openbourse.operator.rehearsals.facts import Bite, Facts, LoadFacts, Step, StreamFacts, Under
+from openbourse.operator.rehearsals.acknowledgements import Acknowledgements, compared_together
+from openbourse.operator.rehearsals.facts import (
+    Bite,
+    Facts,
+    LoadFacts,
+    MoveFacts,
+    ShardFacts,
+    Step,
+    StreamFacts,
+    TogetherFacts,
+    Under,
+)
 from openbourse.operator.rehearsals.invariants import AFTER_LEAST
 from openbourse.operator.rehearsals.load import ApiKey, Gateway, HaltedOrders, Listening, Trading
+from openbourse.operator.rehearsals.moving import Mover
 from openbourse.operator.rehearsals.scenarios import STEPS, STRIKES, Deed, Strike, Target
 from openbourse.operator.rehearsals.settling import Settling
 from openbourse.operator.rehearsals.striking import Aborted, House, Striker, Struck
@@ -29,11 +41,16 @@ HALTED_WITHIN_S = 10.0
 DISK_BEFORE_S = 2.0
 # Orders go on for so long after the fault, at the least.
 AFTER_S = 4.0
+# A symbol that was moved is traded where it is for so long before it is moved back, and for half of the load's time.
+HOLD_S = 5.0
 
 
 @dataclass(slots=True)
 class Conductor:
-    """Of one rehearsal. `stop` is set from outside: somebody suspended or deleted it, or this process is to end."""
+    """Of one rehearsal. `stop` is set from outside: somebody suspended or deleted it, or this process is to end.
+
+    `other`: the shard that the symbol is moved to, where it is.
+    """
 
     api: ApiServer
     house: House
@@ -41,6 +58,7 @@ class Conductor:
     rehearsal: Rehearsal
     keys: list[ApiKey]
     stop: asyncio.Event
+    other: Shard | None = None
     why_stop: str = "this process was told to end"
     _began_s: float = field(default_factory=time.monotonic)
     _steps: list[Step] = field(default_factory=list)
@@ -51,6 +69,7 @@ class Conductor:
     _bite: Bite | None = None
     _under: Under | None = None
     _disk: DiskWatch | None = None
+    _mover: Mover | None = None
 
     @property
     def strike(self) -> Strike:
@@ -67,31 +86,43 @@ class Conductor:
     async def run(self) -> Facts:
         """Raises ApiError when nothing could be begun with; what goes wrong later is in the facts."""
         spec = self.rehearsal.spec
-        begun_seq = max((state.committed_seq for state in await self.shard.states()), default=0)
+        shards = [self.shard] if self.other is None else [self.shard, self.other]
+        begun = [max((state.committed_seq for state in await shard.states()), default=0) for shard in shards]
         gateway = Gateway(self.shard.gateway_url, self.shard.http)
         trading = Trading(gateway, self.keys, spec.load, self.prefix, self.clock)
         listening = Listening(gateway, spec.load.symbol)
-        record = RecordWatch(self.shard, self.clock)
+        records = [RecordWatch(shard, self.clock) for shard in shards]
         halted = HaltedOrders(spec.load.halted_symbol) if spec.load.halted_symbol else None
-        settling = Settling(self.api, self.house, self.shard, self.rehearsal, self.prefix, self._blind, self._step)
         aborted = ""
-        async with self._halt(halted), _background(record.run()):
+        async with self._halt(halted), contextlib.AsyncExitStack() as watches:
+            for record in records:
+                await watches.enter_async_context(_background(record.run()))
             try:
                 async with asyncio.timeout(spec.timeout_seconds):
-                    aborted = await self._under_load(gateway, trading, listening, halted, record)
+                    aborted = await self._under_load(gateway, trading, listening, halted, records)
             except TimeoutError:
                 aborted = f"it took longer than {spec.timeout_seconds} s"
-            states, ledger = await settling.shard_and_ledger(record)
-            status = await settling.status(record)
-        logs = await settling.logs(begun_seq, states, trading.heard.orders)
+            settling = [
+                Settling(self.api, self.house, shard, self.rehearsal, self.prefix, self._blind, self._step)
+                for shard in shards
+            ]
+            settled = await asyncio.gather(
+                *(_settled(*each) for each in zip(settling, records, begun, strict=True)),
+            )
+        # Where there are two shards, an order may be in either of them.
+        orders = trading.heard.orders if self.other is None else {}
+        logs = await asyncio.gather(
+            *(each.logs(facts.begun_seq, facts.engines, orders) for each, facts in zip(settling, settled, strict=True))
+        )
         lasted_ms = self.clock()
         heard = trading.heard
         stream = listening.facts()
-        self._blind += record.blind
+        self._blind += [sentence for record in records for sentence in record.blind]
         # A client of a gateway that is killed connects again; what it hears is whole within each connection.
         if self.strike.target is not Target.NODE:
             self._blind += [f"the stream of the market broke: {each}" for each in stream.broken]
         load = heard.facts(lasted_ms, self._lifted_ms, self._asked_ms)
+        own, *others = [facts.model_copy(update={"logs": found}) for facts, found in zip(settled, logs, strict=True)]
         return Facts(
             scenario=spec.scenario,
             lasted_ms=lasted_ms,
@@ -102,18 +133,23 @@ class Conductor:
             struck_ms=self._struck_ms,
             lifted_ms=self._lifted_ms,
             bite=self._bite,
-            leaders=tuple(record.seen),
-            members=len(self.shard.members),
+            leaders=own.leaders,
+            members=own.members,
             load=load,
-            logs=logs,
-            engines=states,
-            ledger=ledger,
+            logs=own.logs,
+            engines=own.engines,
+            ledger=own.ledger,
             stream=stream,
             halt=halted.facts(self._asked_ms, self._lifted_ms) if halted is not None else None,
             under=self._under,
             disk_before=self._disk.facts(0, self._asked_ms) if self._disk is not None else None,
             disk_during=self._disk.facts(self._struck_ms, self._lifted_ms) if self._disk is not None else None,
-            status=status,
+            status=own.status,
+            shard=own.shard,
+            begun_seq=own.begun_seq,
+            others=tuple(others),
+            together=_together(settling, records, heard) if others else None,
+            moves=_moves(self._mover, heard, lasted_ms),
         )
 
     async def _under_load(
@@ -122,7 +158,7 @@ class Conductor:
         trading: Trading,
         listening: Listening,
         halted: HaltedOrders | None,
-        record: RecordWatch,
+        records: Sequence[RecordWatch],
     ) -> str:
         """Why it was aborted; empty: it was not. The load ends with it, and so does whatever listens."""
         spec, over = self.rehearsal.spec, asyncio.Event()
@@ -144,11 +180,19 @@ class Conductor:
                 )
             try:
                 await self._steadily(trading)
-                before = await record.look()
-                if before is None or before.in_sync < len(self.shard.members):
-                    raise Aborted("the shard was not whole any more when the fault was due")
-                self._step(0, f"{before.holder} leads epoch {before.epoch}")
-                await self._break_it(striker, before.holder)
+                before = [await record.look() for record in records]
+                for shard, found in zip((self.shard, self.other), before, strict=False):
+                    assert shard is not None, "there is a record for each shard"
+                    if found is None or found.in_sync < len(shard.members):
+                        raise Aborted(
+                            f"shard {shard.shard.metadata.name} was not whole any more when the fault was due"
+                        )
+                leads = [each for each in before if each is not None]
+                self._step(0, ", ".join(f"{each.holder} leads epoch {each.epoch}" for each in leads))
+                if self.other is not None:
+                    await self._move_it(self.other, trading)
+                else:
+                    await self._break_it(striker, leads[0].holder)
                 await self._go_on(trading)
             except Aborted as error:
                 return str(error)
@@ -156,8 +200,39 @@ class Conductor:
                 return f"the API server did not do its part: {error}"
             finally:
                 await striker.clear_up()
+                await self._bring_back()
                 over.set()
         return ""
+
+    async def _move_it(self, other: Shard, trading: Trading) -> None:
+        """The symbol to the other shard, to be traded there for a while, and back."""
+        source, target = self.shard.shard.metadata.name, other.shard.metadata.name
+        heed = partial(self._heed_all, trading)
+        mover = self._mover = Mover(self.api, self.rehearsal, source, target, self.clock, heed)
+        within_s = self.strike.lasts_s
+        self._asked_ms = self.clock()
+        away = await mover.away(within_s)
+        self._struck_ms = self.clock()
+        self._step(2, f"{self.strike.sentence}: {_told(away)}")
+        held_s = max(HOLD_S, self.rehearsal.spec.load.seconds / 2)
+        while self.clock() < self._struck_ms + held_s * 1000 or trading.heard.since(self._struck_ms) < AFTER_LEAST:
+            self._heed_all(trading)
+            await asyncio.sleep(POLL_S)
+        back = await mover.back(within_s)
+        self._lifted_ms = self.clock()
+        self._step(3, _told(back))
+
+    async def _bring_back(self) -> None:
+        """A symbol that is still away, whatever came between: orders go on until it is back, or nobody waits longer."""
+        if self._mover is None:
+            return
+        was_back = self._mover.is_back
+        if problem := await self._mover.restore():
+            self._blind.append(problem)
+        elif self._mover.is_away and not was_back:
+            self._lifted_ms = self.clock()
+            self._step(3, f"{self.rehearsal.spec.load.symbol} is back in shard {self._mover.source}")
+        self._bite = self._mover.bite if self._struck_ms is not None else None
 
     async def _steadily(self, trading: Trading) -> None:
         deadline_ms = self.clock() + int(STEADY_WITHIN_S * 1000)
@@ -308,6 +383,46 @@ def halt_name(rehearsal: Rehearsal) -> str:
 def facts_of_nothing(rehearsal: Rehearsal, why: str) -> Facts:
     """Of a rehearsal of which nobody knows what became."""
     return Facts(scenario=rehearsal.spec.scenario, lasted_ms=0, aborted=why, load=LoadFacts(), stream=StreamFacts())
+
+
+async def _settled(settling: Settling, record: RecordWatch, begun_seq: int) -> ShardFacts:
+    """Of one shard when it has come to rest, but for its logs."""
+    states, ledger = await settling.shard_and_ledger(record)
+    status = await settling.status(record)
+    return ShardFacts(
+        shard=settling.shard.shard.metadata.name,
+        begun_seq=begun_seq,
+        leaders=tuple(record.seen),
+        members=len(settling.shard.members),
+        engines=states,
+        ledger=ledger,
+        status=status,
+    )
+
+
+def _together(
+    settling: Sequence[Settling], records: Sequence[RecordWatch], heard: Acknowledgements
+) -> TogetherFacts | None:
+    """Of the log of whoever leads in each shard. None: not all of them were read."""
+    holders = [record.seen[-1].holder for record in records if record.seen]
+    audits = {pod: each.audits[pod] for each in settling for pod in holders if pod in each.audits}
+    return compared_together(audits, heard.orders) if len(audits) == len(records) else None
+
+
+def _moves(mover: Mover | None, heard: Acknowledgements, lasted_ms: int) -> tuple[MoveFacts, ...]:
+    """Each with its silence: until the next one is asked for, or to the end."""
+    if mover is None:
+        return ()
+    ends = [*(move.asked_ms for move in mover.done[1:]), lasted_ms]
+    return tuple(
+        move.model_copy(update={"silent_ms": heard.longest_ms(move.asked_ms, end_ms)})
+        for move, end_ms in zip(mover.done, ends, strict=False)
+    )
+
+
+def _told(move: MoveFacts) -> str:
+    paused = "unknown" if move.paused_ms is None else f"{move.paused_ms} ms"
+    return f"{move.symbol} from shard {move.from_shard} to {move.to_shard}, traded in neither for {paused}"
 
 
 def _under(blows: Sequence[Struck]) -> Under:

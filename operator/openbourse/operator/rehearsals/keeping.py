@@ -23,6 +23,7 @@ from openbourse.operator.rehearsals.admission import Held, ShardNow
 from openbourse.operator.rehearsals.conduct import Conductor, facts_of_nothing, halt_name
 from openbourse.operator.rehearsals.facts import Facts
 from openbourse.operator.rehearsals.load import ApiKey
+from openbourse.operator.rehearsals.moving import bring_back, is_marked_by
 from openbourse.operator.rehearsals.pods import REHEARSAL_LABEL
 from openbourse.operator.rehearsals.report import FORMAT, NOTHING_BEFORE, Report, judged
 from openbourse.operator.rehearsals.scheduling import keep_schedule
@@ -84,6 +85,7 @@ class Keeper:
         for uid, run in self._runs.items():
             if run.conductor.shard.namespace == namespace or namespace is None:
                 self._heed(run.conductor, known.get(uid))
+        await self._bring_back(namespace, known)
         await self._schedules(namespace, rehearsals)
         for rehearsal in rehearsals:
             uid = rehearsal.metadata.uid
@@ -93,6 +95,22 @@ class Keeper:
                 await self._abandoned(rehearsal, tasks)
             else:
                 await self._admit(rehearsal, rehearsals, tasks)
+
+    async def _bring_back(self, namespace: str | None, known: dict[str, Rehearsal]) -> None:
+        """Symbols that a rehearsal has moved away that runs no more, and did not have back: it was deleted, say."""
+        for symbol in await self._all(Symbol, namespace, REHEARSAL_LABEL):
+            uid = symbol.metadata.labels[REHEARSAL_LABEL]
+            # One that runs has it back itself; one whose process is gone is abandoned first.
+            if uid in self._runs or (uid in known and known[uid].status.phase is Phase.RUNNING):
+                continue
+            await self._back(symbol)
+
+    async def _back(self, symbol: Symbol) -> str:
+        """What was asked for."""
+        back = await bring_back(self.api, symbol)
+        said = f"{back.spec.name} is wanted in shard {back.spec.shard}"
+        log.info("%s/%s: %s", back.metadata.namespace, back.metadata.name, said)
+        return said
 
     async def _schedules(self, namespace: str | None, rehearsals: list[Rehearsal]) -> None:
         now = datetime.datetime.now(datetime.UTC)
@@ -123,12 +141,12 @@ class Keeper:
                 log.info("%s/%s: %s: %s", namespace, rehearsal.metadata.name, asked.reason, asked.sentence)
                 await self._write(rehearsal, status)
             return
-        of_it, keys = asked
+        of_it, other, keys = asked
         claimed = await self._claim(rehearsal, now)
         if claimed is None:
             return
         log.info("%s/%s begins", namespace, rehearsal.metadata.name)
-        conductor = Conductor(self.api, self.house, of_it, claimed, keys, asyncio.Event())
+        conductor = Conductor(self.api, self.house, of_it, claimed, keys, asyncio.Event(), other)
         task = tasks.create_task(self._conduct(conductor, now))
         self._runs[rehearsal.metadata.uid] = _Run(conductor, task)
         # Those that come after it in this round are held by it.
@@ -136,8 +154,8 @@ class Keeper:
 
     async def _ask(
         self, rehearsal: Rehearsal, others: list[Rehearsal], now: datetime.datetime
-    ) -> tuple[Shard, list[ApiKey]] | Held:
-        """What it is to be begun with, or why it may not."""
+    ) -> tuple[Shard, Shard | None, list[ApiKey]] | Held:
+        """What it is to be begun with, or why it may not: its shard, and the one that a symbol is to be moved to."""
         namespace = rehearsal.metadata.namespace
         keys = await self._keys(rehearsal)
         if isinstance(keys, Held):
@@ -148,6 +166,8 @@ class Keeper:
         exchange = await self._one(Exchange, namespace, rehearsal.spec.exchange)
         shard = await self._one(EngineShard, namespace, rehearsal.spec.shard)
         of_it = Shard(self.api, self.http, exchange, shard) if exchange is not None and shard is not None else None
+        others_of_it = await self._other_shards(rehearsal, exchange)
+        others_now = {name: (each.shard, await each.now()) for name, each in others_of_it.items()}
         why = admission.held(
             rehearsal,
             exchange=exchange,
@@ -157,11 +177,25 @@ class Keeper:
             others=[other for other in others if other.metadata.namespace == namespace],
             now=now,
             shard_now=await of_it.now() if of_it is not None else ShardNow(problem="there is none"),
+            others_now=others_now,
         )
         if why is not None:
             return why
         assert of_it is not None
-        return of_it, keys
+        target = admission.target(others_now) if admission.moves(rehearsal) else None
+        return of_it, others_of_it[target] if target is not None else None, keys
+
+    async def _other_shards(self, rehearsal: Rehearsal, exchange: Exchange | None) -> dict[str, Shard]:
+        """By name, the shards of the exchange that its symbol could be moved to; none where it is not to be moved."""
+        if exchange is None or not admission.moves(rehearsal):
+            return {}
+        shards = await self._all(EngineShard, rehearsal.metadata.namespace)
+        return {
+            shard.metadata.name: Shard(self.api, self.http, exchange, shard)
+            for shard in shards
+            if shard.spec.exchange == exchange.metadata.name and shard.metadata.name != rehearsal.spec.shard
+            if shard.metadata.deletion_timestamp is None
+        }
 
     async def _keys(self, rehearsal: Rehearsal) -> list[ApiKey] | Held:
         name = rehearsal.spec.load.keys_secret
@@ -202,8 +236,12 @@ class Keeper:
         for each in left:
             await self.api.delete(kinds.POD, self.house.namespace, each["metadata"]["name"])
         await self.api.delete(Halt.resource, metadata.namespace, halt_name(rehearsal))
+        why = "the process that ran it ended before it"
+        for symbol in await self._all(Symbol, metadata.namespace, REHEARSAL_LABEL):
+            if is_marked_by(symbol, metadata.uid):
+                why = f"{why}; {await self._back(symbol)}"
         exchange = await self._one(Exchange, metadata.namespace, rehearsal.spec.exchange)
-        facts = facts_of_nothing(rehearsal, "the process that ran it ended before it")
+        facts = facts_of_nothing(rehearsal, why)
         began = rehearsal.status.started_at or datetime.datetime.now(datetime.UTC)
         self._sealing.add(metadata.uid)
         tasks.create_task(self._seal(rehearsal, exchange, facts, began))
@@ -268,8 +306,8 @@ class Keeper:
         found = await self.api.get(model.resource, namespace, name)
         return model.model_validate(found) if found else None
 
-    async def _all(self, model: type[_Kind], namespace: str | None) -> list[_Kind]:
-        items, _ = await self.api.list(model.resource, namespace)
+    async def _all(self, model: type[_Kind], namespace: str | None, labels: str = "") -> list[_Kind]:
+        items, _ = await self.api.list(model.resource, namespace, labels)
         found = []
         for item in items:
             try:

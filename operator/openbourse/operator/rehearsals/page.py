@@ -6,10 +6,13 @@ from html import escape
 from openbourse.operator.rehearsals.facts import Facts
 from openbourse.operator.rehearsals.invariants import rto_ms
 from openbourse.operator.rehearsals.report import Report, fingerprint
+from openbourse.operator.rehearsals.shards import each_alone
 
 Axis = Callable[[float], float]
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 960, 260, 50, 40, 60
+# Of the leaders of one more shard.
+_ROW = 50
 _COLOURS = {"Passed": "#1a7f37", "Failed": "#c62828", "Inconclusive": "#9a6700"}
 _STATES = {"Held": "#1a7f37", "Broken": "#c62828", "Unknown": "#9a6700"}
 
@@ -44,7 +47,7 @@ code {{ word-break: break-all }}
 {escape(report.started_at)} to {escape(report.ended_at)}</p>
 {timeline(report.facts)}
 <p>Acknowledged within, p50 and p99: {took(report.facts) or "unknown"}</p>
-<h2>What must hold</h2><table>{rows}</table>
+{_moves(report.facts)}<h2>What must hold</h2><table>{rows}</table>
 <h2>What was done</h2><table>{steps}</table>
 <h2>Seal</h2>
 <p>Report {report.number}. Key {escape(fingerprint(key))}. This page is made of the report and is not signed:
@@ -53,6 +56,27 @@ code {{ word-break: break-all }}
 public key <code>{escape(key)}</code></p>
 </body></html>
 """
+
+
+def _moves(facts: Facts) -> str:
+    """As a table; empty: no symbol was moved."""
+    if not facts.moves:
+        return ""
+    rows = "".join(f"<tr><td>{escape(told)}</td></tr>" for told in moves(facts))
+    return f"<h2>Moves</h2><table>{rows}</table>\n"
+
+
+def moves(facts: Facts) -> list[str]:
+    """Each move with its pauses: as the engines have it, and as clients saw it."""
+    return [
+        f"{each.symbol} from shard {each.from_shard} to {each.to_shard}: {each.state or 'not taken up'}, traded in "
+        f"neither for {_ms(each.paused_ms)}, no order acknowledged for {_ms(each.silent_ms)}"
+        for each in facts.moves
+    ]
+
+
+def _ms(value: int | None) -> str:
+    return "an unknown time" if value is None else f"{value} ms"
 
 
 def took(facts: Facts) -> str:
@@ -64,8 +88,11 @@ def took(facts: Facts) -> str:
 
 
 def timeline(facts: Facts) -> str:
-    """Acknowledged orders a second as bars, the time of the fault shaded, who led below, the longest pause marked."""
-    load = facts.load
+    """Acknowledged orders a second as bars, the time of the fault shaded, who led below, the longest pause marked.
+
+    Each shard has leaders of its own; a move is marked from when it was asked for to its end.
+    """
+    load, height = facts.load, _HEIGHT + _ROW * len(facts.others)
     whole_ms = max(facts.lasted_ms, 1)
     per_second = [count * 1000 / load.bucket_ms for count in load.acknowledged_per_bucket]
     highest = max(per_second, default=0.0) or 1.0
@@ -89,6 +116,13 @@ def timeline(facts: Facts) -> str:
             f'height="{plot}" fill="#ffcecb"/>',
         )
         parts.append(_text(x(facts.struck_ms), _TOP - 8, facts.scenario.value, "#c62828"))
+    for move in facts.moves:
+        ends = move.over_ms if move.over_ms is not None else whole_ms
+        parts.append(
+            f'<rect x="{x(move.asked_ms):.1f}" y="{_TOP}" width="{max(2.0, x(ends) - x(move.asked_ms)):.1f}" '
+            f'height="6" fill="#c62828"/>'
+        )
+        parts.append(_text(x(move.asked_ms), _TOP + 18, f"to {move.to_shard}", "#c62828"))
     after = [pause for pause in load.pauses if facts.asked_ms is not None and pause.to_ms > facts.asked_ms]
     if after and rto_ms(facts):
         longest = max(after, key=lambda pause: pause.lasted_ms)
@@ -98,21 +132,21 @@ def timeline(facts: Facts) -> str:
             f'stroke-width="2"/>'
         )
         parts.append(_text(x(longest.to_ms) + 4, y + 4, f"{longest.lasted_ms} ms", "#c62828"))
-    parts += _leaders(facts, x)
+    for row, (_, alone) in enumerate(each_alone(facts)):
+        parts += _leaders(alone, x, _HEIGHT - _BOTTOM + 18 + _ROW * row)
     parts += [
         _text(2, _TOP + 10, f"{highest:.0f}/s"),
-        _text(_LEFT, _HEIGHT - 4, "0 s"),
-        _text(_WIDTH - 44, _HEIGHT - 4, f"{whole_ms / 1000:.0f} s"),
+        _text(_LEFT, height - 4, "0 s"),
+        _text(_WIDTH - 44, height - 4, f"{whole_ms / 1000:.0f} s"),
     ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="Acknowledged orders a second, the fault, and who led" font-size="12">{"".join(parts)}</svg>'
     )
 
 
-def _leaders(facts: Facts, x: Axis) -> list[str]:
-    """Each time of a leader as a line with its epoch."""
-    y = _HEIGHT - _BOTTOM + 18
+def _leaders(facts: Facts, x: Axis, y: int) -> list[str]:
+    """Each time of a leader of one shard as a line with its epoch."""
     parts = []
     runs = [leader for at, leader in enumerate(facts.leaders) if at == 0 or facts.leaders[at - 1].epoch != leader.epoch]
     for at, leader in enumerate(runs):

@@ -47,9 +47,9 @@ def audit(
 ) -> Object:
     """Prints what the log of the engine of the pod `target` says."""
     options = ["--symbol", symbol, "--from", str(from_seq), "--names", names]
-    ordinal = target["metadata"]["name"].rpartition("-")[2]
     arguments = ["audit", *_named(target), "--", *options]
-    what = f"audit-{ordinal}"
+    # Of several shards there are several with one ordinal.
+    what = f"audit-{target['metadata']['name']}"
     return _pod(rehearsal, target, what, namespace=namespace, image=image, arguments=arguments, deadline_s=AUDIT_S)
 
 

@@ -2,6 +2,8 @@
 
 from openbourse.operator.rehearsals.facts import Bite, DiskFacts, Facts, Under
 from openbourse.operator.rehearsals.scenarios import STRIKES, Blow, Deed, Strike
+from openbourse.operator.rehearsals.shards import stays
+from openbourse.operator.rehearsals.whereabouts import moved
 
 # Pods that are kept dead are started again by the kubelet, and killed at the next look.
 DOWN_PERCENT_LEAST = 80
@@ -23,6 +25,8 @@ def fault_problem(facts: Facts) -> str:
         return f"{len(facts.bite.victims)} of {facts.members} engines were replaced"
     if strike.deed is Deed.SLOW:
         return disk_problem(facts.disk_before or DiskFacts(), facts.disk_during or DiskFacts())
+    if strike.deed is Deed.MOVE:
+        return move_problem(facts)
     return ""
 
 
@@ -37,6 +41,8 @@ def bite_problem(bite: Bite | None, strike: Strike | Blow) -> str:
     match strike.deed:
         case Deed.KILL:
             return "" if bite.gone else f"the process of {bite.pod} was not seen to be gone"
+        case Deed.MOVE:
+            return "" if bite.lifted else f"{bite.pod} was not moved back"
         case Deed.RESTART:
             return "" if bite.gone else "the engines were not seen to be replaced"
         case Deed.FREEZE:
@@ -73,6 +79,32 @@ def _under_problem(facts: Facts, under: Under, wanted: Blow) -> str:
             f"{wanted.sentence} from {under.struck_ms} to {under.lifted_ms} ms, and the fault was made at "
             f"{facts.struck_ms} and another engine led at {led_ms} ms"
         )
+    return ""
+
+
+def move_problem(facts: Facts) -> str:
+    """Away and back: the status has to say that each move is done, and the logs of both shards have to have it."""
+    if len(facts.moves) != 2:
+        return f"{len(facts.moves)} moves were asked for, and not one away and one back"
+    away, back = facts.moves
+    other = [each.shard for each in facts.others]
+    if (away.from_shard, [away.to_shard]) != (facts.shard, other) or (back.from_shard, back.to_shard) != (
+        away.to_shard,
+        away.from_shard,
+    ):
+        ways = ", ".join(f"from {each.from_shard} to {each.to_shard}" for each in facts.moves)
+        return f"{away.symbol} was moved {ways}, which is not away from {facts.shard} and back"
+    for each in facts.moves:
+        if each.state != "Completed" or each.over_ms is None:
+            state = each.state or "nothing"
+            return f"of the move of {each.symbol} from {each.from_shard} to {each.to_shard} its status says {state}"
+    known = stays(facts)
+    if known is None:
+        return "the logs of both shards do not say whether the symbol was moved"
+    seen = {(each.move, each.from_shard, each.to_shard) for each in moved(known)}
+    for each in facts.moves:
+        if (each.move, each.from_shard, each.to_shard) not in seen:
+            return f"the logs do not have the move {each.move} from {each.from_shard} to {each.to_shard}"
     return ""
 
 

@@ -21,6 +21,8 @@ class Deed(StrEnum):
     SLOW = "slow"
     # Of no node: the engines get another pod template, and the operator replaces them in its order.
     RESTART = "restart"
+    # Of no node: the Symbol gets another spec.shard, and the operator and the ledgers move it; then its own again.
+    MOVE = "move"
 
 
 class Target(StrEnum):
@@ -33,6 +35,8 @@ class Target(StrEnum):
     # All replicas of the operator, which is no exchange's.
     OPERATOR = "operator"
     ENGINES = "engines"
+    # The symbol that is traded.
+    SYMBOL = "symbol"
 
 
 class Side(StrEnum):
@@ -120,6 +124,14 @@ STRIKES: dict[Scenario, Strike] = {
         "the operator replaces all engines, one after the other",
         True,
         lasts_s=150,
+    ),
+    Scenario.SYMBOL_MOVE: Strike(
+        # At the most, for each of the two moves.
+        Deed.MOVE,
+        Target.SYMBOL,
+        "the symbol is moved to another shard, and back",
+        False,
+        lasts_s=60,
     ),
 }
 # A disk that is slow takes so many writes of the engine in a second: a sync is two or more.

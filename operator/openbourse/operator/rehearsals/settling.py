@@ -6,7 +6,7 @@ It waits for each of them, and not for ever: what does not come is not there, an
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from openbourse.contracts.apiserver import ApiError, ApiServer, Object
 from openbourse.contracts.resources import EngineShard, Rehearsal
@@ -26,7 +26,10 @@ STATUS_WITHIN_S = 120.0
 
 @dataclass(slots=True)
 class Settling:
-    """Of one rehearsal. `blind` gets a sentence for each thing that could not be looked at."""
+    """Of one shard of a rehearsal. `blind` gets a sentence for each thing that could not be looked at.
+
+    `audits`: by pod, what was read of the logs, orders and all.
+    """
 
     api: ApiServer
     house: House
@@ -35,6 +38,7 @@ class Settling:
     prefix: str
     blind: list[str]
     step: Callable[[int, str], None]
+    audits: dict[str, Object] = field(default_factory=dict)
 
     async def shard_and_ledger(self, record: RecordWatch) -> tuple[tuple[EngineStateFacts, ...], LedgerFacts]:
         """Waits until the shard is whole and the ledger has compared itself; what does not come is not there."""
@@ -63,7 +67,10 @@ class Settling:
     async def logs(
         self, begun_seq: int, states: tuple[EngineStateFacts, ...], orders: Mapping[str, int]
     ) -> tuple[LogFacts, ...]:
-        """Each engine's, from before the first order on, and from the oldest checkpoint that one of them is at."""
+        """Each engine's, from before the first order on, and from the oldest checkpoint that one of them is at.
+
+        `orders`: those that have to be in them.
+        """
         checkpoints = [state.checkpoint_seq for state in states if state.checkpoint_seq]
         from_seq = max(1, min([begun_seq, *checkpoints]))
         try:
@@ -97,6 +104,7 @@ class Settling:
                 phase = "Failed" if live is None else live.get("status", {}).get("phase", "")
             text = await printed(self.api, self.house, auditor)
             if said := objects(text):
+                self.audits[name] = said[-1]
                 return compared(name, said[-1], orders)
             why = text.strip().rpartition("\n")[2][:200] or "it said nothing"
             self.blind.append(f"the log of {name} was not read: {phase or 'not started'}: {why}")

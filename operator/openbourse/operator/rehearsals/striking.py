@@ -90,6 +90,8 @@ class Striker:
             case Target.NODE:
                 others = await self.shard.on_node(engines[leader]["spec"]["nodeName"])
                 return [engines[leader], *(pod for name, pod in sorted(others.items()) if name != leader)]
+            case Target.SYMBOL:
+                raise AssertionError("a symbol is no pod: it is moved, and not struck")
 
     async def begin(self, blow: Strike | Blow, victims: Sequence[Object], what: str) -> list[Struck]:
         """One pod on each node of the victims. Raises Aborted, and ApiError."""

@@ -24,7 +24,7 @@ def rehearse(
     exchange: Annotated[str, typer.Option(help="Which one.")],
     symbol: Annotated[str, typer.Option(help="That is traded meanwhile, such as BTCUSDT.")],
     keys: Annotated[str, typer.Option(help="Secret with API keys for rehearsals, where rehearsals are run.")],
-    shard: Annotated[str, typer.Option(help="Which one.")] = "main",
+    shard: Annotated[str, typer.Option(help="Which one; of SymbolMove, where the symbol is.")] = "main",
     price: Annotated[str, typer.Option(help="Around which orders are placed.")] = "10000",
     quantity: Annotated[str, typer.Option(help="Of each order.")] = "0.001",
     orders: Annotated[int, typer.Option(min=10, max=2000, help="Orders a second.")] = 100,
@@ -45,6 +45,7 @@ def rehearse(
     \b
     kubectl bourse rehearse EngineCrash --exchange demo --symbol BTCUSDT --keys demo-keys -n exchange --wait
     kubectl bourse rehearse PartitionFromBoth --exchange demo --symbol BTCUSDT --halted ETHUSDT --keys demo-keys
+    kubectl bourse rehearse SymbolMove --exchange demo --symbol BTCUSDT --keys demo-keys --wait
     """
     name = name or f"{_dashed(scenario.value)}-{now():%Y%m%d-%H%M%S}"
     load: Object = {

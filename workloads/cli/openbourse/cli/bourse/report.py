@@ -16,7 +16,7 @@ from openbourse.cli.bourse.console import Output, OutputOption, console, fail, r
 from openbourse.cli.bourse.errors import NotDone
 from openbourse.contracts.apiserver import Resource
 from openbourse.contracts.resources import Rehearsal
-from openbourse.operator.rehearsals.page import page, took
+from openbourse.operator.rehearsals.page import moves, page, took
 from openbourse.operator.rehearsals.report import BadReport, Checked, chain_problems, check, fingerprint
 
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
@@ -110,6 +110,7 @@ def show_(
         ("RTO", "-" if found.rto_ms is None else f"{found.rto_ms} ms"),
         ("RPO", "-" if found.rpo_orders is None else f"{found.rpo_orders} orders"),
         ("Acknowledged", f"p50 and p99 {took(found.facts) or '-'}"),
+        *(("Move", told) for told in moves(found.facts)),
         *((each.name, f"{each.state}: {each.sentence}") for each in found.invariants),
         *((f"{step.at_ms / 1000:.2f} s", f"{step.name}: {step.said}") for step in found.facts.steps),
     ]

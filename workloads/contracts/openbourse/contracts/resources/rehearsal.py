@@ -36,6 +36,7 @@ class Scenario(StrEnum):
     SLOW_DISK = "SlowDisk"
     OPERATOR_KILLED_DURING_FAILOVER = "OperatorKilledDuringFailover"
     ROLLING_UPGRADE = "RollingUpgrade"
+    SYMBOL_MOVE = "SymbolMove"
 
 
 class Phase(StrEnum):
