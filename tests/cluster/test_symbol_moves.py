@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fixtures.ccxt_load import Told, ccxt_trading
-from fixtures.cluster_exchanges import READY_TIMEOUT_S, ClusterExchange
+from fixtures.cluster_exchanges import ClusterExchange
 from fixtures.cluster_load import in_log
 from fixtures.clusters import Cluster
 from fixtures.figures import Show
@@ -57,16 +57,6 @@ def bourse(exchange: ClusterExchange, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def add_shard(exchange: ClusterExchange) -> None:
-    shard = exchange.cluster.get("-n", NAMESPACE, "shard", "main")
-    second = {key: shard[key] for key in ("apiVersion", "kind")}
-    spec = shard["spec"] | {"standbys": 0}
-    exchange.cluster.apply(second | {"metadata": {"name": "second"}, "spec": spec}, namespace=NAMESPACE)
-    exchange.cluster.wait(NAMESPACE, "shard/second", "condition=Ready", timeout_s=READY_TIMEOUT_S)
-    exchange.cluster.wait(NAMESPACE, "exchange/demo", "condition=Ready", timeout_s=READY_TIMEOUT_S)
-    exchange.deposit("second")
-
-
 def expect_all_there(exchange: ClusterExchange, told: Told) -> None:
     """Each order in the logs of both shards is the one that was acknowledged, and no other has its name."""
     assert told.failed == []
@@ -83,7 +73,7 @@ def go_on(told: Told) -> None:
 def test_a_symbol_moves_to_a_shard_that_was_added_and_back_while_ccxt_trades(
     exchange: ClusterExchange, show: Show
 ) -> None:
-    add_shard(exchange)
+    exchange.add_shard()
     pauses = []
     with ccxt_trading(exchange) as told:
         for target in ("second", "main"):
