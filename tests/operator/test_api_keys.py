@@ -11,7 +11,8 @@ import pytest
 from fixtures.operator_checks import settled_safely
 from fixtures.operator_worlds import NOW, an_empty_world
 from fixtures.websocket_apis import ed25519, public_pem, rsa_key
-from openbourse.contracts.api_keys import PERMISSIONS, api_key_of, names_in
+from openbourse.contracts.api_key_bounds import PERMISSIONS
+from openbourse.contracts.api_keys import api_key_of, names_in
 from openbourse.contracts.component import Component
 from openbourse.contracts.documents import digest
 from openbourse.contracts.resources import ApiKey

@@ -9,6 +9,7 @@ from fixtures.figures import Show
 from fixtures.operator_checks import check, without
 from fixtures.operator_worlds import an_empty_world, an_exchange, carried_out, controllers_have_run, settled
 from fixtures.shard_worlds import Engine, Pod, World, observed
+from openbourse.contracts.apiserver import Object
 from openbourse.operator.manifests import names
 from openbourse.operator.observed import Observed, Refusal, Subject
 from openbourse.operator.plan import PHASES, Action, Apply, AskSwitchover, Delete, Plan, plan, subject
@@ -21,6 +22,7 @@ WORKLOADS = {
     ("Deployment", "demo-gateway"),
 }
 LIMITS = ("ConfigMap", names.trading_limits("demo"))
+API_KEYS = ("Secret", names.api_keys("demo"))
 ROUNDS_MAX = 80
 
 
@@ -79,7 +81,7 @@ def stands_on(of: Subject) -> set[Key]:
             waits = {workload for workload in WORKLOADS if workload[1].startswith("demo-ledger-")}
         case _:
             waits = set()
-    return waits | ({LIMITS} if ("Deployment", "demo-gateway") in waits else set())
+    return waits | ({LIMITS, API_KEYS} if ("Deployment", "demo-gateway") in waits else set())
 
 
 def of_a_start() -> list[Subject]:
@@ -163,22 +165,31 @@ def _touched(*actions: Action) -> set[str]:
     return {subject(action).name for action in actions}
 
 
-@pytest.mark.parametrize("what", ["listing", "limits"])
-def test_a_pod_is_not_told_of_what_is_not_stored(running: Observed, what: str) -> None:
+ENGINES_OF_MAIN = {"demo-engine-main-0", "demo-engine-main-1"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "label", "pods"),
+    [
+        (("ConfigMap", "demo-engine-main-listings"), names.LISTINGS_ANNOTATION, ENGINES_OF_MAIN),
+        (LIMITS, names.LIMITS_ANNOTATION, {"a-gateway"}),
+        (API_KEYS, names.API_KEYS_ANNOTATION, {"a-gateway"}),
+    ],
+)
+def test_a_pod_is_not_told_of_what_is_not_stored(running: Observed, stored: Key, label: str, pods: set[str]) -> None:
     """It would be told again when that is stored, and is marked as told already."""
-    label = {"listing": names.LISTINGS_ANNOTATION, "limits": names.LIMITS_ANNOTATION}[what]
-    stored = {"listing": ("ConfigMap", "demo-engine-main-listings"), "limits": LIMITS}[what]
-    told = [key for key, child in running.children.items() if label in child["metadata"].get("annotations", {})]
-    assert told
-    world = running
-    for key in told:
-        pod = {**running.children[key]}
-        pod["metadata"] = {**pod["metadata"], "annotations": {}}
-        world = replace(world, children={**world.children, key: pod})
-    assert {action.manifest["metadata"]["name"] for action in plan(world).actions if isinstance(action, Apply)} == {
-        name for _, name in told
-    }
-    refusal = Refusal("listings", Subject("Apply", *stored), 422, "no")
-    left = plan(replace(world, refusals=(refusal,))).actions
-    of_main = {name for _, name in told if what == "limits" or "-main-" in name}
-    assert not of_main & {subject(action).name for action in left}
+    labels = running.children["Deployment", "demo-gateway"]["spec"]["template"]["metadata"]["labels"]
+    added = {"name": "a-gateway", "namespace": "trading", "uid": "a-gateway-uid", "labels": labels}
+    children: dict[Key, Object] = {**running.children, ("Pod", "a-gateway"): {"metadata": added}}
+    for key, child in children.items():
+        if key[0] == "Pod":
+            children[key] = child | {"metadata": child["metadata"] | {"annotations": {}}}
+    world = replace(running, children=children)
+
+    def told(world: Observed) -> set[str]:
+        applied = [action.manifest["metadata"] for action in plan(world).actions if isinstance(action, Apply)]
+        return {metadata["name"] for metadata in applied if label in metadata.get("annotations", {})}
+
+    assert pods <= told(world)
+    refusal = Refusal("before", Subject("Apply", *stored), 422, "no")
+    assert not pods & told(replace(world, refusals=(refusal,)))

@@ -9,11 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fixtures.websocket_apis import ed25519, private_pem, public_pem, rsa_key
-from openbourse.contracts.api_keys import PERMISSIONS
+from openbourse.contracts.api_key_bounds import PERMISSIONS
 from openbourse.contracts.apiserver import ApiServer, Object, Refused, Resource
 from openbourse.contracts.documents import parse_duration
 from openbourse.contracts.resources import ApiKey, EngineShard, Exchange, Halt, Symbol, TradingLimit
 from openbourse.contracts.resources.definitions import MODELS, files
+from openbourse.operator.api_keys import entry_of
 
 ROOT = Path(__file__).parents[2]
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
@@ -254,7 +255,7 @@ async def test_a_key_is_taken_with_each_kind_of_public_key_and_may_do_all_unless
             spec = API_KEY | {"publicKey": pem} | more
             stored = await api.create(ApiKey.resource, manifest(namespace, f"{part}-{number}", spec))
             made = ApiKey.model_validate(stored)
-            key = made.spec.entry(made.metadata.creation_timestamp)
+            key = entry_of(made.spec, made.metadata.creation_timestamp)
             assert key.permissions == (("USER_DATA",) if more else PERMISSIONS)
             assert (key.api_key == "k" * 16, len(key.addresses)) == ((True, 64) if more else (False, 0))
 

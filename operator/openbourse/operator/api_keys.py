@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from openbourse.contracts.api_keys import PublicApiKey, file_of, fingerprint, line_of, moment
+from openbourse.contracts.api_keys import (
+    PublicApiKey,
+    api_key_of,
+    file_of,
+    fingerprint,
+    line_of,
+    moment,
+    moment_text,
+)
 from openbourse.contracts.documents import digest
 from openbourse.contracts.resources import ApiKey, ApiKeySpec
 from openbourse.operator import in_use
@@ -100,8 +108,24 @@ def _judged(observed: Observed) -> Iterator[_Judged]:
 @functools.lru_cache(maxsize=8192)
 def _read(spec: ApiKeySpec, created: datetime.datetime | None) -> _Read:
     """Once for each that is there: to read a public key takes longer than all else. Raises ValueError."""
-    entry = spec.entry(created)
+    entry = entry_of(spec, created)
     return _Read(entry, line_of(entry), fingerprint(spec.public_key))
+
+
+def entry_of(spec: ApiKeySpec, created: datetime.datetime | None) -> PublicApiKey:
+    """As gateways read it. Raises ValueError, which says what is wrong."""
+    return PublicApiKey.model_validate(
+        {
+            "api_key": spec.api_key or api_key_of(spec.exchange, spec.account, spec.public_key),
+            "account": spec.account,
+            "label": spec.label,
+            "created": "" if created is None else moment_text(created),
+            "permissions": spec.permissions,
+            "addresses": spec.addresses,
+            "expires": "" if spec.expires is None else moment_text(spec.expires),
+            "public_key": spec.public_key,
+        }
+    )
 
 
 def _sentence(error: ValueError) -> str:

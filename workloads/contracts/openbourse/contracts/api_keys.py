@@ -8,22 +8,26 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from openbourse.contracts.api_key_bounds import (
+    ADDRESSES_MOST,
+    LABEL_LENGTH_MOST,
+    PERMISSIONS,
+    PUBLIC_KEY_LENGTH_MOST,
+    Permission,
+)
 from openbourse.contracts.networks import network
 from openbourse.contracts.units import FIRST_TRADER
 
 API_KEY = re.compile(r"[A-Za-z0-9]{16,64}")
-ADDRESSES_MOST, LABEL_LENGTH_MOST, PUBLIC_KEY_LENGTH_MOST = 64, 64, 2048
 RSA_BITS_LEAST, RSA_BITS_MOST = 2048, 4096
 
-Permission = Literal["TRADE", "USER_DATA", "USER_STREAM"]
-PERMISSIONS: tuple[Permission, ...] = ("TRADE", "USER_DATA", "USER_STREAM")
 PublicKey: TypeAlias = RSAPublicKey | Ed25519PublicKey
 
 _NAMED = re.compile(rb'"api_key"\s*:\s*"(%s)"' % API_KEY.pattern.encode())

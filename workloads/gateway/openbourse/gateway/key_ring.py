@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbourse.contracts import durable
-from openbourse.contracts.api_keys import API_KEY, PERMISSIONS, moment
+from openbourse.contracts.api_key_bounds import PERMISSIONS
+from openbourse.contracts.api_keys import API_KEY, moment
 from openbourse.contracts.blocking import Blocking
 from openbourse.contracts.documents import digest
 from openbourse.contracts.hsm import TokenAway, TokenRefused

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from openbourse.contracts.api_key_bounds import PUBLIC_KEY_LENGTH_MOST
 from openbourse.contracts.api_keys import (
     KEYS_BEGIN,
     KEYS_END,
-    PUBLIC_KEY_LENGTH_MOST,
     ApiKeyTerms,
     file_of,
     one_line,

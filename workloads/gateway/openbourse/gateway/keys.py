@@ -14,7 +14,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from openbourse.contracts import durable
-from openbourse.contracts.api_keys import PERMISSIONS, line_of
+from openbourse.contracts.api_key_bounds import PERMISSIONS
+from openbourse.contracts.api_keys import line_of
 from openbourse.gateway.key_text import (
     Key,
     KeyFileInvalid,

@@ -4,15 +4,12 @@ import datetime
 
 from pydantic import ConfigDict, Field
 
-from openbourse.contracts.api_keys import (
+from openbourse.contracts.api_key_bounds import (
     ADDRESSES_MOST,
     LABEL_LENGTH_MOST,
     PERMISSIONS,
     PUBLIC_KEY_LENGTH_MOST,
     Permission,
-    PublicApiKey,
-    api_key_of,
-    moment_text,
 )
 from openbourse.contracts.resources.meta import (
     AGE,
@@ -94,22 +91,6 @@ class ApiKeySpec(Stored):
             )
         )
     )
-
-    def entry(self, created: datetime.datetime | None) -> PublicApiKey:
-        """As gateways read it. Raises ValueError, which says what is wrong."""
-        name = self.api_key or api_key_of(self.exchange, self.account, self.public_key)
-        return PublicApiKey.model_validate(
-            {
-                "api_key": name,
-                "account": self.account,
-                "label": self.label,
-                "created": "" if created is None else moment_text(created),
-                "permissions": self.permissions,
-                "addresses": self.addresses,
-                "expires": "" if self.expires is None else moment_text(self.expires),
-                "public_key": self.public_key,
-            }
-        )
 
 
 class ApiKeyStatus(Status):
