@@ -113,7 +113,7 @@ async def test_the_process_killed_at_every_so_many_th_call_and_started_again_mak
     rounds, whole = await make_world(api, http), await make_world(api, http)
     await started(rounds, faulty, CONVERGED_S)
     expected = shape(await rounds.children())
-    with an_operator(api_server, tmp_path / "whole.log", proxy.url) as operator:
+    with an_operator(api_server, tmp_path / "whole.log", proxy.url, whole.namespace) as operator:
         await ready(whole, operator, expected)
         assert await asyncio.to_thread(operator.stop) == 0
     calls = sum(call.namespace == whole.namespace for call in proxy.calls)
@@ -122,7 +122,7 @@ async def test_the_process_killed_at_every_so_many_th_call_and_started_again_mak
     for number in range((KILL_STEP + 1) // 2, calls + 1, KILL_STEP):
         for fault in (Fault.KILL, Fault.KILL_AFTER):
             world = await make_world(api, http)
-            with an_operator(api_server, tmp_path / "killed.log", proxy.url) as operator:
+            with an_operator(api_server, tmp_path / "killed.log", proxy.url, world.namespace) as operator:
                 proxy.kill = operator.process.kill
                 proxy.rules = [Rule(fault, namespace=world.namespace, number=number)]
                 began = time.monotonic()
@@ -137,7 +137,7 @@ async def test_the_process_killed_at_every_so_many_th_call_and_started_again_mak
             count += 1
             # As if its Lease had run out: how long that takes is looked at elsewhere.
             await api.delete(LEASE, SYSTEM, LEASE_NAME)
-            with an_operator(api_server, tmp_path / "again.log", proxy.url) as operator:
+            with an_operator(api_server, tmp_path / "again.log", proxy.url, world.namespace) as operator:
                 worst_s = max(worst_s, await ready(world, operator, expected))
                 assert await asyncio.to_thread(operator.stop) == 0
     assert count
