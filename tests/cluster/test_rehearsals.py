@@ -77,8 +77,9 @@ def _delete(cluster: Cluster, *, wait: bool) -> None:
 def rehearse(exchange: ClusterExchange, name: str, scenario: str, **more: Any) -> Rehearsal:
     """Until it has a verdict."""
     load: dict[str, Any] = {"keysSecret": "demo-keys", "symbol": "BTCUSDT", "haltedSymbol": "ETHUSDT"}
-    load["seconds"] = SECONDS.get(scenario, 10)
-    # An engine's state can be held against a replay when there is a checkpoint: each thousand commands.
+    load["seconds"] = SECONDS.get(scenario, 20)
+    # An engine's state can be held against a replay when there is a checkpoint: each thousand commands, which a busy
+    # machine needs longer for.
     load["ordersPerSecond"] = 200
     spec = {"exchange": "demo", "scenario": scenario, "load": load, **more}
     kind = {"apiVersion": Rehearsal.resource.api_version, "kind": "Rehearsal"}
@@ -172,7 +173,7 @@ def test_a_window_makes_a_rehearsal_whose_report_follows_the_one_before(exchange
     now = datetime.datetime.now(datetime.UTC)
     # All of today: whatever the time is, it is in the middle of the window, but for its last minutes.
     window = {"days": [f"{now:%a}"], "from": "00:00", "to": "23:59", "timezone": "UTC"}
-    load = {"keysSecret": "demo-keys", "symbol": "BTCUSDT", "seconds": 10, "ordersPerSecond": 200}
+    load = {"keysSecret": "demo-keys", "symbol": "BTCUSDT", "seconds": 20, "ordersPerSecond": 200}
     spec = {"exchange": "demo", "scenarios": ["PartitionFromStandby"], "load": load, "windows": [window]}
     kind = {"apiVersion": RehearsalSchedule.resource.api_version, "kind": "RehearsalSchedule"}
     exchange.cluster.apply({**kind, "metadata": {"name": SCHEDULE}, "spec": spec}, namespace=NAMESPACE)
