@@ -134,7 +134,7 @@ def test_a_fault_under_load_is_survived_and_its_report_is_verified_without_a_clu
     exchange: ClusterExchange, name: str, scenario: str, show: Show
 ) -> None:
     if scenario == Scenario.SYMBOL_MOVE:
-        exchange.add_shard()
+        exchange.add_shard(standbys=1)
     rehearsal = rehearse(exchange, name, scenario)
     show(f"on the cluster, {told(rehearsal)}; {took(saved(exchange, rehearsal))}")
     status = rehearsal.status

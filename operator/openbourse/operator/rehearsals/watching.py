@@ -83,7 +83,7 @@ class Shard:
         except ApiError as error:
             return ShardNow(problem=f"the API server does not say who leads: {error}")
         if leader is None:
-            return ShardNow(problem="there is no leadership record")
+            return ShardNow(problem="there is no leadership record; a shard with a standby has one (spec.standbys: 1)")
         if facts is None or facts.epoch != leader.epoch:
             return ShardNow(in_sync=leader.in_sync, problem=f"the leader of epoch {leader.epoch} says nothing")
         pods = await self.pods("engine")
