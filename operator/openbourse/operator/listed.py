@@ -35,12 +35,9 @@ def home(observed: Observed, symbol: Symbol) -> str:
 
     Of a symbol that nobody has yet, the one that is to have it.
     """
-    status, name = symbol.status, symbol.spec.name
-    if status.move is not None:
-        return status.move.where
-    if status.shard is not None:
-        return status.shard
-    for having in _evidence(observed, name):
+    if symbol.status.home is not None:
+        return symbol.status.home
+    for having in _evidence(observed, symbol.spec.name):
         if having and symbol.spec.shard not in having:
             return having[0]
         if having:

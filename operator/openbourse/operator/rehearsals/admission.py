@@ -68,8 +68,7 @@ def target(others_now: Mapping[str, tuple[EngineShard, ShardNow]]) -> str | None
 
 def where(symbol: Symbol) -> str:
     """The shard that has it, as far as its status says."""
-    move = symbol.status.move
-    return move.where if move is not None else symbol.status.shard or symbol.spec.shard
+    return symbol.status.home or symbol.spec.shard
 
 
 def moves(rehearsal: Rehearsal) -> bool:

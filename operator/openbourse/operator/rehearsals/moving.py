@@ -129,8 +129,7 @@ class Mover:
 
     def _where(self, symbol: Symbol) -> str:
         """Not where it is wanted: of a status that does not say where it is, it never left."""
-        move = symbol.status.move
-        return move.where if move is not None else symbol.status.shard or self.source
+        return symbol.status.home or self.source
 
     async def _symbol(self) -> Symbol:
         name, namespace = self.rehearsal.spec.load.symbol.lower(), self.rehearsal.metadata.namespace

@@ -60,8 +60,7 @@ def to_ask_back(symbol: Symbol) -> tuple[str, ...]:
 
 
 def where(symbol: Symbol) -> str:
-    move = symbol.status.move
-    return move.where if move is not None else symbol.status.shard or symbol.spec.shard
+    return symbol.status.home or symbol.spec.shard
 
 
 def became(symbol: Symbol, generation: int) -> Moved | None:

@@ -150,6 +150,11 @@ class SymbolStatus(Status):
         "ledger lags), or phase (an auction, or what comes before one)",
     )
 
+    @property
+    def home(self) -> str | None:
+        """The shard that has it; None: that was not said yet, or was lost."""
+        return self.move.where if self.move is not None else self.shard
+
 
 class Symbol(CustomResource):
     """A symbol of an exchange: what is traded for what, in which steps, at which fees."""
