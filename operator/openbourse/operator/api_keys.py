@@ -6,7 +6,7 @@ end by their own clocks, also while the operator is away.
 
 import datetime
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from openbourse.contracts.api_keys import (
     moment,
     moment_text,
 )
-from openbourse.contracts.documents import digest
+from openbourse.contracts.documents import digest, first_problem
 from openbourse.contracts.resources import ApiKey, ApiKeySpec
 from openbourse.operator import in_use
 from openbourse.operator.facts import Fact
@@ -52,15 +52,20 @@ class _Judged:
 
 def document(observed: Observed) -> bytes:
     """The gateways' file."""
-    return file_of([one.read.line for one in _judged(observed) if one.read is not None and one.why_not is None])
+    return _file(_judged(observed))
+
+
+def _file(judged: Iterable[_Judged]) -> bytes:
+    return file_of([one.read.line for one in judged if one.read is not None and one.why_not is None])
 
 
 def facts(observed: Observed) -> Iterator[tuple[ApiKey, dict[str, str], list[Fact]]]:
     """Of each key what it is called, and whether what is signed with it is taken by every gateway."""
     if not observed.api_keys:
         return
-    waiting = in_use.why_not(observed, READY, digest(document(observed)), _said, "API keys")
-    for one in _judged(observed):
+    judged = list(_judged(observed))
+    waiting = in_use.why_not(observed, READY, digest(_file(judged)), _said, "API keys")
+    for one in judged:
         fields = {}
         if one.read is not None:
             fields = {"apiKey": one.read.entry.api_key, "fingerprint": one.read.fingerprint}
@@ -129,10 +134,7 @@ def entry_of(spec: ApiKeySpec, created: datetime.datetime | None) -> PublicApiKe
 
 
 def _sentence(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-    return str(error)
+    return first_problem(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _no(reason: str, message: str) -> Fact:

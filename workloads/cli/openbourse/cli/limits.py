@@ -6,8 +6,8 @@ from typing import NoReturn
 import typer
 from pydantic import ValidationError
 
+from openbourse.contracts.documents import first_problem
 from openbourse.contracts.rate_limits import LimitsDocument, Override, RateLimits, network
-from openbourse.gateway.key_text import first_problem
 from openbourse.gateway.limits.file import (
     LimitsFileInvalid,
     NoSuchOverride,

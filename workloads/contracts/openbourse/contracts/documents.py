@@ -8,7 +8,7 @@ import hashlib
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 DecimalText = Annotated[str, Field(pattern=r"^[0-9]{1,19}(\.[0-9]{1,18})?$", max_length=40)]
@@ -39,6 +39,13 @@ def parse_duration(text: str, field: str = "duration") -> datetime.timedelta:
     if not duration:
         raise ValueError(duration_sentence(field))
     return duration
+
+
+def first_problem(error: ValidationError, where: str = "") -> str:
+    """Where and what, and nothing of what stands there."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(filter(None, (where, *(str(part) for part in first["loc"])))) or "the document"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def digest(content: bytes) -> str:

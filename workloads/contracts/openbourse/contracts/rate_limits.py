@@ -5,14 +5,14 @@ It is a file of a gateway (`--limits`), and part of an Exchange. What is not sai
 
 import datetime
 import ipaddress
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from openbourse.contracts.documents import Document
+from openbourse.contracts.networks import Network
 from openbourse.contracts.units import FIRST_TRADER
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # 0: nothing is let through.
 Limit = Annotated[int, Field(ge=0, le=10**12)]
 

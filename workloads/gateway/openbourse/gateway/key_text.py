@@ -24,6 +24,7 @@ from openbourse.contracts.api_keys import (
     one_line,
     public_key,
 )
+from openbourse.contracts.documents import first_problem
 from openbourse.gateway.signatures import SharedSecret, VerifyingKey
 
 
@@ -123,10 +124,3 @@ def key_of(text: bytes, number: int) -> Key:
         return Key.model_validate_json(text)
     except ValidationError as error:
         raise KeyFileInvalid(first_problem(error, f"keys.{number}")) from None
-
-
-def first_problem(error: ValidationError, where: str = "") -> str:
-    """Where and what, and nothing of what stands there."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(filter(None, (where, *(str(part) for part in first["loc"])))) or "the document"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"

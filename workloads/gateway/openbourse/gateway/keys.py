@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from openbourse.contracts import durable
 from openbourse.contracts.api_key_bounds import PERMISSIONS
 from openbourse.contracts.api_keys import line_of
+from openbourse.contracts.documents import first_problem
 from openbourse.gateway.key_text import (
     Key,
     KeyFileInvalid,
     KeyText,
     Seal,
-    first_problem,
     key_of,
 )
 

@@ -29,9 +29,9 @@ from openbourse.cli.bourse.console import Output, OutputOption, fail, now, run, 
 from openbourse.cli.bourse.errors import NotDone
 from openbourse.cli.bourse.whoami import user_name
 from openbourse.contracts.apiserver import ApiServer, Object, Refused
+from openbourse.contracts.documents import first_problem
 from openbourse.contracts.rate_limits import LimitsDocument, Override
 from openbourse.contracts.resources import GROUP, Exchange, TradingLimit
-from openbourse.gateway.key_text import first_problem
 from openbourse.gateway.limits.file import (
     LimitsFileInvalid,
     NoSuchOverride,

@@ -13,9 +13,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from openbourse.contracts import durable
-from openbourse.contracts.documents import digest
+from openbourse.contracts.documents import digest, first_problem
 from openbourse.contracts.rate_limits import LimitsDocument, Override, RateLimits
-from openbourse.gateway.key_text import first_problem
 from openbourse.gateway.limits.rules import Limits, Rules
 
 log = logging.getLogger(__name__)

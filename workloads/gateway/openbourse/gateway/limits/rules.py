@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from openbourse.contracts.rate_limits import LimitsDocument, Network, network
+from openbourse.contracts.networks import Network
+from openbourse.contracts.rate_limits import LimitsDocument, network
 
 # A ban lasts so long; whoever is banned again within the last of them is banned for the next longer time.
 BANS_S = (120, 600, 3_600, 6 * 3_600, 24 * 3_600, 3 * 24 * 3_600)
