@@ -47,6 +47,18 @@ BLKIO = Path("/sys/fs/cgroup/blkio")
 
 
 @contextmanager
+def up(words: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that has said so."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
 def pod(folder: Path, log: Path | None = None, code: str = SLEEPS) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A process that is called as an engine is; its /etc/hosts comes from the folder of its pod, its log from another.
 
@@ -62,14 +74,8 @@ def pod(folder: Path, log: Path | None = None, code: str = SLEEPS) -> Iterator[t
     volume = folder / "volume"
     volume.mkdir()
     files = [str(each) for each in (source, log or source, volume)]
-    words = ["unshare", "-m", "-n", "sh", "-c", script, *files, sys.executable, "-c", code]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "up\n"
-            yield uid, process
-        finally:
-            process.kill()
+    with up(["unshare", "-m", "-n", "sh", "-c", script, *files, sys.executable, "-c", code]) as process:
+        yield uid, process
 
 
 @contextmanager
@@ -78,14 +84,9 @@ def of_the_node(folder: Path, uid: str) -> Iterator[subprocess.Popen[str]]:
     script = 'cd "$0" && mkdir -p volumes/tls volume-subpaths/a && mount -t tmpfs none volumes/tls'
     script += ' && mkdir volumes/tls/a && mount --bind volumes/tls/a volume-subpaths/a && exec "$@" openbourse.engine'
     words = ["unshare", "-m", "sh", "-c", script, str(folder / "pods" / uid), sys.executable, "-c", SLEEPS]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "up\n"
-            assert f"/pods/{uid}/" in Path(f"/proc/{process.pid}/mountinfo").read_text()
-            yield process
-        finally:
-            process.kill()
+    with up(words) as process:
+        assert f"/pods/{uid}/" in Path(f"/proc/{process.pid}/mountinfo").read_text()
+        yield process
 
 
 def command(deed: str, uid: str, *options: str) -> list[str]:

@@ -429,18 +429,17 @@ def _is_left_alone(observed: Observed, exchange: Exchange, shard: EngineShard) -
     """Whether its engines stay as they are: one that is replaced needs everything that a start needs."""
     name, of_exchange = shard.metadata.name, exchange.metadata.name
     workload = names.engine(of_exchange, name)
-    stands_on = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in engine.access(exchange, shard)}
-    stands_on |= {(manifest["kind"], manifest["metadata"]["name"]) for manifest in engine.network(exchange, shard)}
-    stands_on |= {
-        (kinds.STATEFUL_SET.kind, workload),
-        (kinds.SECRET.kind, names.certificate(workload)),
-        (kinds.CONFIG_MAP.kind, names.listings(of_exchange, name)),
-        (LEASE.kind, names.record(of_exchange, name)),
+    made = [*engine.access(exchange, shard), *engine.network(exchange, shard)]
+    others = [
+        (kinds.STATEFUL_SET, workload),
+        (kinds.SECRET, names.certificate(workload)),
+        (kinds.CONFIG_MAP, names.listings(of_exchange, name)),
+        (LEASE, names.record(of_exchange, name)),
         # The record that is noted, the switchover that is asked for.
-        (EngineShard.resource.kind, name),
-    }
-    pods = {(kinds.POD.kind, pod) for pod in engine.members(exchange, shard)}
-    return any((r.subject.kind, r.subject.name) in stands_on | pods for r in observed.refusals)
+        (EngineShard.resource, name),
+        *((kinds.POD, pod) for pod in engine.members(exchange, shard)),
+    ]
+    return _any_refused(observed, made) or any(observed.is_refused(resource, name) for resource, name in others)
 
 
 def _policies(manifests: Iterable[Object]) -> list[Object]:

@@ -72,6 +72,11 @@ class Conductor:
     _mover: Mover | None = None
 
     @property
+    def shards(self) -> list[Shard]:
+        """Its own, and the one that the symbol is moved to."""
+        return [self.shard] if self.other is None else [self.shard, self.other]
+
+    @property
     def strike(self) -> Strike:
         return STRIKES[self.rehearsal.spec.scenario]
 
@@ -86,7 +91,7 @@ class Conductor:
     async def run(self) -> Facts:
         """Raises ApiError when nothing could be begun with; what goes wrong later is in the facts."""
         spec = self.rehearsal.spec
-        shards = [self.shard] if self.other is None else [self.shard, self.other]
+        shards = self.shards
         begun = [max((state.committed_seq for state in await shard.states()), default=0) for shard in shards]
         gateway = Gateway(self.shard.gateway_url, self.shard.http)
         trading = Trading(gateway, self.keys, spec.load, self.prefix, self.clock)
@@ -181,8 +186,7 @@ class Conductor:
             try:
                 await self._steadily(trading)
                 before = [await record.look() for record in records]
-                for shard, found in zip((self.shard, self.other), before, strict=False):
-                    assert shard is not None, "there is a record for each shard"
+                for shard, found in zip(self.shards, before, strict=True):
                     if found is None or found.in_sync < len(shard.members):
                         raise Aborted(
                             f"shard {shard.shard.metadata.name} was not whole any more when the fault was due"

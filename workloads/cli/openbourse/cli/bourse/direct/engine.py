@@ -53,12 +53,12 @@ async def ask(
 
     tasks = [asyncio.create_task(one(address)) for address in addresses]
     try:
-        async with asyncio.timeout(timeout_s):
-            for finished in asyncio.as_completed(tasks):
-                if (reply := await finished) is not None:
-                    return reply
-    except TimeoutError:
-        pass
+        # Who said nothing by then is in what is raised.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for finished in asyncio.as_completed(tasks):
+                    if (reply := await finished) is not None:
+                        return reply
     finally:
         for task in tasks:
             task.cancel()
