@@ -7,6 +7,7 @@ from pathlib import Path
 
 from openbourse.contracts import v1
 from openbourse.engine._core import Kernel
+from openbourse.marketdata import publish
 from openbourse.marketdata.accounts import key_of
 from openbourse.marketdata.shard import Shard
 from openbourse.marketdata.sqlite_history import SqliteHistory
@@ -87,8 +88,12 @@ def test_a_symbol_that_arrives_has_its_book_and_trades_on(tmp_path: Path) -> Non
     assert [fill.trade_id for fill in second.place(1001, SELL, 99, 6).order.fills] == [2, 3]
     second.check()
     main.restart()
+    # Of what changed before it leaves its shard tells yet, and of what it has no more nothing.
+    main.shard.markets[SYMBOL].fast_changes.add(v1.BookDelta(update_id=6, side=BUY, price_ticks=98))
     assert main.send(complete_move=v1.CompleteMove(move_id=MOVE)).HasField("done")
     assert len(main.shard.markets[SYMBOL].book.bids) == 0
+    assert [stream for stream, *_ in publish.fast(main.shard.markets[SYMBOL], 1)] == ["btcusdt@depth@100ms"]
+    assert "btcusdt@depth5@100ms" in {stream for stream, *_ in publish.fast(second.shard.markets[SYMBOL], 1)}
     assert not main.shard.accounts.open_orders
     here = second.ask(open_orders=v1.OpenOrdersQuery(account=1000)).orders.orders
     assert {order.order_id for order in there} & {order.order_id for order in here if order.symbol == SYMBOL}

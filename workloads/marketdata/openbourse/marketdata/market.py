@@ -47,6 +47,8 @@ class Market:
     def __init__(self, definition: v1.SymbolDefinition, units: SymbolUnits, *, is_whole: bool = True) -> None:
         """`is_whole`: its trades are known from the first one on."""
         self.is_whole = is_whole
+        # Not in another shard, where it is told from.
+        self.is_here = True
         self.definition = definition
         self.units = units
         self.book = Book()
@@ -82,13 +84,15 @@ class Market:
         self.book = Book(update_id)
         self.last_trade = None
         self.is_whole = False
+        self.is_here = True
 
     def departs(self) -> None:
-        """To another shard: nothing rests here any more."""
+        """To another shard: nothing rests here any more. What changed before is told yet."""
         for side in (v1.Side.SIDE_BUY, v1.Side.SIDE_SELL):
             levels = self.book.side(side)
             self.record.levels |= {(side, price): 0 for price, _ in levels.top(len(levels))}
         self.book = Book(self.book.update_id)
+        self.is_here = False
 
     def apply(self, events: list[v1.Event]) -> None:
         """Of one command, those of this symbol that are trades or book deltas. Raises Diverged."""

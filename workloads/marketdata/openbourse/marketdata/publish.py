@@ -43,16 +43,14 @@ def fast(market: Market, now_ms: int) -> Iterator[Message]:
     if diff is None:
         return
     yield Message(f"{name}@depth@100ms", words.diff_payload(market, diff, now_ms))
-    for depth in DEPTHS:
-        yield Message(f"{name}@depth{depth}@100ms", words.depth_payload(market, depth))
+    yield from _books(market, "@100ms")
 
 
 def slow(market: Market, now_ms: int) -> Iterator[Message]:
     name, diff = market.symbol.lower(), market.slow_changes.take()
     if diff is not None:
         yield Message(f"{name}@depth", words.diff_payload(market, diff, now_ms))
-        for depth in DEPTHS:
-            yield Message(f"{name}@depth{depth}", words.depth_payload(market, depth))
+        yield from _books(market, "")
     for interval in Interval:
         candle = market.current(interval)
         if candle is not None:
@@ -61,6 +59,13 @@ def slow(market: Market, now_ms: int) -> Iterator[Message]:
                 words.candle_payload(market, interval, candle, now_ms, final=False),
             )
     yield Message(f"{name}@avgPrice", words.average_payload(market, tickers.average_price(market, now_ms), now_ms))
+
+
+def _books(market: Market, pace: str) -> Iterator[Message]:
+    """Of a symbol that has left no empty ones: its book is elsewhere."""
+    if market.is_here:
+        for depth in DEPTHS:
+            yield Message(f"{market.symbol.lower()}@depth{depth}{pace}", words.depth_payload(market, depth))
 
 
 def tickers_of(markets: list[Market], now_ms: int) -> Iterator[Message]:
