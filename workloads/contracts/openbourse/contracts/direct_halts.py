@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from openbourse.contracts.resources.halt import Reopening, ReopenMode
+from openbourse.contracts.reopening import ReopenMode
 
 PREFIX: Final = "direct:"
 _TIME: Final = "%Y%m%dT%H%M%SZ"
@@ -19,16 +19,18 @@ _NAME: Final = re.compile(
     r"(/until-(?P<ends>[0-9]{8}T[0-9]{6}Z)(/(?P<mode>POST_ONLY|AUCTION)-(?P<seconds>[1-9][0-9]{0,4}))?)?"
 )
 
-_AT_ONCE: Final = Reopening()
-
 
 @dataclass(frozen=True, slots=True)
 class DirectHalt:
-    """`ends_at`: in UTC, of whole seconds; None: it stands until it is lifted, which says how the market reopens."""
+    """`ends_at`: in UTC, of whole seconds; None: it stands until it is lifted, which says how the market reopens.
+
+    `reopens` and `seconds`: what comes between its end and trading, and for how long.
+    """
 
     short: str
     ends_at: datetime.datetime | None = None
-    reopen: Reopening = _AT_ONCE
+    reopens: ReopenMode = ReopenMode.TRADING
+    seconds: int = 0
 
     @property
     def name(self) -> str:
@@ -36,8 +38,7 @@ class DirectHalt:
         if self.ends_at is None:
             return PREFIX + self.short
         name = f"{PREFIX}{self.short}/until-{self.ends_at:{_TIME}}"
-        mode, seconds = self.reopen.mode, self.reopen.seconds
-        return name if mode is ReopenMode.TRADING else f"{name}/{mode}-{seconds}"
+        return name if self.reopens is ReopenMode.TRADING else f"{name}/{self.reopens}-{self.seconds}"
 
     @classmethod
     def parse(cls, name: str) -> "DirectHalt":
@@ -48,5 +49,4 @@ class DirectHalt:
         if match["ends"] is None:
             return cls(match["short"])
         ends_at = datetime.datetime.strptime(match["ends"], _TIME).replace(tzinfo=datetime.UTC)
-        mode = ReopenMode(match["mode"] or ReopenMode.TRADING)
-        return cls(match["short"], ends_at, Reopening(mode=mode, seconds=int(match["seconds"] or 0)))
+        return cls(match["short"], ends_at, ReopenMode(match["mode"] or "TRADING"), int(match["seconds"] or 0))

@@ -23,7 +23,9 @@ _DURATION = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,7})s)?"
 class Document(BaseModel):
     """camelCase outside, as Kubernetes writes; unknown fields are refused, not ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, defer_build=True
+    )
 
 
 def duration_sentence(field: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from openbourse.contracts import v1
 from openbourse.contracts.direct_halts import DirectHalt
-from openbourse.contracts.resources.halt import ReopenMode
+from openbourse.contracts.reopening import ReopenMode
 from openbourse.contracts.session import NotTaken
 from openbourse.engine._core import Engine
 from openbourse.engine.own import OwnRequests
@@ -65,8 +65,8 @@ def _lift(halt: DirectHalt, seq: int) -> v1.Command:
         lift_halt=v1.LiftHalt(
             halt=halt.name,
             reason="the halt's time is over",
-            reopen=_REOPENED[halt.reopen.mode],
-            reopen_ms=halt.reopen.seconds * 1000,
+            reopen=_REOPENED[halt.reopens],
+            reopen_ms=halt.seconds * 1000,
         ),
     )
 

@@ -1,9 +1,9 @@
-"""The traders' port as one FastAPI application: every path of the wire, the page, and the wire's no to any other."""
+"""The traders' port as one Starlette application: every path of the wire, the page, and the wire's no to any other."""
 
 import asyncio
 from dataclasses import dataclass
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 from openbourse.contracts.tracing import Tracing
@@ -35,7 +35,7 @@ from openbourse.gateway.wire import Receive, Resource, Scope, Send
 class TradersPort:
     """The application, and what of it runs, or has to be told of a stop."""
 
-    app: FastAPI
+    app: Starlette
     shards: Shards
     streams: Streams
     websocket_api: WebSocketApi
@@ -113,7 +113,8 @@ def make_port(
         express=SocketOrders(orders, requests),
         requests=requests,
     )
-    app = FastAPI(title="OpenBourse", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = Starlette()
+    app.router.redirect_slashes = False
     app.router.routes += [
         Route(path, endpoint=Resource(methods, keys, usage, traces, path=path, requests=requests))
         for path, methods in endpoints.items()

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from openbourse.contracts.tls_material import Material
 from openbourse.gateway.admin.views import engine_as_json
@@ -35,9 +38,8 @@ def make_status_app(
     feeds: Mapping[str, Following],
     metrics: Callable[[], bytes],
     tls: Material,
-) -> FastAPI:
+) -> Starlette:
     """`feeds`: of the market data that this gateway has, by name."""
-    app = FastAPI(title="OpenBourse gateway status", docs_url=None, redoc_url=None, openapi_url=None)
     began_s = time.monotonic()
 
     def now() -> Readiness:
@@ -54,40 +56,38 @@ def make_status_app(
             )
         )
 
-    @app.get("/livez")
-    async def livez() -> str:
-        return "ok"
+    async def livez(_: Request) -> Response:
+        return JSONResponse("ok")
 
-    @app.get("/readyz")
-    async def readyz(response: Response) -> str:
+    async def readyz(_: Request) -> Response:
         found = now()
-        response.status_code = 200 if found.ready else 503
-        return found.says or "ok"
+        return JSONResponse(found.says or "ok", 200 if found.ready else 503)
 
-    @app.get("/status")
-    async def status() -> dict[str, Any]:
+    async def status(_: Request) -> Response:
         found = now()
-        return {
-            "component": "gateway",
-            "ready": found.ready,
-            "reason": found.says,
-            "shards": [engine_as_json(engine) for engine in shards.engines],
-            "keys": len(keys),
-            "feeds": {name: feed.now for name, feed in feeds.items()},
-            "redis": None if redis is None else _of_redis(redis),
-            "keysInUse": keys.digests(),
-            "keysTrouble": keys.trouble,
-            "limitOverrides": rules.rules.overrides,
-            "limitsTrouble": rules.trouble,
-            "limitsInUse": rules.digests(),
-            "tls": tls.as_json(),
-        }
+        return JSONResponse(
+            {
+                "component": "gateway",
+                "ready": found.ready,
+                "reason": found.says,
+                "shards": [engine_as_json(engine) for engine in shards.engines],
+                "keys": len(keys),
+                "feeds": {name: feed.now for name, feed in feeds.items()},
+                "redis": None if redis is None else _of_redis(redis),
+                "keysInUse": keys.digests(),
+                "keysTrouble": keys.trouble,
+                "limitOverrides": rules.rules.overrides,
+                "limitsTrouble": rules.trouble,
+                "limitsInUse": rules.digests(),
+                "tls": tls.as_json(),
+            }
+        )
 
-    @app.get("/metrics")
-    async def text() -> Response:
+    async def text(_: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    paths = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": text}
+    return Starlette(routes=[Route(path, answer) for path, answer in paths.items()])
 
 
 def _of_redis(link: RedisLink) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from openbourse.cli.bourse.errors import BadHalt
 from openbourse.contracts.apiserver import Object
+from openbourse.contracts.reopening import ReopenMode
 from openbourse.contracts.resources import Acknowledgement, Halt
-from openbourse.contracts.resources.halt import Reopening, ReopenMode
+from openbourse.contracts.resources.halt import Reopening
 
 _REOPENING = re.compile(r"(?P<mode>[A-Z_]+)(:(?P<seconds>[0-9]{1,5})s)?")
 

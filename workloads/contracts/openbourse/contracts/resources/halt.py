@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from openbourse.contracts.documents import DURATION_PATTERN, SymbolName, duration_sentence, parse_duration
+from openbourse.contracts.reopening import ReopenMode
 from openbourse.contracts.resources.meta import (
     AGE,
     Column,
@@ -25,12 +26,6 @@ class HaltMode(StrEnum):
     HALT = "HALT"
     CANCEL_ONLY = "CANCEL_ONLY"
     POST_ONLY = "POST_ONLY"
-
-
-class ReopenMode(StrEnum):
-    TRADING = "TRADING"
-    POST_ONLY = "POST_ONLY"
-    AUCTION = "AUCTION"
 
 
 class AcknowledgementState(StrEnum):

@@ -14,7 +14,8 @@ from openbourse.cli.bourse.errors import BadHalt
 from openbourse.contracts import v1
 from openbourse.contracts.direct_halts import PREFIX, DirectHalt
 from openbourse.contracts.documents import parse_duration
-from openbourse.contracts.resources.halt import HaltMode, Reopening, ReopenMode
+from openbourse.contracts.reopening import ReopenMode
+from openbourse.contracts.resources.halt import HaltMode, Reopening
 from openbourse.contracts.roles import Role
 from openbourse.contracts.session import Address
 
@@ -115,7 +116,8 @@ def new_halt(name: str, lasts: str | None, reopen: Reopening, now: datetime.date
     except (ValueError, OverflowError) as error:
         raise BadHalt(str(error)) from None
     # A second that has begun is not taken away.
-    return DirectHalt(halt.short, ends_at.replace(microsecond=0) + datetime.timedelta(seconds=1), reopen)
+    ends_at = ends_at.replace(microsecond=0) + datetime.timedelta(seconds=1)
+    return DirectHalt(halt.short, ends_at, reopen.mode, reopen.seconds)
 
 
 def impose(name: str, wanted: Wanted, actor: Actor, nonce: str) -> v1.Command:
