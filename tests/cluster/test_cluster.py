@@ -140,10 +140,13 @@ def test_a_node_port_is_reached_from_the_machine(cluster: Cluster, namespace: st
             time.sleep(0.2)
 
 
-@pytest.mark.parametrize("fault", ["kill", "pause"])
-def test_a_node_that_was_stopped_comes_back(cluster: Cluster, fault: str) -> None:
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "paused"])
+def test_a_node_that_was_stopped_comes_back(cluster: Cluster, killed: bool) -> None:
     node = NODES[3]
-    cluster.docker(fault, node)
+    if killed:
+        cluster.docker("kill", node)
+    else:
+        cluster.pause(node)
     assert "running" not in cluster.docker("inspect", "-f", "{{.State.Status}}", node)
     cluster.up()
     cluster.wait("default", f"node/{node}", "condition=Ready")

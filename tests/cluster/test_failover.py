@@ -120,7 +120,7 @@ def node_killed(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def node_paused(scene: Scene) -> Iterator[None]:
-    scene.docker("pause", scene.node)
+    scene.exchange.cluster.pause(scene.node)
     try:
         yield
     finally:

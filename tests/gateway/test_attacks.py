@@ -42,7 +42,7 @@ def private_keys() -> dict[str, PrivateKey]:
 @pytest.fixture
 async def holders(venue: Venue, private_keys: dict[str, PrivateKey]) -> AsyncIterator[Holders]:
     """What they leave in the book is cancelled."""
-    key = venue.unused.pop()
+    key = venue.key()
     file, account = venue.gateway.keys, key.account
     await credit(venue.engine, account, FUNDS)
     gone = create_key(file, account=account)

@@ -28,7 +28,7 @@ def gateway(
     venue: Venue, tmp_path_factory: pytest.TempPathFactory, tls_material: Mapping[Component, Path]
 ) -> Iterator[GatewayProcess]:
     """Behind a load balancer, with keys of accounts of its own: one from everywhere, one from LISTED alone."""
-    own = venue.unused.pop()
+    own = venue.key()
     folder = tmp_path_factory.mktemp("listed")
     create_key(folder / "keys.json", account=own.account)
     create_key(folder / "keys.json", account=own.account, addresses=(LISTED, "2001:db8::/32"))

@@ -33,7 +33,7 @@ def described(venue: Venue) -> Any:
 
 @pytest.fixture(scope="module")
 def key(venue: Venue) -> Key:
-    key = venue.unused.pop()
+    key = venue.key()
     asyncio.run(credit(venue.engine, key.account, FUNDS))
     return key
 

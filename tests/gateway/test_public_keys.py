@@ -55,7 +55,7 @@ class Place:
 def place(venue: Venue, tmp_path: Path, tls_material: Mapping[Component, Path]) -> Iterator[Place]:
     file = tmp_path / "api-keys.json"
     file.write_bytes(file_of_public_keys([]))
-    account = venue.unused.pop().account
+    account = venue.key().account
     with running_gateway(
         tmp_path / "gateway",
         tls_material[Component.GATEWAY],

@@ -79,7 +79,7 @@ async def test_a_gateway_waits_for_market_data_so_long_and_then_takes_orders_wit
 ) -> None:
     """Then they come: whoever subscribes meanwhile waits a little, and hears."""
     late = RunningMarketData(tmp_path, tls_material, venue.engine.address, address=free_address())
-    key = venue.unused.pop()
+    key = venue.key()
     await credit(venue.engine, key.account, FUNDS)
     began_s = time.monotonic()
     with running_gateway(
@@ -124,7 +124,7 @@ async def test_a_gateway_waits_for_market_data_so_long_and_then_takes_orders_wit
 async def test_who_subscribes_as_soon_as_a_gateway_is_ready_hears(
     venue: Venue, tmp_path: Path, tls_material: Mapping[Component, Path]
 ) -> None:
-    key = venue.unused.pop()
+    key = venue.key()
     await credit(venue.engine, key.account, FUNDS)
     with running_gateway(
         tmp_path / "gateway",

@@ -227,7 +227,7 @@ async def test_an_order_whose_outcome_was_not_known_is_sent_again_and_is_one(
     venue: Venue, tmp_path: Path, tls_material: Mapping[Component, Path]
 ) -> None:
     """The engine stands still for longer than a gateway waits: -1007, the same bytes again, and the first answer."""
-    key = venue.unused.pop()
+    key = venue.key()
     await credit(venue.engine, key.account, FUNDS)
     with running_gateway(
         tmp_path / "gateway", tls_material[Component.GATEWAY], venue.engine.address, accounts=0, keys_of=venue.gateway

@@ -187,7 +187,7 @@ def replace_secret(key: Key) -> Key:
 
 @pytest.fixture(scope="module")
 def key(venue: Venue) -> Key:
-    key = venue.unused.pop()
+    key = venue.key()
     asyncio.run(credit(venue.engine, key.account, FUNDS))
     return key
 

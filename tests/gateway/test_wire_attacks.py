@@ -27,7 +27,7 @@ CONNECTIONS_MOST, REQUEST_S = 20, 1.0
 
 @pytest.fixture(scope="module")
 def key(venue: Venue) -> Iterator[Key]:
-    key = venue.unused.pop()
+    key = venue.key()
     asyncio.run(credit(venue.engine, key.account, FUNDS))
     yield key
 
