@@ -1,7 +1,6 @@
 """`kubectl bourse recover` on a real API server and real engines whose Lease is gone, or all is as it should be."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -72,9 +71,9 @@ async def test_a_shard_whose_lease_was_deleted_is_planned_recovered_and_audited(
     for member in broken.shard.members:
         member.kill()
     for member in broken.shard.members:
-        with contextlib.suppress(AssertionError):
-            # It is up, and not ready: it leads nothing without a record.
-            await asyncio.to_thread(member.launch, member.command())
+        # It leads nothing without a record.
+        await asyncio.to_thread(member.launch, member.command())
+        await asyncio.to_thread(member.wait_until_it_answers)
     planned = await broken.recover("--plan")
     assert planned.returncode == 0, planned.stderr
     assert "seals 2 volumes below epoch" in planned.stderr
