@@ -140,23 +140,13 @@ def local(data: Path, *options: str) -> Iterator[Local]:
     assert ended in (0, -signal.SIGKILL), screen.read_text()
 
 
-def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
+@pytest.mark.timeout(480)
+def test_a_life_with_a_killed_engine_restarts_kill_9_and_a_lost_token(folder: Path, tmp_path: Path) -> None:
     with local(folder) as exchange:
-        alice, bob = exchange.trader("alice"), exchange.trader("bob")
-        resting = alice.create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
-        bought = bob.create_order("BTC/USDT", "limit", "buy", 0.2, 51000)
-        assert (bought["status"], bought["filled"], bought["average"]) == ("closed", 0.2, 50000)
-
-        before = exchange.status("engine")
-        exchange.kill_engine()
-        again = bob.create_order("BTC/USDT", "limit", "buy", 0.1, 50000)
-        assert again["status"] == "closed"
-        assert exchange.status("engine")["epoch"] > before["epoch"]
-        assert alice.fetch_order(resting["id"], "BTC/USDT")["filled"] == 0.3
-        exchange.reconcile()
-        funds = bob.fetch_balance()["total"]
-        assert funds["BTC"] == pytest.approx(10 + 0.3 * 0.999)
-
+        trades_go_on_when_the_engine_is_killed(exchange)
+        a_second_one_in_the_folder_is_refused(exchange)
+        funds = exchange.trader("bob").fetch_balance()["total"]
+        sealed = [is_sealed_and_verified(exchange, tmp_path / "first")]
     with local(folder) as exchange:
         bob = exchange.trader("bob")
         assert bob.fetch_balance()["total"] == funds
@@ -164,23 +154,68 @@ def test_a_trade_outlives_a_killed_engine_and_a_restart(folder: Path) -> None:
         assert [trade["amount"] for trade in bob.fetch_trades("BTC/USDT")] == [0.2, 0.1]
         assert bob.fetch_ohlcv("BTC/USDT", "1M")[-1][4:] == [50000, pytest.approx(0.3)]
         exchange.reconcile()
+        bob.create_order("BTC/USDT", "limit", "buy", 0.1, 50000)
+        sealed.append(is_sealed_and_verified(exchange, tmp_path / "second"))
+        exchange.process.kill()
+        exchange.process.wait(10)
+    assert sealed[1] > sealed[0]
+    secrets_are_their_owners(folder)
+    with local(folder) as exchange:
+        assert [order["remaining"] for order in exchange.trader("alice").fetch_open_orders("BTC/USDT")] == [0.1]
+        exchange.reconcile()
+    shutil.rmtree(folder / "seal" / "token")
+    with local(folder) as exchange:
+        assert exchange.trader("alice").fetch_balance()["total"]["BTC"] == 9.6
+        # Something to sign.
+        exchange.trader("bob").create_order("BTC/USDT", "limit", "buy", 0.05, 50000)
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not (reason := exchange.status("sealer")["reason"]).startswith("waiting"):
+            assert time.monotonic() < deadline, reason
+            time.sleep(0.05)
+        assert "has no key" in reason
 
 
-def test_the_ledger_is_sealed_and_all_of_it_is_verified_also_after_a_restart(folder: Path, tmp_path: Path) -> None:
-    numbers = []
-    for run in ("first", "second"):
-        (tmp_path / run).mkdir()
-        with local(folder) as exchange:
-            alice, bob = exchange.trader("alice"), exchange.trader("bob")
-            alice.create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
-            bob.create_order("BTC/USDT", "limit", "buy", 0.5, 50000)
-            lines = proving.prove(exchange.sealed(tmp_path / run))
-            status = exchange.status("sealer")
-            numbers.append(status["checkpoint"])
-            assert status["age_ms"] < 60_000
-            assert status["key"] in (tmp_path / run / "export" / "checkpoints.copy").read_bytes().decode("latin-1")
-            assert "GOOD" in lines[1]
-    assert numbers[1] > numbers[0]
+def trades_go_on_when_the_engine_is_killed(exchange: Local) -> None:
+    """Of an order for 0.5, 0.2 and then 0.1 are bought."""
+    alice, bob = exchange.trader("alice"), exchange.trader("bob")
+    resting = alice.create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
+    bought = bob.create_order("BTC/USDT", "limit", "buy", 0.2, 51000)
+    assert (bought["status"], bought["filled"], bought["average"]) == ("closed", 0.2, 50000)
+    before = exchange.status("engine")
+    exchange.kill_engine()
+    again = bob.create_order("BTC/USDT", "limit", "buy", 0.1, 50000)
+    assert again["status"] == "closed"
+    assert exchange.status("engine")["epoch"] > before["epoch"]
+    assert alice.fetch_order(resting["id"], "BTC/USDT")["filled"] == 0.3
+    exchange.reconcile()
+    assert bob.fetch_balance()["total"]["BTC"] == pytest.approx(10 + 0.3 * 0.999)
+
+
+def a_second_one_in_the_folder_is_refused(exchange: Local) -> None:
+    second = subprocess.run(
+        [OPENBOURSE, "local", "--data", str(exchange.data), "--port", str(free_address().port)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "--data" in second.stderr
+
+
+def is_sealed_and_verified(exchange: Local, proof: Path) -> int:
+    """The number of the checkpoint."""
+    proof.mkdir()
+    lines = proving.prove(exchange.sealed(proof))
+    assert "GOOD" in lines[1]
+    status = exchange.status("sealer")
+    assert status["age_ms"] < 60_000
+    assert status["key"] in (proof / "export" / "checkpoints.copy").read_bytes().decode("latin-1")
+    number: int = status["checkpoint"]
+    return number
+
+
+def secrets_are_their_owners(folder: Path) -> None:
     private = [folder / "seal" / name for name in ("pin", "env", "witness/witness.key")]
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
     pin = (folder / "seal" / "pin").read_text()
@@ -198,22 +233,6 @@ def test_without_softhsm_the_exchange_trades_and_says_that_it_is_not_sealed_and_
         assert "sealing: off, because SoftHSM" in exchange.screen and "apt-get install softhsm2" in exchange.screen
         assert not re.search(r"sealer +http", exchange.screen)
         assert exchange.trader("alice").fetch_balance()["total"]["BTC"] == 10
-
-
-def test_an_exchange_whose_token_is_lost_trades_and_its_sealer_says_why_it_does_not_seal(folder: Path) -> None:
-    with local(folder) as exchange:
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while not (sealer := exchange.status("sealer"))["key"]:
-            assert time.monotonic() < deadline, sealer
-            time.sleep(0.05)
-    shutil.rmtree(folder / "seal" / "token")
-    with local(folder) as exchange:
-        assert exchange.trader("alice").fetch_balance()["total"]["BTC"] == 10
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while not (reason := exchange.status("sealer")["reason"]).startswith("waiting"):
-            assert time.monotonic() < deadline, reason
-            time.sleep(0.05)
-        assert "has no key" in reason
 
 
 def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(folder: Path, show: Show) -> None:
@@ -246,29 +265,6 @@ def test_with_a_standby_a_trader_notices_a_pause_when_the_leader_is_killed(folde
     )
     assert refused.returncode == 1
     assert "start it with --standbys 1" in refused.stderr.replace("\n", " ")
-
-
-def test_an_exchange_that_was_killed_starts_again(folder: Path) -> None:
-    with local(folder) as exchange:
-        exchange.trader("alice").create_order("BTC/USDT", "limit", "sell", 0.5, 50000)
-        exchange.process.kill()
-        exchange.process.wait(10)
-    with local(folder) as exchange:
-        assert len(exchange.trader("alice").fetch_open_orders("BTC/USDT")) == 1
-        exchange.reconcile()
-
-
-def test_a_second_exchange_in_the_same_folder_is_refused_with_what_to_do(folder: Path) -> None:
-    with local(folder):
-        second = subprocess.run(
-            [OPENBOURSE, "local", "--data", str(folder), "--port", str(free_address().port)],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert second.returncode == 1
-        assert "--data" in second.stderr
 
 
 def test_a_taken_port_is_refused_with_what_to_do(folder: Path) -> None:

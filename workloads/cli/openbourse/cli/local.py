@@ -195,7 +195,7 @@ async def _keep_trying(child: Child) -> None:
 
 
 def _children(data: Path, ports: Ports, dsn: str) -> list[Child]:
-    """In the order in which they are started."""
+    """In the order in which they are stopped, the last one first."""
 
     def child(component: Component, name: str, status_port: int, *arguments: str, **environment: str) -> Child:
         common = ["--tls", str(data / "tls" / component), "--status", f"127.0.0.1:{status_port}"]
@@ -265,17 +265,25 @@ def _membership(data: Path, engines: tuple[EnginePorts, ...], index: int) -> lis
 async def _bring_up(
     data: Path, ports: Ports, dsn: str, children: list[Child], seal: SealFolder, *, funds: Funds
 ) -> None:
-    """One after another, as each needs the one before. What seals is added to `children`."""
+    """The database, and then all at once: each waits for what it needs. What seals is added to `children`."""
     console.print("  database ...")
     await _migrate(data, dsn)
     engines, others = children[: len(ports.engines)], children[len(ports.engines) :]
-    console.print(f"  {', '.join(engine.name for engine in engines)} ...")
-    await _start_engines(engines)
-    for child in others:
-        console.print(f"  {child.name} ...")
-        await child.start()
+    console.print(f"  {', '.join(child.name for child in children)}, sealer, witness ...")
+    try:
+        async with asyncio.TaskGroup() as starting:
+            starting.create_task(_start_engines(engines))
+            for child in others:
+                starting.create_task(child.start())
+            starting.create_task(_start_sealing(ports, children, seal))
+    except ExceptionGroup as failed:
+        # The others were cancelled.
+        raise failed.exceptions[0] from None
     await _fund(data, ports, funds)
-    console.print("  sealer, witness ...")
+
+
+async def _start_sealing(ports: Ports, children: list[Child], seal: SealFolder) -> None:
+    """An exchange whose ledger cannot be sealed is none the less one, and says so."""
     parts = len(children)
     try:
         await local_seal.start(seal, ports.sealer, ports.witness, children)
