@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections import Counter
+from itertools import pairwise
 
 import httpx
 import pytest
+import websockets
 
 from fixtures.ccxt_load import Told, ccxt_trading_at
 from fixtures.failover_load import accepted
 from fixtures.figures import Show
 from fixtures.gateways import Trader
+from fixtures.heard import until_quiet
 from fixtures.lasting_clients import until
 from fixtures.trading import trader
 from fixtures.two_shards import MAIN, SECOND, SYMBOL, TwoShards
@@ -18,6 +21,10 @@ from fixtures.two_shards import MAIN, SECOND, SYMBOL, TwoShards
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 FUNDS = {"BTC": "1000", "USDT": "10000000"}
+# With the names of the first id and of the last one of a message.
+STREAMS = {"btcusdt@depth@100ms": ("U", "u"), "btcusdt@depth": ("U", "u"), "btcusdt@trade": ("t", "t")}
+# In the time that it takes, of the one that tells each second.
+HEARD_LEAST = 3
 
 
 async def fund(exchange: TwoShards, shards: tuple[str, ...] = (MAIN, SECOND)) -> None:
@@ -38,15 +45,22 @@ async def test_a_symbol_moves_there_and_back_under_ccxt_and_every_order_is_ackno
     await fund(two_shards)
     keys = [(key.api_key, key.secret) for key in two_shards.keys]
     pauses_ms = []
-    with ccxt_trading_at(two_shards.gateway.url, keys) as told:
-        for to in (SECOND, MAIN):
-            began_s = time.monotonic()
-            made = await two_shards.move(to)
-            assert made["state"] == "completed", made
-            await some_more(told)
-            pauses_ms.append(told.pause_ms(began_s))
-        usual_ms = told.pause_ms(time.monotonic() - 1)
+    where = f"ws://{two_shards.gateway.address}/stream?streams={'/'.join(STREAMS)}"
+    async with websockets.connect(where, proxy=None, max_queue=None) as streams:
+        with ccxt_trading_at(two_shards.gateway.url, keys) as told:
+            for to in (SECOND, MAIN):
+                began_s = time.monotonic()
+                made = await two_shards.move(to)
+                assert made["state"] == "completed", made
+                await some_more(told)
+                pauses_ms.append(told.pause_ms(began_s))
+            usual_ms = told.pause_ms(time.monotonic() - 1)
+        heard = [message async for message in until_quiet(streams)]
     assert (told.failed, told.asked_again) == ([], {})
+    for stream, (first, last) in STREAMS.items():
+        data = [message["data"] for message in heard if message["stream"] == stream]
+        assert len(data) > HEARD_LEAST
+        assert all(after[first] == before[last] + 1 for before, after in pairwise(data)), stream
     orders = [order for shard in (MAIN, SECOND) for order in accepted(two_shards.engines[shard])]
     there = Counter(order.client_order_id for order in orders)
     assert set(there.values()) == {1}, "an order is in two logs, or twice in one"

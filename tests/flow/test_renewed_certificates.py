@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import functools
 import itertools
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from fixtures.engines import RunningEngine, fund
 from fixtures.exchanges import Exchange, running_exchange
 from fixtures.figures import Show
 from fixtures.gateways import Trader
+from fixtures.heard import until_quiet
 from fixtures.members import make_shard
 from fixtures.processes import RunningProcess
 from fixtures.renewals import Renewable, an_authority
@@ -79,7 +79,7 @@ class Load:
             self.answers[name] += 1
             if answer.status_code != 200:
                 self.failed.append(f"{name}: {answer.status_code} {answer.text}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
@@ -120,14 +120,6 @@ async def loaded(exchange: Exchange) -> AsyncIterator[Load]:
 
 async def placed(place: Callable[[str], Awaitable[httpx.Response]], prices: Iterator[int]) -> httpx.Response:
     return await place(str(next(prices)))
-
-
-async def until_quiet(stream: websockets.ClientConnection) -> AsyncIterator[dict[str, Any]]:
-    with contextlib.suppress(TimeoutError):
-        while True:
-            async with asyncio.timeout(2):
-                message = await stream.recv()
-            yield json.loads(message)
 
 
 async def test_certificates_are_renewed_and_the_authority_rotated_and_no_request_fails(
