@@ -25,8 +25,8 @@ pytestmark = pytest.mark.server
 
 CONVERGED_S = 30.0
 # Of the calls of a start, each so many-th goes wrong.
-FAULT_STEP = int(os.environ.get("FAULT_STEP", "400"))
-KILL_STEP = int(os.environ.get("KILL_STEP", "400"))
+FAULT_STEP = int(os.environ.get("FAULT_STEP", "800"))
+KILL_STEP = int(os.environ.get("KILL_STEP", "800"))
 
 
 @pytest.fixture

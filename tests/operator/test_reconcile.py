@@ -278,6 +278,7 @@ class MortalApiServer(ApiServer):
 
 
 @pytest.mark.server
+@pytest.mark.timeout(300)
 async def test_killed_at_any_write_and_restarted_it_comes_to_the_same_exchange(
     api_server: RunningApiServer, api: ApiServer, http: aiohttp.ClientSession
 ) -> None:

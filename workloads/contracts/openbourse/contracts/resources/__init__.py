@@ -1,5 +1,6 @@
 """The custom resources of OpenBourse: pydantic models, and the CustomResourceDefinitions made from them."""
 
+from openbourse.contracts.reopening import ReopenMode
 from openbourse.contracts.resources.api_key import ApiKey, ApiKeySpec, ApiKeyStatus
 from openbourse.contracts.resources.engine_shard import (
     EngineShard,
@@ -16,7 +17,6 @@ from openbourse.contracts.resources.halt import (
     HaltSpec,
     HaltStatus,
     Reopening,
-    ReopenMode,
 )
 from openbourse.contracts.resources.meta import API_VERSION, GROUP, VERSION, Condition, CustomResource, Metadata
 from openbourse.contracts.resources.rehearsal import (
