@@ -39,8 +39,7 @@ def exchange(cluster: Cluster, tmp_path: Path) -> Iterator[ClusterExchange]:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout_s=180)
     exchange = ClusterExchange(cluster, NAMESPACE, tmp_path)
     try:
-        exchange.install_operator()
-        exchange.start_postgresql()
+        exchange.begin()
         exchange.make_keys()
         exchange.apply_exchange()
         exchange.deposit()

@@ -47,8 +47,7 @@ def made(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     exchange = ClusterExchange(cluster, NAMESPACE, tmp_path_factory.mktemp("exchange"))
     try:
         with cluster.cordoned(*ENGINES):
-            exchange.install_operator()
-            exchange.start_postgresql()
+            exchange.begin()
         exchange.make_keys()
         with cluster.cordoned(REST):
             exchange.apply_exchange(standbys=0)

@@ -46,9 +46,7 @@ def exchange(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     exchange = ClusterExchange(cluster, NAMESPACE, tmp_path_factory.mktemp("exchange"))
     try:
         with cluster.cordoned(*ENGINES):
-            exchange.install_operator()
-            exchange.start_postgresql()
-            exchange.start_redis()
+            exchange.begin(redis=True)
         exchange.make_keys()
         add_limited(exchange)
         exchange.apply_exchange(gateway={"replicas": 2, "redisSecret": "demo-redis", "limitsConfigMap": "limits"})

@@ -54,8 +54,7 @@ def exchange(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     _delete(cluster, wait=True)
     exchange = ClusterExchange(cluster, NAMESPACE, tmp_path_factory.mktemp("exchange"))
     try:
-        exchange.install_operator("rehearsals.enabled=true")
-        exchange.start_postgresql()
+        exchange.begin("rehearsals.enabled=true")
         exchange.make_keys()
         keys = {"keys.json": (exchange.folder / "keys.json").read_text()}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-keys"}, "stringData": keys}

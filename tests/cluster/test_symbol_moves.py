@@ -34,8 +34,7 @@ def exchange(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout_s=180)
     exchange = ClusterExchange(cluster, NAMESPACE, tmp_path_factory.mktemp("exchange"))
     try:
-        exchange.install_operator()
-        exchange.start_postgresql()
+        exchange.begin()
         exchange.make_keys()
         exchange.apply_exchange(standbys=0)
         exchange.deposit()
