@@ -32,6 +32,11 @@ API_SERVER_PORT = 6443
 # What a fault lasts that does not end by itself: longer than any member takes to act on it.
 LASTS_S = 2.0
 DELETED_PODS = int(os.environ.get("DELETED_PODS", "1"))
+# What is shown elsewhere too, in a second instead of a minute.
+ONLY_SOAKED = (
+    pytest.mark.soak,
+    pytest.mark.skipif("DELETED_PODS" not in os.environ, reason="a minute each: make soak, or DELETED_PODS=1"),
+)
 IN_SYNC_S = 90
 UPGRADED_S = 150
 # For a machine that does more than this test; the targets are an order of magnitude below.
@@ -168,11 +173,12 @@ def status(exchange: ClusterExchange) -> dict[str, Any]:
     ("fault", "another_leads"),
     [
         (process_killed, True),
-        (pod_deleted, True),
+        # As the test of pods that are deleted one after another.
+        pytest.param(pod_deleted, True, marks=ONLY_SOAKED),
         (node_killed, True),
         (node_paused, True),
-        # Both can write the record: who is first, leads.
-        (cut_from_standby, None),
+        # Both can write the record: who is first, leads. As in tests/engine/test_fault_campaign.py.
+        pytest.param(cut_from_standby, None, marks=ONLY_SOAKED),
         (cut_from_api_server, False),
         (cut_from_both, True),
     ],
