@@ -4,6 +4,7 @@
 . "$(dirname "$0")/env.sh"
 lock
 use_engine
+docker info > /dev/null 2>&1 || { say "there is no cluster"; exit; }
 docker ps --filter "label=io.x-k8s.kind.cluster=$CLUSTER" --filter status=running --format '{{.Names}}' | while read -r node; do
   # A process that is in the kernel just then makes runc give up: those that are left take their half of it.
   docker pause "$node" > /dev/null || say "node $node could not be frozen and runs on"
