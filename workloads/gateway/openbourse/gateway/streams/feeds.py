@@ -61,23 +61,25 @@ class MarketFeeds:
             self._give_up(stream, str(gap))
             return
         if not self._handover.waits(stream):
-            if wait := self._waits.pop(stream, None):
-                wait.cancel()
+            self._end_wait(stream)
         elif stream not in self._waits:
             why = f"{self._handover.told_by(stream)} did not tell the last of it within {WAIT_S:g} s"
             self._waits[stream] = asyncio.get_running_loop().call_later(WAIT_S, self._give_up, stream, why)
 
     def _give_up(self, stream: str, why: str) -> None:
         log.warning("%s begins anew, behind a move between shards: %s", stream, why)
+        self._end_wait(stream)
+        self._handover.give_up(stream)
+        self._streams.lost(stream.__eq__)
+
+    def _end_wait(self, stream: str) -> None:
         if wait := self._waits.pop(stream, None):
             wait.cancel()
-        if self._handover.waits(stream):
-            self._handover.give_up(stream)
-            self._streams.lost(stream.__eq__)
 
     def _lost(self, shard: Shard) -> None:
         self._streams.lost(partial(self._is_of, shard))
-        self._handover.forget(shard.name)
+        for stream in self._handover.forget(shard.name):
+            self._end_wait(stream)
 
     def _is_of(self, shard: Shard, stream: str) -> bool:
         """Streams over all symbols are of all shards: each tells of its own."""

@@ -76,10 +76,12 @@ class Handover:
         known = self._streams[stream]
         self._streams[stream] = _Stream(known.waiting[-1])
 
-    def forget(self, shard: str) -> None:
-        """Its feed begins anew, and so do the streams that it told last."""
-        for stream in [stream for stream, known in self._streams.items() if known.last.shard == shard]:
+    def forget(self, shard: str) -> list[str]:
+        """Its feed begins anew, and so do the streams that it told last: these."""
+        forgotten = [stream for stream, known in self._streams.items() if known.last.shard == shard]
+        for stream in forgotten:
             del self._streams[stream]
+        return forgotten
 
 
 def _released(stream: str, known: _Stream) -> list[Told]:
