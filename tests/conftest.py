@@ -2,6 +2,7 @@
 
 pytest_plugins: list[str] = [
     "fixtures.figures",
+    "fixtures.failures",
     "fixtures.forked",
     "fixtures.order",
     "fixtures.clusters",
