@@ -25,8 +25,8 @@ from openbourse.contracts import v1
 from openbourse.contracts.certificates import issue, make_authority
 from openbourse.contracts.component import Component
 from openbourse.contracts.direct_halts import DirectHalt
-from openbourse.contracts.reopening import ReopenMode
-from openbourse.contracts.resources.halt import HaltMode, Reopening
+from openbourse.contracts.market_states import HaltMode, ReopenMode
+from openbourse.contracts.resources.halt import Reopening
 from openbourse.contracts.roles import Role
 
 NOW = datetime.datetime(2026, 11, 29, 4, 0, 0, 123, datetime.UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from openbourse.gateway.continuity import Gap
 from openbourse.gateway.streams import handover
-from openbourse.gateway.streams.handover import Handover, Told
+from openbourse.gateway.streams.handover import Handover, Told, is_ordered
 
 DIFFS, TRADES = "btcusdt@depth@100ms", "btcusdt@trade"
 
@@ -105,4 +105,4 @@ def test_streams_of_a_feed_that_begins_anew_begin_anew() -> None:
     ],
 )
 def test_which_streams_are_put_in_order(stream: str, ordered: bool) -> None:
-    assert Handover().is_ordered(stream) is ordered
+    assert is_ordered(stream) is ordered

@@ -17,9 +17,9 @@ from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiServer, Object
 from openbourse.contracts.certificates import issue, make_authority
 from openbourse.contracts.component import Component
-from openbourse.contracts.reopening import ReopenMode
+from openbourse.contracts.market_states import HaltMode, ReopenMode
 from openbourse.contracts.resources import Symbol
-from openbourse.contracts.resources.halt import HaltMode, Reopening
+from openbourse.contracts.resources.halt import Reopening
 from openbourse.contracts.roles import Role
 from openbourse.operator.act import write_statuses
 from openbourse.operator.conditions import statuses

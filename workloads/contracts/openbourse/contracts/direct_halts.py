@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from openbourse.contracts.reopening import ReopenMode
+from openbourse.contracts.market_states import ReopenMode
 
 PREFIX: Final = "direct:"
 _TIME: Final = "%Y%m%dT%H%M%SZ"

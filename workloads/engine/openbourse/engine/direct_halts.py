@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from openbourse.contracts import v1
 from openbourse.contracts.direct_halts import DirectHalt
-from openbourse.contracts.reopening import ReopenMode
 from openbourse.contracts.session import NotTaken
 from openbourse.engine._core import Engine
 from openbourse.engine.own import OwnRequests
@@ -25,11 +24,6 @@ log = logging.getLogger(__name__)
 # A new one is noticed within that time, and so is a clock that was set.
 LOOK_S = 1.0
 _IDS = uuid.UUID("5a0d7a52-6a3e-4a39-8d6c-6f7f0b1f3c55")
-_REOPENED = {
-    ReopenMode.TRADING: v1.SymbolState.SYMBOL_STATE_TRADING,
-    ReopenMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
-    ReopenMode.AUCTION: v1.SymbolState.SYMBOL_STATE_AUCTION,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,7 @@ def _lift(halt: DirectHalt, seq: int) -> v1.Command:
         lift_halt=v1.LiftHalt(
             halt=halt.name,
             reason="the halt's time is over",
-            reopen=_REOPENED[halt.reopens],
+            reopen=halt.reopens.state,
             reopen_ms=halt.seconds * 1000,
         ),
     )

@@ -20,12 +20,11 @@ from pydantic import ValidationError
 
 from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiError, ApiServer, Credentials, Object, Refused, Unavailable
+from openbourse.contracts.market_states import ReopenMode
 from openbourse.contracts.resources import (
     Acknowledgement,
     AcknowledgementState,
     Halt,
-    HaltMode,
-    ReopenMode,
 )
 from openbourse.contracts.session import NotTaken
 
@@ -41,16 +40,6 @@ _NAME = re.compile(
     r"[a-z0-9.-]{1,63}/(?P<uid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
     r"(?:/(?P<mode>POST_ONLY|AUCTION)-(?P<seconds>[1-9][0-9]{0,4}))?"
 )
-_STATES = {
-    HaltMode.HALT: v1.SymbolState.SYMBOL_STATE_HALT,
-    HaltMode.CANCEL_ONLY: v1.SymbolState.SYMBOL_STATE_CANCEL_ONLY,
-    HaltMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
-}
-_REOPENED = {
-    ReopenMode.TRADING: v1.SymbolState.SYMBOL_STATE_TRADING,
-    ReopenMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
-    ReopenMode.AUCTION: v1.SymbolState.SYMBOL_STATE_AUCTION,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +286,7 @@ def _impose(halt: Halt, attempt: int) -> v1.Command:
         command_id=_command_id(halt.metadata.uid, f"impose/{attempt}" if attempt else "impose"),
         causation_id=halt_name(halt),
         impose_halt=v1.ImposeHalt(
-            halt=halt_name(halt), symbols=halt.spec.symbols, state=_STATES[halt.spec.mode], reason=halt.spec.reason
+            halt=halt_name(halt), symbols=halt.spec.symbols, state=halt.spec.mode.state, reason=halt.spec.reason
         ),
     )
 
@@ -312,7 +301,7 @@ def _lift(name: str, reason: str) -> v1.Command:
         lift_halt=v1.LiftHalt(
             halt=name,
             reason=reason,
-            reopen=_REOPENED[ReopenMode(match["mode"] or ReopenMode.TRADING)],
+            reopen=ReopenMode(match["mode"] or ReopenMode.TRADING).state,
             reopen_ms=int(match["seconds"] or 0) * 1000,
         ),
     )

@@ -3,6 +3,7 @@
 Trades and aggregate trades are counted, a book's updates too; a candle's last word has its time and its trades.
 """
 
+import functools
 import json
 from enum import Enum, auto
 
@@ -32,7 +33,9 @@ _BY_KIND = {
 _LAST_WORD = '"x":true'
 
 
+@functools.cache
 def ids_of(stream: str) -> Ids:
+    """Of a stream that market data tells: there are some for each symbol, and each of their messages asks."""
     kind = stream.partition("@")[2]
     return Ids.CANDLE if kind.startswith("kline_") else _BY_KIND.get(kind, Ids.NONE)
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
-from openbourse.gateway.continuity import Gap, Ids, ids_of, is_counted, sequel
+from openbourse.gateway.continuity import Gap, ids_of, is_counted, sequel
 
 # A line is one message; the longest is a diff or the tickers of all symbols.
 LINE_BYTES_MOST = 16 * 1024 * 1024
@@ -60,7 +60,6 @@ class MarketFeed:
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._behind: dict[str, int] = {}
-        self._ids: dict[str, Ids] = {}
         # By stream, the last message of those that are counted; and those of the replica before, till it goes on.
         self._last: dict[str, str] = {}
         self._before: dict[str, str] = {}
@@ -102,10 +101,7 @@ class MarketFeed:
         self._behind[pace] = max(seq, heard_seq)
 
     def _tell(self, stream: str, payload: str, rest_us: int) -> None:
-        ids = self._ids.get(stream)
-        if ids is None:
-            ids = self._ids[stream] = ids_of(stream)
-        if is_counted(ids, payload):
+        if is_counted(ids_of(stream), payload):
             before = self._before.get(stream)
             if before is not None:
                 told = sequel(stream, before, payload)

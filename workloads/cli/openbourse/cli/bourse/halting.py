@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from openbourse.cli.bourse.errors import BadHalt
 from openbourse.contracts.apiserver import Object
-from openbourse.contracts.reopening import ReopenMode
+from openbourse.contracts.market_states import ReopenMode
 from openbourse.contracts.resources import Acknowledgement, Halt
 from openbourse.contracts.resources.halt import Reopening
 

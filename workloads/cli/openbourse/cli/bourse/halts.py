@@ -23,8 +23,8 @@ from openbourse.cli.bourse.direct.commands import Wanted
 from openbourse.cli.bourse.errors import BadHalt
 from openbourse.cli.bourse.overview import scope
 from openbourse.cli.bourse.whoami import user_name
+from openbourse.contracts.market_states import HaltMode
 from openbourse.contracts.resources import AcknowledgementState, EngineShard, Exchange, Halt, Symbol
-from openbourse.contracts.resources.halt import HaltMode
 
 POLL_S = 0.02
 

@@ -1,6 +1,6 @@
 """The custom resources of OpenBourse: pydantic models, and the CustomResourceDefinitions made from them."""
 
-from openbourse.contracts.reopening import ReopenMode
+from openbourse.contracts.market_states import HaltMode, ReopenMode
 from openbourse.contracts.resources.api_key import ApiKey, ApiKeySpec, ApiKeyStatus
 from openbourse.contracts.resources.engine_shard import (
     EngineShard,
@@ -13,7 +13,6 @@ from openbourse.contracts.resources.halt import (
     Acknowledgement,
     AcknowledgementState,
     Halt,
-    HaltMode,
     HaltSpec,
     HaltStatus,
     Reopening,

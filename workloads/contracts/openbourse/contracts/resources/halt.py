@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from openbourse.contracts.documents import DURATION_PATTERN, SymbolName, duration_sentence, parse_duration
-from openbourse.contracts.reopening import ReopenMode
+from openbourse.contracts.market_states import HaltMode, ReopenMode
 from openbourse.contracts.resources.meta import (
     AGE,
     Column,
@@ -20,12 +20,6 @@ from openbourse.contracts.resources.meta import (
     rule,
     rules,
 )
-
-
-class HaltMode(StrEnum):
-    HALT = "HALT"
-    CANCEL_ONLY = "CANCEL_ONLY"
-    POST_ONLY = "POST_ONLY"
 
 
 class AcknowledgementState(StrEnum):

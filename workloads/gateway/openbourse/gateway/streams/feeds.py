@@ -10,7 +10,7 @@ from functools import partial
 from openbourse.gateway.continuity import Gap, Ids, ids_of
 from openbourse.gateway.shards import Shard, Shards
 from openbourse.gateway.streams.connections import Streams
-from openbourse.gateway.streams.handover import Handover, Told
+from openbourse.gateway.streams.handover import Handover, Told, is_ordered
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class MarketFeeds:
                 wait.cancel()
 
     def _publish(self, shard: Shard, stream: str, payload: str, rest_us: int) -> None:
-        if self._handover.is_ordered(stream):
+        if is_ordered(stream):
             self._publish_in_order(stream, Told(shard.name, payload, rest_us))
         elif self._is_told_by(shard, stream):
             self._streams.publish(stream, payload, rest_us)

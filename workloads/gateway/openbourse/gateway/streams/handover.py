@@ -32,17 +32,14 @@ class _Stream:
     waiting: list[Told] = field(default_factory=list)
 
 
+def is_ordered(stream: str) -> bool:
+    """Whether a handover is for its messages: what is told once, with ids that all shards count on."""
+    return ids_of(stream) in _ORDERED
+
+
 class Handover:
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
-        self._ordered: dict[str, bool] = {}
-
-    def is_ordered(self, stream: str) -> bool:
-        """Whether `tell` is for its messages: what is told once, with ids that all shards count on."""
-        ordered = self._ordered.get(stream)
-        if ordered is None:
-            ordered = self._ordered[stream] = ids_of(stream) in _ORDERED
-        return ordered
 
     def tell(self, stream: str, told: Told) -> list[Told]:
         """What is told now, with this message heard. Raises Gap where too much waits: then `give_up`."""

@@ -14,24 +14,14 @@ from openbourse.cli.bourse.errors import BadHalt
 from openbourse.contracts import v1
 from openbourse.contracts.direct_halts import PREFIX, DirectHalt
 from openbourse.contracts.documents import parse_duration
-from openbourse.contracts.reopening import ReopenMode
-from openbourse.contracts.resources.halt import HaltMode, Reopening
+from openbourse.contracts.market_states import HaltMode
+from openbourse.contracts.resources.halt import Reopening
 from openbourse.contracts.roles import Role
 from openbourse.contracts.session import Address
 
 CAUSATION_BYTES_MOST = 512
 # Ids of commands: the same halt asked for again by the same person's run is the same command.
 _IDS = uuid.UUID("8b1f2a8e-5a58-4f0e-9d0a-0d1c9a4a7a11")
-_STATES = {
-    HaltMode.HALT: v1.SymbolState.SYMBOL_STATE_HALT,
-    HaltMode.CANCEL_ONLY: v1.SymbolState.SYMBOL_STATE_CANCEL_ONLY,
-    HaltMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
-}
-_REOPENED = {
-    ReopenMode.TRADING: v1.SymbolState.SYMBOL_STATE_TRADING,
-    ReopenMode.POST_ONLY: v1.SymbolState.SYMBOL_STATE_POST_ONLY,
-    ReopenMode.AUCTION: v1.SymbolState.SYMBOL_STATE_AUCTION,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +117,7 @@ def impose(name: str, wanted: Wanted, actor: Actor, nonce: str) -> v1.Command:
     return v1.Command(
         command_id=uuid.uuid5(_IDS, f"impose {name} {nonce}").bytes,
         causation_id=actor.causation(wanted.reason),
-        impose_halt=v1.ImposeHalt(halt=name, symbols=wanted.symbols, state=_STATES[wanted.mode], reason=wanted.reason),
+        impose_halt=v1.ImposeHalt(halt=name, symbols=wanted.symbols, state=wanted.mode.state, reason=wanted.reason),
     )
 
 
@@ -135,7 +125,7 @@ def lift(name: str, reason: str, reopen: Reopening, actor: Actor, nonce: str) ->
     return v1.Command(
         command_id=uuid.uuid5(_IDS, f"lift {name} {nonce}").bytes,
         causation_id=actor.causation(reason),
-        lift_halt=v1.LiftHalt(halt=name, reason=reason, reopen=_REOPENED[reopen.mode], reopen_ms=reopen.seconds * 1000),
+        lift_halt=v1.LiftHalt(halt=name, reason=reason, reopen=reopen.mode.state, reopen_ms=reopen.seconds * 1000),
     )
 
 
