@@ -127,7 +127,8 @@ ATTACKS: dict[str, Change] = {
     "a negative sum": _on_path(lambda node: _put(node, 1, f"-{node[1]}1")),
     "a sum that overflows": _on_path(lambda node: _put(node, 1, str(2**128 + int(node[1])))),
     "a sum that is not bound": _on_path(lambda node: _put(node, 1, str(int(node[1]) + 1))),
-    "another hash": _on_path(lambda node: _put(node, 0, "00" * 32)),
+    # All zeros is what stands where no account is.
+    "another hash": _on_path(lambda node: _put(node, 0, node[0][:-1] + ("1" if node[0].endswith("0") else "0"))),
     "a longer hash": _on_path(lambda node: _put(node, 0, node[0] + "00")),
     "a level less": lambda f: f["assets"]["US DT"]["path"].pop(),
     "a level more": lambda f: f["assets"]["US DT"]["path"].append(["00" * 32, "0"]),
