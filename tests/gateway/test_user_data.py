@@ -223,6 +223,24 @@ async def test_an_account_is_heard_by_its_listen_key(venue: Venue, traders: Pair
     assert (gone.status_code, gone.json()["code"]) == (400, -1125)
 
 
+async def test_listen_keys_are_the_same_over_the_websocket_api(venue: Venue, traders: Pair) -> None:
+    own = {"apiKey": traders[0].key.api_key}
+    async with connected(venue.gateway.address) as api:
+        key = (await api.ask("userDataStream.start", **own))["result"]["listenKey"]
+        assert await listen_key(traders[0]) == key
+        assert (await api.ask("userDataStream.ping", **own, listenKey=key))["result"] == {}
+        async with websockets.connect(f"ws://{venue.gateway.address}/ws/{key}", proxy=None) as stream:
+            assert (await api.ask("userDataStream.stop", **own, listenKey=key))["result"] == {}
+            assert (await heard(stream, "eventStreamTerminated"))["listenKey"] == key
+        for asked, status, code in (
+            (own | {"listenKey": key}, 400, -1125),
+            ({"listenKey": key}, 400, -1102),
+            ({"apiKey": "0" * 64, "listenKey": key}, 401, -2015),
+        ):
+            refused = await api.ask("userDataStream.ping", **asked)
+            assert (refused["status"], refused["error"]["code"]) == (status, code)
+
+
 async def test_a_listen_key_is_its_accounts_alone(traders: Pair) -> None:
     key = await listen_key(traders[0])
     for method in ("PUT", "DELETE"):

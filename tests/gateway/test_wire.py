@@ -175,6 +175,7 @@ async def test_the_futures_that_clients_ask_for_are_empty(gateway: Gateway) -> N
         assert (await gateway.http.get(path)).json()["symbols"] == []
     for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs"):
         assert (await gateway.http.get(path, **gateway.signed(""))).json() == []  # type: ignore[arg-type]
+        assert (await gateway.http.get(path, params={"symbol": "BTCUSDT"})).json() == []
 
 
 async def test_every_answer_has_its_request_id_and_its_weight(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ from openbourse.contracts import v1
 from openbourse.contracts.units import format_units
 from openbourse.gateway import errors, reports
 from openbourse.gateway.account_history import AccountHistory
-from openbourse.gateway.calls import Call, Endpoint, Endpoints, Security
+from openbourse.gateway.calls import SIGNED_PARAMETERS, Call, Endpoint, Endpoints, Security
 from openbourse.gateway.errors import Invalid
 from openbourse.gateway.ledger import TradesWanted, page
 from openbourse.gateway.limits.usage import Usage
@@ -60,9 +60,9 @@ class AccountRest:
             ),
             "/sapi/v1/capital/config/getall": Endpoint(self.coins, user_data, 10),
             "/sapi/v1/asset/tradeFee": Endpoint(self.trade_fee, user_data, 1, symbol),
-            # No margin: clients ask all the same before they do anything.
-            "/sapi/v1/margin/allPairs": Endpoint(self.nothing, user_data),
-            "/sapi/v1/margin/isolated/allPairs": Endpoint(self.nothing, user_data),
+            # No margin: clients ask all the same before they do anything, one with a signature and the next without.
+            "/sapi/v1/margin/allPairs": Endpoint(self.nothing, parameters=symbol | SIGNED_PARAMETERS),
+            "/sapi/v1/margin/isolated/allPairs": Endpoint(self.nothing, parameters=symbol | SIGNED_PARAMETERS),
         }
         return {path: {"GET": endpoint} for path, endpoint in calls.items()}
 

@@ -16,9 +16,9 @@ class ListenKeyRest:
         named = frozenset({"listenKey"})
         return {
             "/api/v3/userDataStream": {
-                "POST": Endpoint(self.create, Security.KEY, 2),
-                "PUT": Endpoint(self.extend, Security.KEY, 2, named),
-                "DELETE": Endpoint(self.end, Security.KEY, 2, named),
+                "POST": Endpoint(self.create, Security.KEY, 2, name="userDataStream.start", own_key=True),
+                "PUT": Endpoint(self.extend, Security.KEY, 2, named, name="userDataStream.ping", own_key=True),
+                "DELETE": Endpoint(self.end, Security.KEY, 2, named, name="userDataStream.stop", own_key=True),
             }
         }
 
