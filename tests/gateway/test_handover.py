@@ -1,5 +1,5 @@
-"""Diffs and trades of a symbol that moves: whoever hears both shards hears all of them once, in every order that two
-feeds can have.
+"""Diffs, trades and aggregate trades of a symbol that moves: whoever hears both shards hears all of them once, in every
+order that two feeds can have.
 """
 
 import json
@@ -12,7 +12,7 @@ from openbourse.gateway.continuity import Gap
 from openbourse.gateway.streams import handover
 from openbourse.gateway.streams.handover import Handover, Told, is_ordered
 
-DIFFS, TRADES = "btcusdt@depth@100ms", "btcusdt@trade"
+DIFFS, TRADES, AGGREGATES = "btcusdt@depth@100ms", "btcusdt@trade", "btcusdt@aggTrade"
 
 
 def diff(shard: str, first: int, last: int) -> Told:
@@ -21,6 +21,10 @@ def diff(shard: str, first: int, last: int) -> Told:
 
 def trade(shard: str, number: int) -> Told:
     return Told(shard, json.dumps({"t": number}), 0)
+
+
+def aggregate(shard: str, number: int, first: int, last: int) -> Told:
+    return Told(shard, json.dumps({"e": "aggTrade", "s": "BTCUSDT", "a": number, "p": "1", "f": first, "l": last}), 0)
 
 
 def interleaved(first: list[Told], second: list[Told]) -> Iterator[list[Told]]:
@@ -55,6 +59,15 @@ def test_trades_of_a_symbol_that_moves_come_in_their_order_and_once() -> None:
     second = [trade("second", number) for number in (4, 5)]
     for messages in interleaved(main[1:], second):
         assert [each["t"] for each in told(TRADES, [main[0], *messages])] == [1, 2, 3, 4, 5]
+
+
+def test_aggregate_trades_of_a_symbol_that_moves_come_in_the_order_of_their_trades() -> None:
+    main = [aggregate("main", *ids) for ids in ((1, 1, 1), (2, 2, 4), (3, 5, 5))]
+    second = [aggregate("second", *ids) for ids in ((6, 6, 6), (7, 7, 9))]
+    back = [aggregate("main", 10, 10, 10)]
+    for messages in interleaved([*main[1:], *back], second):
+        heard = told(AGGREGATES, [main[0], *messages])
+        assert [each["a"] for each in heard] == [1, 2, 3, 6, 7, 10]
 
 
 def test_what_the_shard_before_tells_again_is_not_told_again() -> None:
@@ -96,8 +109,7 @@ def test_streams_of_a_feed_that_begins_anew_begin_anew() -> None:
         (DIFFS, True),
         ("btcusdt@depth", True),
         (TRADES, True),
-        # Counted by each shard for itself.
-        ("btcusdt@aggTrade", False),
+        (AGGREGATES, True),
         ("btcusdt@bookTicker", False),
         ("btcusdt@depth5", False),
         ("btcusdt@kline_1m", False),

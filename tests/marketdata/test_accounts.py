@@ -230,7 +230,7 @@ def test_a_history_from_before_orders_were_kept_is_not_gone_on_with(tmp_path: Pa
     played.play("balanced", 1, 50)
     played.history._writer.execute("PRAGMA user_version = 0")
     played.history.close()
-    with pytest.raises(TooOld, match="is a history of format 0, not 3: remove it"):
+    with pytest.raises(TooOld, match="is a history of format 0, not 4: remove it"):
         SqliteHistory(played.path)
 
 

@@ -286,11 +286,46 @@ def test_a_history_in_which_an_id_was_one_orders_alone_is_brought_up_to_date(tmp
     assert loaded.watermark.seq == 0
 
 
+@pytest.mark.parametrize("was_elsewhere", [False, True])
+def test_a_history_that_did_not_say_where_trades_go_on_is_brought_up_to_date(
+    tmp_path: Path, was_elsewhere: bool
+) -> None:
+    stored(tmp_path, START_MS, START_MS + MINUTE_MS).close()
+    path = tmp_path / "history.sqlite"
+    old = sqlite3.connect(path)
+    # As format 3 had it.
+    old.executescript(
+        """
+        CREATE TABLE kept AS SELECT symbol, definition, update_id, last_aggregate_id FROM symbols;
+        DROP TABLE symbols;
+        CREATE TABLE symbols (
+            symbol TEXT PRIMARY KEY, definition BLOB NOT NULL,
+            update_id INTEGER NOT NULL, last_aggregate_id INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO symbols SELECT * FROM kept;
+        DROP TABLE kept;
+        CREATE TABLE partial (symbol TEXT PRIMARY KEY) STRICT;
+        PRAGMA user_version = 3;
+        """
+    )
+    with old:
+        old.executemany("INSERT INTO partial VALUES (?)", [(SYMBOL,)] if was_elsewhere else [])
+    old.close()
+    for _ in range(2):
+        again = SqliteHistory(path)
+        market = again.load(SHARD).markets[SYMBOL]
+        [last] = again.trades(SYMBOL, 1, None)
+        again.close()
+        assert market.last_trade == last
+        assert market.last_trade_id == (None if was_elsewhere else last.trade_id)
+        assert market.is_here
+
+
 def test_a_history_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     stored(tmp_path, START_MS).close()
     path = tmp_path / "history.sqlite"
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 4")
+    connection.execute("PRAGMA user_version = 5")
     connection.close()
-    with pytest.raises(TooOld, match=r"history.sqlite is a history of format 4, not 3: remove it"):
+    with pytest.raises(TooOld, match=r"history.sqlite is a history of format 5, not 4: remove it"):
         SqliteHistory(path)

@@ -5,6 +5,8 @@ trades go on.
 import uuid
 from pathlib import Path
 
+import pytest
+
 from openbourse.contracts import v1
 from openbourse.engine._core import Kernel
 from openbourse.marketdata import publish
@@ -13,7 +15,7 @@ from openbourse.marketdata.shard import Shard
 from openbourse.marketdata.sqlite_history import SqliteHistory
 
 SYMBOL, BUY, SELL = "BTCUSDT", v1.Side.SIDE_BUY, v1.Side.SIDE_SELL
-MOVE = bytes(range(16))
+MOVE, BACK = bytes(range(16)), bytes(range(16, 32))
 
 
 class Played:
@@ -56,8 +58,9 @@ class Played:
             assert levels.top(len(levels)) == [(level.price_ticks, level.quantity_lots) for level in told]
 
 
-def test_a_symbol_that_arrives_has_its_book_and_trades_on(tmp_path: Path) -> None:
-    main, second = Played("main", tmp_path), Played("second", tmp_path)
+def two_shards(folder: Path) -> tuple[Played, Played]:
+    """The symbol is in the first one."""
+    main, second = Played("main", folder), Played("second", folder)
     for played in (main, second):
         played.send(change_version=v1.ChangeVersion(version=3))
         for asset in ("BTC", "USDT"):
@@ -68,20 +71,34 @@ def test_a_symbol_that_arrives_has_its_book_and_trades_on(tmp_path: Path) -> Non
     terms = v1.SymbolDefinition(symbol=SYMBOL, base_asset="BTC", quote_asset="USDT", tick_units=1, lot_units=1)
     terms.max_price_ticks = terms.max_quantity_lots = 1_000
     main.send(define_symbol=v1.DefineSymbol(definition=terms))
+    return main, second
+
+
+def arrive(move_id: bytes, here: Played, there: Played) -> None:
+    here.send(freeze_symbol=v1.FreezeSymbol(move_id=move_id, symbol=SYMBOL, to_shard=there.name))
+    first = here.ask(symbol_record=v1.SymbolRecordQuery(move_id=move_id)).symbol_record
+    for number in range(first.parts):
+        part = here.ask(symbol_record=v1.SymbolRecordQuery(move_id=move_id, part=number)).symbol_record
+        moved = v1.ImportSymbol(move_id=move_id, from_shard=here.name, part=number, parts=first.parts)
+        moved.record, moved.record_sha256 = part.record.SerializeToString(), part.record_sha256
+        assert there.send(import_symbol=moved).HasField("done")
+
+
+def depart(move_id: bytes, here: Played) -> None:
+    assert here.send(complete_move=v1.CompleteMove(move_id=move_id)).HasField("done")
+
+
+def test_a_symbol_that_arrives_has_its_book_and_trades_on(tmp_path: Path) -> None:
+    main, second = two_shards(tmp_path)
     # Of another symbol, with the ids of those that arrive.
+    terms = v1.SymbolDefinition.FromString(main.shard.markets[SYMBOL].definition.SerializeToString())
     terms.symbol = "BTCEUR"
     second.send(define_symbol=v1.DefineSymbol(definition=terms))
     there = [second.place(1000, BUY, 50 + number, 1, "BTCEUR").order.order for number in range(5)]
     for price in (98, 99, 99, 100):
         main.place(1000, BUY, price, 5)
     main.place(1001, SELL, 100, 2)
-    main.send(freeze_symbol=v1.FreezeSymbol(move_id=MOVE, symbol=SYMBOL, to_shard="second"))
-    first = main.ask(symbol_record=v1.SymbolRecordQuery(move_id=MOVE)).symbol_record
-    for number in range(first.parts):
-        part = main.ask(symbol_record=v1.SymbolRecordQuery(move_id=MOVE, part=number)).symbol_record
-        moved = v1.ImportSymbol(move_id=MOVE, from_shard="main", part=number, parts=first.parts)
-        moved.record, moved.record_sha256 = part.record.SerializeToString(), part.record_sha256
-        assert second.send(import_symbol=moved).HasField("done")
+    arrive(MOVE, main, second)
     second.check()
     second.restart()
     second.check()
@@ -90,7 +107,7 @@ def test_a_symbol_that_arrives_has_its_book_and_trades_on(tmp_path: Path) -> Non
     main.restart()
     # Of what changed before it leaves its shard tells yet, and of what it has no more nothing.
     main.shard.markets[SYMBOL].fast_changes.add(v1.BookDelta(update_id=6, side=BUY, price_ticks=98))
-    assert main.send(complete_move=v1.CompleteMove(move_id=MOVE)).HasField("done")
+    depart(MOVE, main)
     assert len(main.shard.markets[SYMBOL].book.bids) == 0
     assert [stream for stream, *_ in publish.fast(main.shard.markets[SYMBOL], 1)] == ["btcusdt@depth@100ms"]
     assert "btcusdt@depth5@100ms" in {stream for stream, *_ in publish.fast(second.shard.markets[SYMBOL], 1)}
@@ -108,3 +125,39 @@ def test_a_symbol_that_arrives_has_its_book_and_trades_on(tmp_path: Path) -> Non
         assert found is not None
         assert found.order == order
     assert len(main.shard.markets[SYMBOL].book.bids) == 0
+
+
+@pytest.mark.parametrize("restarted", [(), ("home",), ("away",), ("home", "away", "back")], ids=" ".join)
+def test_a_symbol_that_comes_back_trades_on_and_all_ids_rise(tmp_path: Path, restarted: tuple[str, ...]) -> None:
+    main, second = two_shards(tmp_path)
+    ids: dict[str, list[int]] = {"trades": [], "aggregates": []}
+
+    def trade(at: Played, *prices: int) -> None:
+        for price in prices:
+            at.place(1000, BUY, price, 1)
+        at.place(1001, SELL, min(prices), len(prices))
+        of = at.shard.markets[SYMBOL].take_told()
+        ids["trades"] += [each.trade_id for each in of.trades]
+        ids["aggregates"] += [each.aggregate_id for each in of.aggregates]
+
+    def restart(when: str, played: Played) -> None:
+        if when in restarted:
+            played.restart()
+
+    trade(main, 100, 100, 99)
+    arrive(MOVE, main, second)
+    restart("home", second)
+    trade(second, 100, 99)
+    depart(MOVE, main)
+    restart("away", main)
+    assert "btcusdt@depth5" not in {stream for stream, *_ in publish.slow(main.shard.markets[SYMBOL], 1)}
+    arrive(BACK, second, main)
+    restart("back", main)
+    assert main.shard.markets[SYMBOL].last_trade is None
+    trade(main, 99, 98)
+    main.restart()
+    trade(main, 99)
+    main.check()
+    assert ids["trades"] == list(range(1, 9))
+    assert ids["aggregates"] == sorted(set(ids["aggregates"]))
+    assert [each.trade_id for each in main.history.trades(SYMBOL, 10, None)] == [1, 2, 3, 6, 7, 8]

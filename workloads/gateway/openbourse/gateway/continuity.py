@@ -45,10 +45,11 @@ def is_counted(ids: Ids, payload: str) -> bool:
     return ids is not Ids.NONE and (ids is not Ids.CANDLE or _LAST_WORD in payload)
 
 
-def sequel(stream: str, before: str, payload: str) -> str | None:
+def sequel(stream: str, before: str, payload: str, *, elsewhere: bool = False) -> str | None:
     """The message as it is told behind `before`, the last of its stream; None: that was told. Raises Gap.
 
     Both are counted. A diff whose beginning was told is told from there on: its levels are as they are now.
+    `elsewhere`: by another shard, whose aggregate trades are counted from anywhere above those of the one before.
     """
     was, now = json.loads(before), json.loads(payload)
     match ids_of(stream):
@@ -59,7 +60,7 @@ def sequel(stream: str, before: str, payload: str) -> str | None:
             if now["l"] <= was["l"]:
                 return None
             _next(stream, "f", was["l"], now["f"], payload)
-            return _next(stream, "a", was["a"], now["a"], payload)
+            return payload if elsewhere else _next(stream, "a", was["a"], now["a"], payload)
         case Ids.BEST:
             return payload if now["u"] > was["u"] else None
         case Ids.DIFF:

@@ -6,6 +6,7 @@ What changed and is not stored yet is gathered in a `Record`; what streams tell 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from openbourse.contracts import v1
 from openbourse.contracts.units import SymbolUnits
@@ -31,6 +32,15 @@ class Record:
     levels: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
+class Numbers(NamedTuple):
+    """Where a symbol goes on from, stored with what it did."""
+
+    update_id: int
+    last_trade_id: int | None
+    last_aggregate_id: int
+    is_here: bool
+
+
 @dataclass(slots=True)
 class Told:
     """What the streams have to tell of a symbol, in its order."""
@@ -44,9 +54,7 @@ class Told:
 class Market:
     """`apply` takes the symbol's events of one command after the other; `advance` tells it what time it is."""
 
-    def __init__(self, definition: v1.SymbolDefinition, units: SymbolUnits, *, is_whole: bool = True) -> None:
-        """`is_whole`: its trades are known from the first one on."""
-        self.is_whole = is_whole
+    def __init__(self, definition: v1.SymbolDefinition, units: SymbolUnits) -> None:
         # Not in another shard, where it is told from.
         self.is_here = True
         self.definition = definition
@@ -58,7 +66,10 @@ class Market:
         self.opened_ms: dict[Interval, int] = {}
         # One-minute candles with trades, the latest last.
         self.minutes: deque[Candle] = deque()
+        # None: before the first that is known here since the symbol came; others had been traded, or none.
         self.last_trade: Trade | None = None
+        # The next trade has the next id. None: it is not known.
+        self.last_trade_id: int | None = 0
         # The last price from before what `minutes` has.
         self.previous_close: int | None = None
         self.last_aggregate_id = 0
@@ -72,18 +83,28 @@ class Market:
     def symbol(self) -> str:
         return self.definition.symbol
 
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(self.book.update_id, self.last_trade_id, self.last_aggregate_id, self.is_here)
+
+    def go_on(self, numbers: Numbers) -> None:
+        self.book.update_id, self.last_trade_id, self.last_aggregate_id, self.is_here = numbers
+
     def begin(self, update_id: int, orders: Sequence[v1.Order]) -> None:
         """With this book; of trades nothing is known."""
+        self.last_trade_id = None
         self.book.begin(update_id, orders)
         for side in (v1.Side.SIDE_BUY, v1.Side.SIDE_SELL):
             levels = self.book.side(side)
             self.record.levels |= {(side, price): lots for price, lots in levels.top(len(levels))}
 
-    def arrives(self, update_id: int) -> None:
+    def arrives(self, imported: v1.SymbolImported) -> None:
         """From another shard: its levels are told next, and its trades go on from where they were there."""
-        self.book = Book(update_id)
+        self.book = Book(imported.last_update_id)
         self.last_trade = None
-        self.is_whole = False
+        self.last_trade_id = imported.last_trade_id
+        # How many there were the other shard knows, but no more than trades: the next one's id is above them all.
+        self.last_aggregate_id = max(self.last_aggregate_id, imported.last_trade_id)
         self.is_here = True
 
     def departs(self) -> None:
@@ -122,11 +143,8 @@ class Market:
         self.record.levels[delta.side, delta.price_ticks] = delta.quantity_lots
 
     def _trade(self, trade: Trade) -> None:
-        last_id = self.last_trade.trade_id if self.last_trade else 0
-        # Before it there may have been others, in another shard or before this was begun.
-        is_first_heard = self.last_trade is None and not self.is_whole
-        if trade.trade_id != last_id + 1 and not is_first_heard:
-            raise Diverged(f"trade {trade.trade_id} of {self.symbol} came after {last_id}")
+        if self.last_trade_id is not None and trade.trade_id != self.last_trade_id + 1:
+            raise Diverged(f"trade {trade.trade_id} of {self.symbol} came after {self.last_trade_id}")
         time_ms = trade.time_us // 1000
         self.advance(time_ms)
         for interval in Interval:
@@ -138,7 +156,7 @@ class Market:
             self.minutes.append(minute)
             while self.minutes[0].open_ms < minute.open_ms - MINUTES_KEPT_MS:
                 self.previous_close = self.minutes.popleft().close
-        self.last_trade = trade
+        self.last_trade, self.last_trade_id = trade, trade.trade_id
 
     def _add_to_candle(self, interval: Interval, trade: Trade, opened_ms: int) -> None:
         candle = of_trade(trade, opened_ms)

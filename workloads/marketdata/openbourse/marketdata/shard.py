@@ -12,7 +12,7 @@ from openbourse.contracts import v1
 from openbourse.contracts.units import SymbolUnits
 from openbourse.marketdata.accounts import Accounts, AccountsRecord
 from openbourse.marketdata.errors import Diverged, StaleSession
-from openbourse.marketdata.market import Market, Record
+from openbourse.marketdata.market import Market, Numbers, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,7 @@ class Batch:
     scales: dict[str, int]
     definitions: dict[str, v1.SymbolDefinition]
     records: dict[str, Record]
-    update_ids: dict[str, int]
-    last_aggregate_ids: dict[str, int]
-    # Symbols whose first trades are not known here.
-    partial: tuple[str, ...]
+    numbers: dict[str, Numbers]
     accounts: AccountsRecord
 
 
@@ -101,7 +98,7 @@ class Shard:
                     case "symbol_defined":
                         self._define(event.symbol_defined.definition)
                     case "symbol_imported":
-                        self.markets[event.symbol].arrives(event.symbol_imported.last_update_id)
+                        self.markets[event.symbol].arrives(event.symbol_imported)
                         touched[event.symbol] = self.markets[event.symbol]
                     case "symbol_departed":
                         self.markets[event.symbol].departs()
@@ -123,7 +120,7 @@ class Shard:
         known = self.markets.get(definition.symbol)
         units = SymbolUnits.of(definition, self.scales)
         if known is None:
-            self.markets[definition.symbol] = Market(definition, units, is_whole=self.begins_seq == 1)
+            self.markets[definition.symbol] = Market(definition, units)
         else:
             known.definition, known.units = definition, units
         self._touched.add(definition.symbol)
@@ -143,8 +140,6 @@ class Shard:
             dict(self.scales),
             {symbol: market.definition for symbol, market in touched.items()},
             {symbol: market.take_record() for symbol, market in touched.items()},
-            {symbol: market.book.update_id for symbol, market in touched.items()},
-            {symbol: market.last_aggregate_id for symbol, market in touched.items()},
-            tuple(symbol for symbol, market in touched.items() if not market.is_whole),
+            {symbol: market.numbers for symbol, market in touched.items()},
             self.accounts.take_record(),
         )

@@ -17,16 +17,16 @@ from openbourse.marketdata.candles import Candle
 from openbourse.marketdata.errors import Diverged, TooOld
 from openbourse.marketdata.history import AggregatesWanted, OrdersWanted, PreventedWanted, require_limit
 from openbourse.marketdata.intervals import Interval
-from openbourse.marketdata.market import MINUTES_KEPT_MS, Market
+from openbourse.marketdata.market import MINUTES_KEPT_MS, Market, Numbers
 from openbourse.marketdata.shard import Batch, Shard, Watermark
 from openbourse.marketdata.trades import AggregateTrade, Trade
 
 CANDLE = "open_ms, open, high, low, close, lots, quote_units, trades, taker_lots, taker_quote_units, first_id, last_id"
 TRADE = "trade_id, price_ticks, quantity_lots, quote_units, time_us, buyer_is_maker"
 AGGREGATE = "aggregate_id, price_ticks, quantity_lots, first_id, last_id, time_us, buyer_is_maker"
-# Of the file. 0, without orders, is what the first ones were; 1 kept volumes in 64 bits, and 2 one order of an id: both
-# are brought up to date.
-FORMAT = 3
+# Of the file. 0, without orders, is what the first ones were; 1 kept volumes in 64 bits, 2 one order of an id, 3 not
+# where the trades of a symbol from another shard go on: these are brought up to date.
+FORMAT = 4
 # Longer than any write of ours takes; nobody else writes.
 BUSY_S = 5.0
 # A month of minutes: what a candle in another time zone may be made of, a thousand times.
@@ -67,13 +67,12 @@ class SqliteHistory:
             self._write("assets", 2, batch.scales.items())
             self._write(
                 "symbols",
-                4,
+                6,
                 (
-                    (name, definition.SerializeToString(), batch.update_ids[name], batch.last_aggregate_ids[name])
+                    (name, definition.SerializeToString(), *batch.numbers[name])
                     for name, definition in batch.definitions.items()
                 ),
             )
-            self._write("partial", 1, ((symbol,) for symbol in batch.partial))
             for symbol, record in batch.records.items():
                 self._write("trades", 7, ((symbol, *_trade_values(trade)) for trade in record.trades))
                 self._write("aggregates", 8, ((symbol, *_aggregate_values(trade)) for trade in record.aggregates))
@@ -110,27 +109,26 @@ class SqliteHistory:
         loaded.scales = {str(asset): scale for asset, scale in self._rows("SELECT asset, scale FROM assets")}
         with self._reading:
             sqlite_accounts.load(self._reader, loaded.accounts)
-        partial = {symbol for (symbol,) in self._rows("SELECT symbol FROM partial")}
-        symbols = self._rows("SELECT definition, update_id, last_aggregate_id FROM symbols")
-        for definition_bytes, update_id, aggregate_id in symbols:
+        for definition_bytes, update_id, trade_id, aggregate_id, is_here in self._rows(
+            "SELECT definition, update_id, last_trade_id, last_aggregate_id, is_here FROM symbols"
+        ):
             definition = v1.SymbolDefinition.FromString(definition_bytes)
-            units = SymbolUnits.of(definition, loaded.scales)
-            is_whole = loaded.begins_seq == 1 and definition.symbol not in partial
-            market = Market(definition, units, is_whole=is_whole)
-            market.last_aggregate_id = aggregate_id
-            self._load(market, update_id)
+            market = Market(definition, SymbolUnits.of(definition, loaded.scales))
+            market.go_on(Numbers(update_id, trade_id, aggregate_id, bool(is_here)))
+            self._load(market)
             loaded.markets[market.symbol] = market
         return loaded
 
-    def _load(self, market: Market, update_id: int) -> None:
+    def _load(self, market: Market) -> None:
         symbol = market.symbol
         for side, price, lots in self._rows(
             "SELECT side, price_ticks, quantity_lots FROM levels WHERE symbol = ?", symbol
         ):
             market.book.side(side).set(price, lots)
-        market.book.update_id = update_id
         for last in self.trades(symbol, 1, None):
-            market.last_trade = last
+            # Else it is from before the symbol was in another shard.
+            if market.last_trade_id in (last.trade_id, None):
+                market.last_trade = last
         for interval in Interval:
             query = f"SELECT {CANDLE} FROM candles WHERE symbol = ? AND interval = ? ORDER BY open_ms DESC LIMIT 1"  # noqa: S608
             for row in self._rows(query, symbol, interval.value):

@@ -1,13 +1,13 @@
 """The feeds of the market of all shards, as one to whoever listens: a symbol is heard from the shard that it is in.
 
-What is told once, trades and diffs, is heard also from the shard that it has left.
+What is told once, trades, aggregates of them and diffs, is heard also from the shard that it has left.
 """
 
 import asyncio
 import logging
 from functools import partial
 
-from openbourse.gateway.continuity import Gap, Ids, ids_of
+from openbourse.gateway.continuity import Gap
 from openbourse.gateway.shards import Shard, Shards
 from openbourse.gateway.streams.connections import Streams
 from openbourse.gateway.streams.handover import Handover, Told, is_ordered
@@ -51,7 +51,7 @@ class MarketFeeds:
     def _is_told_by(self, shard: Shard, stream: str) -> bool:
         """A shard goes on telling of the past of a symbol that has left it: its tickers and candles."""
         home = self._home(stream)
-        return home is None or home is shard or ids_of(stream) is Ids.AGGREGATE
+        return home is None or home is shard
 
     def _publish_in_order(self, stream: str, told: Told) -> None:
         try:

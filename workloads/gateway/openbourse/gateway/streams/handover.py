@@ -13,10 +13,10 @@ from openbourse.gateway.continuity import Gap, Ids, ids_of, sequel
 
 # Of one stream. A second shard that has told so much while nothing came of the first one waits in vain.
 WAITING_MOST = 1000
-# Their ids go on from shard to shard.
-_ORDERED = frozenset({Ids.TRADE, Ids.DIFF})
-# A trade has one id, a diff its first and its last; read without the rest, of each message.
-_SPAN = re.compile(r'"[tU]": ?(\d+)(?:, ?"u": ?(\d+))?')
+# Their ids go on from shard to shard; those of an aggregate's trades do.
+_ORDERED = frozenset({Ids.TRADE, Ids.AGGREGATE, Ids.DIFF})
+# A trade has one id, an aggregate and a diff have a first and a last; read without the rest, of each message.
+_SPAN = re.compile(r'"[tfU]": ?(\d+)(?:, ?"[lu]": ?(\d+))?')
 
 
 class Told(NamedTuple):
@@ -87,7 +87,7 @@ def _released(stream: str, known: _Stream) -> list[Told]:
     while known.waiting:
         told = known.waiting[0]
         try:
-            payload = sequel(stream, known.last.payload, told.payload)
+            payload = sequel(stream, known.last.payload, told.payload, elsewhere=told.shard != known.last.shard)
         except Gap:
             break
         if payload is not None:

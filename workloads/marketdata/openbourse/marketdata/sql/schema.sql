@@ -7,10 +7,10 @@ CREATE TABLE IF NOT EXISTS watermark (
 CREATE TABLE IF NOT EXISTS beginning (shard TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS assets (asset TEXT PRIMARY KEY, scale INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS symbols (
-    symbol TEXT PRIMARY KEY, definition BLOB NOT NULL, update_id INTEGER NOT NULL, last_aggregate_id INTEGER NOT NULL
+    symbol TEXT PRIMARY KEY, definition BLOB NOT NULL,
+    -- Without a last trade id the next one is not known before it is heard.
+    update_id INTEGER NOT NULL, last_trade_id INTEGER, last_aggregate_id INTEGER NOT NULL, is_here INTEGER NOT NULL
 ) STRICT;
--- Those that came from another shard: the first trades are not known here.
-CREATE TABLE IF NOT EXISTS partial (symbol TEXT PRIMARY KEY) STRICT;
 -- What rests now.
 CREATE TABLE IF NOT EXISTS levels (
     symbol TEXT NOT NULL, side INTEGER NOT NULL, price_ticks INTEGER NOT NULL, quantity_lots INTEGER NOT NULL,
