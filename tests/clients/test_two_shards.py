@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
@@ -94,6 +95,13 @@ async def test_traders_see_one_exchange(two_shards: TwoShards) -> None:
         taken = (await bob.place("BUY", "0.5", "20000")).json()
         assert taken["status"] == "FILLED"
 
+        async def public() -> dict[str, list[Any]]:
+            asked = {"trades": {}, "aggTrades": {}, "klines": {"interval": "1d"}}
+            return {
+                path: (await http.get(f"/api/v3/{path}", params={"symbol": SYMBOL, **more})).json()
+                for path, more in asked.items()
+            }
+
         async def seen() -> dict[str, object]:
             await asyncio.sleep(1.2)
             return {
@@ -102,8 +110,9 @@ async def test_traders_see_one_exchange(two_shards: TwoShards) -> None:
                 "balance": [await alice.balance(asset) for asset in ("BTC", "USDT")],
                 "closed": (await alice.call("GET", "/api/v3/order", symbol=SYMBOL, orderId=closed["orderId"])).json(),
                 "all": (await alice.call("GET", "/api/v3/allOrders", symbol=SYMBOL)).json(),
-                "trades": (await alice.call("GET", "/api/v3/myTrades", symbol=SYMBOL)).json(),
+                "own trades": (await alice.call("GET", "/api/v3/myTrades", symbol=SYMBOL)).json(),
                 "depth": (await http.get("/api/v3/depth", params={"symbol": SYMBOL})).json()["bids"],
+                **await public(),
                 "bests": [row["symbol"] for row in (await http.get("/api/v3/ticker/bookTicker")).json()],
             }
 
@@ -124,6 +133,11 @@ async def test_traders_see_one_exchange(two_shards: TwoShards) -> None:
         await asyncio.sleep(1.0)
         rows = (await alice.call("GET", "/api/v3/myTrades", symbol=SYMBOL)).json()
         assert [row["id"] for row in rows] == [1, 2]
+        told = await public()
+        assert [row["id"] for row in told["trades"]] == [row["f"] for row in told["aggTrades"]] == [1, 2]
+        assert told["aggTrades"][0]["a"] < told["aggTrades"][1]["a"]
+        # Of two shards' trades, unless a day ended in between.
+        assert [(row[5], row[8]) for row in told["klines"]] in ([("1.00000000", 2)], [("0.50000000", 1)] * 2)
         orders = (await alice.call("GET", "/api/v3/allOrders", symbol=SYMBOL)).json()
         assert [(row["orderId"], row["status"]) for row in orders] == [
             (resting[0]["orderId"], "CANCELED"),

@@ -164,6 +164,10 @@ def test_minutes_without_trades_have_the_price_before_them(tmp_path: Path) -> No
         (START_MS + minute * MINUTE_MS, *((101, 101) if minute >= 5 else (100, 100)), int(minute in (0, 5)))
         for minute in range(8)
     ]
+    # The first trade in it, and the last one before its end: who joins them with another shard's looks at that.
+    ids = [(1, 1), *[(-1, 1)] * 4, (2, 2), (-1, 2), (-1, 2)]
+    assert queries.trade_ids(history, SYMBOL, found) == ids
+    assert queries.trade_ids(history, SYMBOL, found[6:]) == ids[6:]
     later = CandlesWanted(Interval.M1, 2, start_ms=START_MS + MINUTE_MS + 1)
     assert [c.open_ms for c in queries.stored_candles(history, SYMBOL, later, now_ms)] == [
         START_MS + 2 * MINUTE_MS,

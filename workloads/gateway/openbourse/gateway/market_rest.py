@@ -5,10 +5,14 @@ What a trader sends is checked here, in Binance's order and words; the numbers a
 
 import asyncio
 import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from openbourse.gateway import errors
+from openbourse.gateway import errors, past
 from openbourse.gateway.calls import Call, Endpoint, Endpoints
 from openbourse.gateway.errors import Invalid
+from openbourse.gateway.marketdata import NotKnown
 from openbourse.gateway.parameters import SYMBOL, Parameters
 from openbourse.gateway.shards import Shard, Shards
 
@@ -67,7 +71,8 @@ class MarketRest:
     async def trades(self, call: Call) -> object:
         symbol = await self._symbol(call.parameters)
         from_id, limit = call.parameters.optional_integer("fromId"), call.parameters.limit(ROWS_DEFAULT, ROWS_MOST)
-        return await self._of(symbol, call, "trades", from_id=from_id, limit=limit)
+        one_answer = partial(past.trades, limit=limit, newest=from_id is None)
+        return await self._of_all_times(symbol, call, "trades", one_answer, from_id=from_id, limit=limit)
 
     async def aggregate_trades(self, call: Call) -> object:
         sent = call.parameters
@@ -77,9 +82,9 @@ class MarketRest:
         if from_id is not None and (start_ms is not None or end_ms is not None):
             raise Invalid(errors.BAD_COMBINATION)
         limit = sent.limit(ROWS_DEFAULT, ROWS_MOST)
-        return await self._of(
-            symbol, call, "aggregates", from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit
-        )
+        one_answer = partial(past.aggregate_trades, limit=limit, newest=from_id is None and start_ms is None)
+        wanted = {"from_id": from_id, "start_ms": start_ms, "end_ms": end_ms, "limit": limit}
+        return await self._of_all_times(symbol, call, "aggregates", one_answer, **wanted)
 
     async def candles(self, call: Call) -> object:
         sent = call.parameters
@@ -87,20 +92,22 @@ class MarketRest:
         interval = sent.mandatory("interval")
         if interval not in INTERVALS:
             raise Invalid(errors.BAD_INTERVAL, detail=f"interval is one of {', '.join(INTERVALS)}")
-        return await self._of(
+        start_ms, limit = sent.time_ms("startTime"), sent.limit(ROWS_DEFAULT, ROWS_MOST)
+        return await self._of_all_times(
             symbol,
             call,
             "candles",
+            partial(past.candles, limit=limit, newest=start_ms is None),
             interval=interval,
-            start_ms=sent.time_ms("startTime"),
+            start_ms=start_ms,
             end_ms=sent.time_ms("endTime"),
             offset_ms=_zone_ms(sent),
-            limit=sent.limit(ROWS_DEFAULT, ROWS_MOST),
+            limit=limit,
         )
 
     async def average_price(self, call: Call) -> object:
         symbol = await self._symbol(call.parameters)
-        return await self._of(symbol, call, "average")
+        return await _ask(self._shards.shard_of(symbol), call, "average", symbol=symbol)
 
     async def day(self, call: Call) -> object:
         mini = _is_mini(call.parameters)
@@ -125,9 +132,19 @@ class MarketRest:
     async def _symbol(self, sent: Parameters) -> str:
         return (await self._shards.named_market(sent)).symbol
 
-    async def _of(self, symbol: str, call: Call, what: str, **wanted: object) -> object:
-        """Of the shard that the symbol is in: what happened in another one is not in it."""
-        return await _ask(self._shards.shard_of(symbol), call, what, symbol=symbol, **wanted)
+    async def _of_all_times(
+        self, symbol: str, call: Call, what: str, one_answer: Callable[[list[Any]], object], **wanted: object
+    ) -> object:
+        """Of the shard that the symbol is in, and of those that it was in before, as one answer."""
+        home, *before = self._shards.shards_of(symbol)
+        wanted["symbol"] = symbol
+        if not before:
+            return await _ask(home, call, what, **wanted)
+        if what == "candles":
+            wanted["ids"] = True
+        parts = [_ask(home, call, what, **wanted)]
+        parts += [_ask_before(shard, call, what, **wanted) for shard in before if shard.marketdata.is_there]
+        return one_answer(await asyncio.gather(*parts))
 
     async def _of_symbols(self, call: Call, what: str, **wanted: object) -> object:
         """One row for `symbol`, a list for `symbols` and for all."""
@@ -160,6 +177,14 @@ class MarketRest:
 
 async def _ask(shard: Shard, call: Call, what: str, **wanted: object) -> object:
     return await shard.marketdata.ask(what, call.request_id, microseconds=call.microseconds or None, **wanted)
+
+
+async def _ask_before(shard: Shard, call: Call, what: str, **wanted: object) -> object:
+    """Of a shard that the symbol has left. A history that was made anew since then does not know it."""
+    try:
+        return await _ask(shard, call, what, **wanted)
+    except NotKnown:
+        return []
 
 
 def _zone_ms(sent: Parameters) -> int | None:

@@ -28,6 +28,10 @@ RETRY_MOST_S = 1.0
 GOES_ON_WITHIN_S = 5.0
 
 
+class NotKnown(Unavailable):
+    """Nothing of that symbol was heard there."""
+
+
 class MarketData:
     """`urls` of all its replicas; without any this gateway has none, and says so to who asks."""
 
@@ -129,7 +133,9 @@ def _may_be_answered_later(error: httpx.HTTPError) -> bool:
 
 
 def _not_given(what: str, error: Exception) -> Unavailable:
-    return Unavailable(errors.DISCONNECTED, detail=f"the market data did not give {what}: {type(error).__name__}")
+    is_unknown = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == HTTPStatus.NOT_FOUND
+    kind = NotKnown if is_unknown else Unavailable
+    return kind(errors.DISCONNECTED, detail=f"the market data did not give {what}: {type(error).__name__}")
 
 
 def _text(value: object) -> str:

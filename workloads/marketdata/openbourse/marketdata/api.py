@@ -89,9 +89,10 @@ def make_api(service: Service) -> FastAPI:
         end_ms: TimeMs = None,
         offset_ms: Offset = 0,
         microseconds: bool = False,
+        ids: bool = False,
     ) -> JSONResponse:
         wanted = CandlesWanted(interval, limit, start_ms, end_ms, offset_ms)
-        return JSONResponse(await queries.candles(symbol, wanted, _clock(microseconds)))
+        return JSONResponse(await queries.candles(symbol, wanted, _clock(microseconds), ids=ids))
 
     @app.get("/v1/average")
     async def average(symbol: Symbol, microseconds: bool = False) -> JSONResponse:

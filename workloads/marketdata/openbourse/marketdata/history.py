@@ -71,8 +71,8 @@ class History(Protocol):
     def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> list[Candle]:
         """Those with trades that opened in [start_ms, end_ms)."""
 
-    def close_before(self, symbol: str, time_ms: int) -> int | None:
-        """The close of the last minute with trades that opened before that time."""
+    def minute_before(self, symbol: str, time_ms: int) -> Candle | None:
+        """The last minute with trades that opened before that time."""
 
     def first_candle_ms(self, symbol: str, interval: Interval) -> int | None:
         """When the oldest candle with trades opened."""

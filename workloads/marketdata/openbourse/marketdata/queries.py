@@ -66,12 +66,19 @@ class Queries:
         found = await asyncio.to_thread(self._history.aggregates, symbol, wanted)
         return [words.aggregate_row(market, trade, clock) for trade in found]
 
-    async def candles(self, symbol: str, wanted: CandlesWanted, clock: words.Clock) -> list[list[object]]:
+    async def candles(
+        self, symbol: str, wanted: CandlesWanted, clock: words.Clock, *, ids: bool = False
+    ) -> list[list[object]]:
+        """`ids`: each row ends with the id of its first trade, -1 for none, and of the last one up to its end."""
         market = self.market(symbol)
         require_limit(wanted.limit)
         await self._service.store()
         found = await asyncio.to_thread(stored_candles, self._history, symbol, wanted, now_ms())
-        return [words.candle_row(market, wanted.interval, candle, clock, wanted.offset_ms) for candle in found]
+        rows = [words.candle_row(market, wanted.interval, candle, clock, wanted.offset_ms) for candle in found]
+        if not ids:
+            return rows
+        those = await asyncio.to_thread(trade_ids, self._history, symbol, found)
+        return [[*row, *pair] for row, pair in zip(rows, those, strict=True)]
 
     def average(self, symbol: str, clock: words.Clock) -> words.Json:
         market = self.market(symbol)
@@ -128,7 +135,8 @@ def stored_window(history: History, symbol: str, opened_ms: int, now: int, close
     candles = history.candles(symbol, Interval.M1, opened_ms, hour_ms)
     candles += history.candles(symbol, Interval.H1, hour_ms, now + 1)
     total = summed(candles)
-    return tickers.window_of([total] if total else [], history.close_before(symbol, opened_ms), opened_ms, closed_ms)
+    before = _close_before(history, symbol, opened_ms)
+    return tickers.window_of([total] if total else [], before, opened_ms, closed_ms)
 
 
 def stored_candles(history: History, symbol: str, wanted: CandlesWanted, now: int) -> list[Candle]:
@@ -144,7 +152,23 @@ def stored_candles(history: History, symbol: str, wanted: CandlesWanted, now: in
     base = base_of(interval, offset_ms)
     stored = history.candles(symbol, base, first_ms, end_ms)
     rolled = stored if base is interval else rolled_up(stored, interval, offset_ms)
-    return without_gaps(rolled, opens_ms, history.close_before(symbol, first_ms))
+    return without_gaps(rolled, opens_ms, _close_before(history, symbol, first_ms))
+
+
+def trade_ids(history: History, symbol: str, candles: list[Candle]) -> list[tuple[int, int]]:
+    """Of each of them the id of its first trade, -1 for none, and of the last one that was before its end."""
+    found: list[tuple[int, int]] = []
+    before = None if not candles or candles[0].trades else history.minute_before(symbol, candles[0].open_ms)
+    last_id = 0 if before is None else before.last_id
+    for candle in candles:
+        last_id = candle.last_id if candle.trades else last_id
+        found.append((candle.first_id, last_id))
+    return found
+
+
+def _close_before(history: History, symbol: str, time_ms: int) -> int | None:
+    before = history.minute_before(symbol, time_ms)
+    return None if before is None else before.close
 
 
 def _opens_ms(wanted: CandlesWanted, oldest_ms: int, now: int) -> list[int]:

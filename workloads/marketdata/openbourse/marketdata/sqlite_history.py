@@ -138,7 +138,8 @@ class SqliteHistory:
         if minute is not None:
             from_ms = minute.open_ms - MINUTES_KEPT_MS
             market.minutes.extend(self.candles(symbol, Interval.M1, from_ms, minute.open_ms + 1))
-            market.previous_close = self.close_before(symbol, from_ms)
+            before = self.minute_before(symbol, from_ms)
+            market.previous_close = None if before is None else before.close
 
     def trades(self, symbol: str, limit: int, from_id: int | None) -> list[Trade]:
         require_limit(limit)
@@ -176,12 +177,11 @@ class SqliteHistory:
         rows = self._rows(query, symbol, interval.value, start_ms, end_ms, CANDLES_MOST)
         return [_candle(*row) for row in rows]
 
-    def close_before(self, symbol: str, time_ms: int) -> int | None:
-        query = (
-            "SELECT close FROM candles WHERE symbol = ? AND interval = ? AND open_ms < ? ORDER BY open_ms DESC LIMIT 1"
-        )
+    def minute_before(self, symbol: str, time_ms: int) -> Candle | None:
+        query = f"""SELECT {CANDLE} FROM candles WHERE symbol = ? AND interval = ? AND open_ms < ?
+            ORDER BY open_ms DESC LIMIT 1"""  # noqa: S608
         rows = self._rows(query, symbol, Interval.M1.value, time_ms)
-        return rows[0][0] if rows else None
+        return _candle(*rows[0]) if rows else None
 
     def first_candle_ms(self, symbol: str, interval: Interval) -> int | None:
         query = "SELECT open_ms FROM candles WHERE symbol = ? AND interval = ? ORDER BY open_ms LIMIT 1"
