@@ -158,6 +158,8 @@ def test_a_symbol_that_comes_back_trades_on_and_all_ids_rise(tmp_path: Path, res
     main.restart()
     trade(main, 99)
     main.check()
+    # What it heard is stored.
+    main.restart()
     assert ids["trades"] == list(range(1, 9))
     assert ids["aggregates"] == sorted(set(ids["aggregates"]))
     assert [each.trade_id for each in main.history.trades(SYMBOL, 10, None)] == [1, 2, 3, 6, 7, 8]

@@ -14,10 +14,9 @@ from typing import Any
 Row = dict[str, Any]
 # A candle's columns, and two more: the id of its first trade, and of the last one up to its end.
 Candle = list[Any]
-OPENED, OPEN, HIGH, LOW, CLOSE, VOLUME, _CLOSED, QUOTE, COUNT, TAKER, TAKER_QUOTE, _IGNORED, FIRST_ID, LAST_ID = range(
-    14
-)
-COLUMNS = _IGNORED + 1
+COLUMNS = 12
+OPENED, OPEN, HIGH, LOW, CLOSE, VOLUME, _, QUOTE, COUNT, TAKER, TAKER_QUOTE, _ = range(COLUMNS)
+FIRST_ID, LAST_ID = COLUMNS, COLUMNS + 1
 
 # Volumes are sums of any number of trades.
 _EXACT = Context(prec=100)
