@@ -94,6 +94,21 @@ class Place:
         }
         await self.admin.create(kinds.ROLE_BINDING, binding)
 
+    async def may(self, person: str, verb: str, group: str, resource: str) -> bool:
+        kind, _, part = resource.partition("/")
+        attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": kind, "subresource": part}
+        review = await self.admin.create(
+            REVIEWS, {"metadata": {}, "spec": {"user": person, "resourceAttributes": attributes}}
+        )
+        return bool(review["status"]["allowed"])
+
+    async def until_may(self, person: str, verb: str, group: str, resource: str) -> None:
+        """A right holds some time after it was given."""
+        deadline = time.monotonic() + 10
+        while not await self.may(person, verb, group, resource):
+            assert time.monotonic() < deadline, (person, verb, resource)
+            await asyncio.sleep(0.05)
+
     async def halt(self, person: str, **spec: Any) -> str:
         name = f"halt-{secrets.token_hex(3)}"
         metadata = {"name": name, "namespace": self.namespace, **spec.pop("metadata", {})}
@@ -135,6 +150,7 @@ async def place(api_server: RunningApiServer, chart: list[Object]) -> AsyncItera
         place = Place(api_server, namespace, admin, people)
         for person, role in ((ANN, "admin"), (BOB, "admin"), (EVE, "break-glass")):
             await place.bind(person, role)
+            await place.until_may(person, "get", OURS, "halts")
         await _policies_hold(place)
         yield place
 
@@ -157,27 +173,12 @@ async def _policies_hold(place: Place) -> None:
 async def test_each_role_may_what_it_should_and_nothing_more(place: Place) -> None:
     for role in (*ROLES, "keys"):
         await place.bind(f"a {role}", role)
-
-    async def may(role: str, verb: str, group: str, resource: str) -> bool:
-        kind, _, part = resource.partition("/")
-        attributes = {"namespace": place.namespace, "verb": verb, "group": group, "resource": kind, "subresource": part}
-        review = await place.admin.create(
-            REVIEWS, {"metadata": {}, "spec": {"user": f"a {role}", "resourceAttributes": attributes}}
-        )
-        return bool(review["status"]["allowed"])
-
-    async def settled() -> None:
-        deadline = time.monotonic() + 10
-        while not (await may("break-glass", "get", OURS, "halts") and await may("keys", "get", OURS, "apikeys")):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
-
-    await settled()
+        await place.until_may(f"a {role}", "get", OURS, "apikeys")
     for (verb, group, resource, first), role in itertools.product(MAY, ROLES):
         allowed = first is not None and ROLES.index(role) >= ROLES.index(first)
-        assert await may(role, verb, group, resource) == allowed, (role, verb, resource)
+        assert await place.may(f"a {role}", verb, group, resource) == allowed, (role, verb, resource)
     for verb, group, resource, _ in MAY:
-        assert await may("keys", verb, group, resource) == (resource == "apikeys"), (verb, resource)
+        assert await place.may("a keys", verb, group, resource) == (resource == "apikeys"), (verb, resource)
 
 
 def test_the_page_has_a_row_for_each_role_that_the_chart_makes(chart: list[Object]) -> None:
@@ -237,6 +238,7 @@ async def test_it_is_not_lifted_by_its_owner_nor_with_all_the_others(place: Plac
     bound = {"roleRef": {"apiGroup": group, "kind": "Role", "name": "all"}}
     subjects = [{"kind": "User", "name": ANN, "apiGroup": group}]
     await place.admin.create(kinds.ROLE_BINDING, role | bound | {"subjects": subjects})
+    await place.until_may(ANN, "deletecollection", OURS, "halts")
     with pytest.raises(Refused, match="takes two people"):
         await place.people[ANN].call("DELETE", Halt.resource.path(place.namespace))
     assert await place.admin.get(Halt.resource, place.namespace, name) is not None
