@@ -21,11 +21,7 @@ from pydantic import ValidationError
 from openbourse.contracts import v1
 from openbourse.contracts.apiserver import ApiError, ApiServer, Credentials, Object, Refused, Unavailable
 from openbourse.contracts.market_states import ReopenMode
-from openbourse.contracts.resources import (
-    Acknowledgement,
-    AcknowledgementState,
-    Halt,
-)
+from openbourse.contracts.resources import Acknowledgement, AcknowledgementState, Halt
 from openbourse.contracts.session import NotTaken
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ What a trader sends is checked here, in Binance's order and words; the numbers a
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -83,8 +83,9 @@ class MarketRest:
             raise Invalid(errors.BAD_COMBINATION)
         limit = sent.limit(ROWS_DEFAULT, ROWS_MOST)
         one_answer = partial(past.aggregate_trades, limit=limit, newest=from_id is None and start_ms is None)
-        wanted = {"from_id": from_id, "start_ms": start_ms, "end_ms": end_ms, "limit": limit}
-        return await self._of_all_times(symbol, call, "aggregates", one_answer, **wanted)
+        return await self._of_all_times(
+            symbol, call, "aggregates", one_answer, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit
+        )
 
     async def candles(self, call: Call) -> object:
         sent = call.parameters
@@ -98,6 +99,7 @@ class MarketRest:
             call,
             "candles",
             partial(past.candles, limit=limit, newest=start_ms is None),
+            of_several={"ids": True},
             interval=interval,
             start_ms=start_ms,
             end_ms=sent.time_ms("endTime"),
@@ -133,15 +135,24 @@ class MarketRest:
         return (await self._shards.named_market(sent)).symbol
 
     async def _of_all_times(
-        self, symbol: str, call: Call, what: str, one_answer: Callable[[list[Any]], object], **wanted: object
+        self,
+        symbol: str,
+        call: Call,
+        what: str,
+        one_answer: Callable[[list[Any]], object],
+        *,
+        of_several: Mapping[str, object] | None = None,
+        **wanted: object,
     ) -> object:
-        """Of the shard that the symbol is in, and of those that it was in before, as one answer."""
+        """Of the shard that the symbol is in, and of those that it was in before, as one answer.
+
+        `of_several`: what else `one_answer` has to know of each, where there are several.
+        """
         home, *before = self._shards.shards_of(symbol)
         wanted["symbol"] = symbol
         if not before:
             return await _ask(home, call, what, **wanted)
-        if what == "candles":
-            wanted["ids"] = True
+        wanted |= of_several or {}
         parts = [_ask(home, call, what, **wanted)]
         parts += [_ask_before(shard, call, what, **wanted) for shard in before if shard.marketdata.is_there]
         return one_answer(await asyncio.gather(*parts))
